@@ -1,0 +1,1 @@
+//! The Quelea MQTT broker as a library.

@@ -1,0 +1,3 @@
+//! The `quelea` command.
+
+fn main() {}

@@ -1,0 +1,1 @@
+//! What a broker must remember, as operations with completions.
