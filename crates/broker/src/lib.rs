@@ -1,1 +1,5 @@
 //! The Quelea MQTT broker as a library.
+
+pub mod config;
+
+pub use config::Config;

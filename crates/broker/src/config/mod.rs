@@ -1,0 +1,70 @@
+//! The configuration of a broker: every setting with its default, how it is loaded and how it is checked.
+//!
+//! [`Config::default`] is a broker for this machine only: both loopback addresses, anonymous access, everything
+//! in memory.
+
+mod limits;
+mod listener;
+mod sections;
+mod setting;
+mod value;
+
+use std::num::NonZeroUsize;
+
+pub use limits::{Limits, QueueOverflow};
+pub use listener::Listener;
+pub use sections::{
+    Log, LogFormat, Policy, SharedStrategy, Stop, Store, Sys, V3Refusal, V31DeniedSubscribe,
+};
+use setting::settings;
+pub use setting::{Kind, Setting};
+
+settings! {
+    /// Everything that can be set.
+    pub struct Config in [] {
+        /// Whether clients may connect without saying who they are. Unset, they may as long as every listener
+        /// is on a loopback address; with a listener that others can reach, the broker then refuses to start.
+        pub allow_anonymous: Option<bool> = None, Switch;
+
+        /// Threads that serve clients, each with its own sessions. Unset, one for each processor core.
+        pub shards: Option<NonZeroUsize> = None, Count(1..=1_024);
+
+        /// Which member of a shared subscription gets a message: the one with the fewest in flight relative to
+        /// its window (`least-in-flight`), each in turn (`round-robin`), one by the publisher's client id
+        /// (`hash-publisher`), or the same one as long as it is connected (`sticky`).
+        pub shared_strategy: SharedStrategy = SharedStrategy::LeastInFlight, Choice(SharedStrategy::WORDS);
+    }
+    with {
+        /// Where the broker listens.
+        pub listeners: Vec<Listener> = Listener::loopback();
+        /// The bounds that the broker keeps its clients within.
+        pub limits: Limits = Limits::default();
+        /// Answers where MQTT leaves a choice.
+        pub policy: Policy = Policy::default();
+        /// The broker's own topics.
+        pub sys: Sys = Sys::default();
+        /// What is logged.
+        pub log: Log = Log::default();
+        /// Where sessions and messages are kept.
+        pub store: Store = Store::default();
+        /// What happens when the broker is told to stop.
+        pub stop: Stop = Stop::default();
+    }
+}
+
+impl Config {
+    /// Returns every setting, in the order of the documentation.
+    pub fn settings() -> impl Iterator<Item = &'static Setting> {
+        [
+            Self::SETTINGS,
+            Limits::SETTINGS,
+            Policy::SETTINGS,
+            Sys::SETTINGS,
+            Log::SETTINGS,
+            Store::SETTINGS,
+            Stop::SETTINGS,
+        ]
+        .into_iter()
+        .flatten()
+    }
+}

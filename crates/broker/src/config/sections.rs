@@ -1,0 +1,114 @@
+//! The smaller tables of the configuration file.
+
+use std::path::PathBuf;
+
+use super::setting::settings;
+use super::value::choice;
+
+settings! {
+    /// The broker's own topics, `$SYS/broker/…`.
+    pub struct Sys in [sys] {
+        /// Time between two publications of the statistics under `$SYS/broker`. 0 publishes none.
+        pub interval_secs: u32 = 10, Secs(0..=86_400);
+    }
+}
+
+settings! {
+    /// What is logged, to standard error.
+    pub struct Log in [log] {
+        /// The least important messages that are logged: `error`, `warn`, `info`, `debug` or `trace`, or `off`.
+        /// Also levels by module, as `info,quelea_broker::net=debug`. Client data is logged at `debug` and below only.
+        pub level: String = "info".to_owned(), Text;
+
+        /// How lines are written: for people (`human`), or a JSON object a line (`json`).
+        pub format: LogFormat = LogFormat::Human, Choice(LogFormat::WORDS);
+
+        /// Lines that wait to be written. Beyond it lines are dropped, so that a slow terminal or pipe never
+        /// stops the broker; how many is logged as soon as there is room.
+        pub queued_lines_max: u32 = 10_000, Count(1..=10_000_000);
+    }
+}
+
+settings! {
+    /// Where sessions, queued messages and retained messages are kept.
+    pub struct Store in [store] {
+        /// Whether everything is kept in memory only, and is gone when the broker stops.
+        pub in_memory: bool = true, Switch;
+
+        /// The directory of the durable log. This version does not have the log: setting it is a mistake.
+        pub data_dir: Option<PathBuf> = None, Path;
+    }
+}
+
+settings! {
+    /// What happens when the broker is told to stop.
+    pub struct Stop in [stop] {
+        /// Whether the wills of clients that are connected at a graceful stop are published.
+        pub publish_wills: bool = false, Switch;
+
+        /// Time that clients are given to take what is already on its way to them. Then the broker stops all
+        /// the same.
+        pub flush_timeout_secs: u32 = 5, Secs(0..=600);
+    }
+}
+
+settings! {
+    /// Answers where MQTT leaves a choice, most of them because MQTT 3.x has no way to say no.
+    pub struct Policy in [policy] {
+        /// What an MQTT 3.x client gets for a QoS 1 or 2 message that it may not publish: the acknowledgement,
+        /// though the message goes nowhere and is counted (`acknowledge`), or the end of the connection
+        /// (`close`), upon which many clients send it again, for ever.
+        pub v3_denied_publish: V3Refusal = V3Refusal::Acknowledge, Choice(V3Refusal::WORDS);
+
+        /// What an MQTT 3.x client gets for a QoS 1 or 2 message for which no receiver's queue had room.
+        pub v3_queues_full: V3Refusal = V3Refusal::Acknowledge, Choice(V3Refusal::WORDS);
+
+        /// What an MQTT 3.1 client gets for a subscription that is denied, which its SUBACK cannot say: the end
+        /// of the connection (`close`), or a SUBACK that grants what nothing will come of (`grant-nothing`).
+        pub v31_denied_subscribe: V31DeniedSubscribe = V31DeniedSubscribe::Close, Choice(V31DeniedSubscribe::WORDS);
+    }
+}
+
+choice! {
+    /// How log lines are written.
+    pub enum LogFormat {
+        /// For people.
+        Human = "human",
+        /// A JSON object a line.
+        Json = "json",
+    }
+}
+
+choice! {
+    /// Which member of a shared subscription gets a message.
+    pub enum SharedStrategy {
+        /// The one with the fewest messages in flight relative to its window; ties rotate.
+        LeastInFlight = "least-in-flight",
+        /// Each in turn.
+        RoundRobin = "round-robin",
+        /// By the publisher's client id: one publisher's messages go to one member.
+        HashPublisher = "hash-publisher",
+        /// The same one, as long as it is there.
+        Sticky = "sticky",
+    }
+}
+
+choice! {
+    /// How a message of an MQTT 3.x client is refused.
+    pub enum V3Refusal {
+        /// It is acknowledged, dropped and counted.
+        Acknowledge = "acknowledge",
+        /// The connection is closed.
+        Close = "close",
+    }
+}
+
+choice! {
+    /// How a subscription of an MQTT 3.1 client is denied.
+    pub enum V31DeniedSubscribe {
+        /// The connection is closed.
+        Close = "close",
+        /// SUBACK grants QoS 0, and nothing is ever delivered.
+        GrantNothing = "grant-nothing",
+    }
+}
