@@ -1,0 +1,154 @@
+//! SUBSCRIBE.
+
+use core::fmt;
+
+use crate::{PacketId, QoS, UserProperties};
+
+/// A SUBSCRIBE packet (section 3.8).
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Subscribe<'a> {
+    /// Packet Identifier.
+    pub packet_id: PacketId,
+    /// Subscription Identifier, of 1 to 268,435,455; none in 3.x.
+    pub subscription_id: Option<u32>,
+    /// User Properties; none in 3.x.
+    pub user_properties: UserProperties<'a>,
+    filters: SubscribeFilters<'a>,
+}
+
+/// One subscription asked for.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct SubscribeFilter<'a> {
+    /// Topic Filter, well-formed.
+    pub filter: &'a str,
+    /// Subscription Options.
+    pub options: SubscriptionOptions,
+}
+
+/// Subscription Options (section 3.8.3.1). In 3.x there is only the QoS.
+#[derive(Clone, Copy, Debug, Default, Hash, PartialEq, Eq)]
+pub struct SubscriptionOptions {
+    /// Maximum QoS.
+    pub qos: QoS,
+    /// Messages are not forwarded to the client that published them.
+    pub no_local: bool,
+    /// Forwarded messages keep their RETAIN flag.
+    pub retain_as_published: bool,
+    /// Whether retained messages are sent when the subscription is made.
+    pub retain_handling: RetainHandling,
+}
+
+/// When the retained messages are sent to a new subscription.
+#[derive(Clone, Copy, Debug, Default, Hash, PartialEq, Eq)]
+#[repr(u8)]
+pub enum RetainHandling {
+    /// Whenever the client subscribes.
+    #[default]
+    SendAtSubscribe = 0,
+    /// When the subscription did not exist.
+    SendIfNew = 1,
+    /// Never.
+    DoNotSend = 2,
+}
+
+/// The Topic Filters of a SUBSCRIBE with their options: both the view and its iterator.
+#[derive(Clone, Copy)]
+pub struct SubscribeFilters<'a>(Source<'a>);
+
+#[derive(Clone, Copy)]
+enum Source<'a> {
+    /// A checked payload.
+    Wire(&'a [u8]),
+    Slice(&'a [(&'a str, SubscriptionOptions)]),
+}
+
+impl<'a> Subscribe<'a> {
+    /// Returns a SUBSCRIBE without User Properties, for encoding.
+    pub fn new(
+        packet_id: PacketId,
+        subscription_id: Option<u32>,
+        filters: &'a [(&'a str, SubscriptionOptions)],
+    ) -> Self {
+        Self {
+            packet_id,
+            subscription_id,
+            user_properties: UserProperties::EMPTY,
+            filters: SubscribeFilters(Source::Slice(filters)),
+        }
+    }
+
+    /// Returns the subscriptions asked for, in their order.
+    pub fn filters(&self) -> SubscribeFilters<'a> {
+        self.filters
+    }
+}
+
+impl SubscriptionOptions {
+    /// Returns options with nothing but a maximum QoS.
+    pub fn new(qos: QoS) -> Self {
+        Self {
+            qos,
+            ..Self::default()
+        }
+    }
+
+    /// Returns the options written as `byte`, or `None` if it has reserved bits or values.
+    pub fn from_byte(byte: u8) -> Option<Self> {
+        let retain_handling = match byte >> 4 {
+            0 => RetainHandling::SendAtSubscribe,
+            1 => RetainHandling::SendIfNew,
+            2 => RetainHandling::DoNotSend,
+            _ => return None,
+        };
+        Some(Self {
+            qos: QoS::from_byte(byte & 0b11)?,
+            no_local: byte & NO_LOCAL != 0,
+            retain_as_published: byte & RETAIN_AS_PUBLISHED != 0,
+            retain_handling,
+        })
+    }
+
+    /// Returns the options as they are written in 5.0.
+    pub fn to_byte(self) -> u8 {
+        self.qos.to_byte()
+            | if self.no_local { NO_LOCAL } else { 0 }
+            | if self.retain_as_published {
+                RETAIN_AS_PUBLISHED
+            } else {
+                0
+            }
+            | (self.retain_handling as u8) << 4
+    }
+}
+
+const NO_LOCAL: u8 = 1 << 2;
+const RETAIN_AS_PUBLISHED: u8 = 1 << 3;
+
+impl<'a> Iterator for SubscribeFilters<'a> {
+    type Item = SubscribeFilter<'a>;
+
+    fn next(&mut self) -> Option<Self::Item> {
+        match &mut self.0 {
+            Source::Wire(_) => None,
+            Source::Slice(filters) => {
+                let (&(filter, options), rest) = filters.split_first()?;
+                *filters = rest;
+                Some(SubscribeFilter { filter, options })
+            }
+        }
+    }
+}
+
+impl PartialEq for SubscribeFilters<'_> {
+    fn eq(&self, other: &Self) -> bool {
+        Iterator::eq(*self, *other)
+    }
+}
+
+impl Eq for SubscribeFilters<'_> {}
+
+impl fmt::Debug for SubscribeFilters<'_> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_list().entries(*self).finish()
+    }
+}
