@@ -1,0 +1,220 @@
+//! The broker as one case sees it: a place to connect to, with names that no other case uses.
+
+use std::cell::{Cell, RefCell};
+use std::net::TcpStream;
+use std::rc::Rc;
+use std::time::Duration;
+
+use crate::connect::Connect;
+use crate::target::Limits;
+use crate::wire::{self, property as id};
+use crate::{Client, Failure, Outcome, Target, Version};
+
+/// The broker under judgement, for the time of one case.
+#[derive(Debug)]
+pub struct Broker<'a> {
+    /// The version that clients of this case speak unless they say otherwise.
+    pub version: Version,
+    target: &'a Target,
+    topic_root: String,
+    connection_count: Cell<usize>,
+    leftovers: RefCell<Leftovers>,
+    evidence: Evidence,
+}
+
+/// The packets of a case, in the order seen here.
+pub(crate) type Evidence = Rc<RefCell<Vec<String>>>;
+
+/// What a case may leave in the broker.
+#[derive(Debug, Default)]
+struct Leftovers {
+    sessions: Vec<(Version, String)>,
+    retained: Vec<String>,
+}
+
+impl<'a> Broker<'a> {
+    pub(crate) fn new(target: &'a Target, version: Version) -> Self {
+        Self {
+            version,
+            target,
+            topic_root: target.topic_root(),
+            connection_count: Cell::new(0),
+            leftovers: RefCell::default(),
+            evidence: Evidence::default(),
+        }
+    }
+
+    /// Opens a connection and sends nothing.
+    #[track_caller]
+    pub(crate) fn open(&self) -> Outcome<Client> {
+        self.open_as(self.version)
+    }
+
+    /// Opens a connection for a client of `version` and sends nothing.
+    #[track_caller]
+    pub(crate) fn open_as(&self, version: Version) -> Outcome<Client> {
+        let stream = match TcpStream::connect_timeout(&self.target.address, self.target.patience) {
+            Ok(stream) => stream,
+            Err(error) => return Err(Failure::broken(format!("cannot connect: {error}"))),
+        };
+        self.connection_count.set(self.connection_count.get() + 1);
+        let label = self.connection_count.get();
+        Ok(Client::new(
+            stream,
+            version,
+            self.target,
+            label,
+            self.evidence.clone(),
+        ))
+    }
+
+    /// Connects a client with a clean session and a client identifier of its own, as `options` changes it,
+    /// and expects to be accepted.
+    #[track_caller]
+    pub(crate) fn connect(&self, options: impl FnOnce(Connect) -> Connect) -> Outcome<Client> {
+        self.connect_as(self.version, options)
+    }
+
+    /// Like [`Self::connect`], with a client of `version`.
+    #[track_caller]
+    pub(crate) fn connect_as(
+        &self,
+        version: Version,
+        options: impl FnOnce(Connect) -> Connect,
+    ) -> Outcome<Client> {
+        let connect = options(self.connect_options(version));
+        let mut client = self.send_connect(&connect)?;
+        client.expect_accepted()?;
+        Ok(client)
+    }
+
+    /// Opens a connection and sends `connect`; the answer is still to come.
+    #[track_caller]
+    pub(crate) fn send_connect(&self, connect: &Connect) -> Outcome<Client> {
+        if connect.outlives_connection() {
+            let session = (connect.version(), connect.id().to_owned());
+            self.leftovers.borrow_mut().sessions.push(session);
+        }
+        let mut client = self.open_as(connect.version())?;
+        client.send(&connect.bytes());
+        Ok(client)
+    }
+
+    /// Returns the CONNECT that [`Self::connect`] starts from.
+    pub(crate) fn connect_options(&self, version: Version) -> Connect {
+        Connect::new(version, self.id())
+    }
+
+    /// Connects a client with a clean session.
+    #[track_caller]
+    pub(crate) fn client(&self) -> Outcome<Client> {
+        self.connect(|it| it)
+    }
+
+    /// Publishes a retained message by a client of its own, and returns when the broker has it.
+    #[track_caller]
+    pub(crate) fn retain(&self, topic: &str, payload: &str) -> Outcome {
+        self.will_retain(topic);
+        self.client()?
+            .publish(wire::publish(topic, payload).qos(1).retain())
+    }
+
+    /// Remembers that the case leaves a retained message on `topic`.
+    pub(crate) fn will_retain(&self, topic: &str) {
+        self.leftovers.borrow_mut().retained.push(topic.to_owned());
+    }
+
+    /// Returns a topic that no other case uses.
+    pub(crate) fn topic(&self, levels: &str) -> String {
+        format!("{}/{levels}", self.topic_root)
+    }
+
+    /// Returns a client identifier that nobody used before.
+    pub(crate) fn id(&self) -> String {
+        self.target.client_id()
+    }
+
+    pub(crate) fn limits(&self) -> Limits<'a> {
+        self.target.limits()
+    }
+
+    /// Says whether Quelea's own choices are judged too.
+    pub(crate) fn is_quelea(&self) -> bool {
+        self.target.is_quelea
+    }
+
+    pub(crate) fn patience(&self) -> Duration {
+        self.target.patience
+    }
+
+    /// Skips the case for other brokers: the specification leaves them another choice.
+    pub(crate) fn need_quelea(&self, choice: &str) -> Outcome {
+        self.need(
+            self.is_quelea(),
+            &format!("the specification leaves a choice: {choice}"),
+        )
+    }
+
+    pub(crate) fn need_qos(&self, qos: u8) -> Outcome {
+        self.need(self.limits().qos_max() >= qos, &format!("no QoS {qos}"))
+    }
+
+    pub(crate) fn need_retain(&self) -> Outcome {
+        self.need(
+            self.limits().offers(id::RETAIN_AVAILABLE),
+            "no retained messages",
+        )
+    }
+
+    pub(crate) fn need_wildcards(&self) -> Outcome {
+        let offered = self.limits().offers(id::WILDCARD_SUBSCRIPTION_AVAILABLE);
+        self.need(offered, "no wildcard subscriptions")
+    }
+
+    pub(crate) fn need_shared(&self) -> Outcome {
+        let offered = self.limits().offers(id::SHARED_SUBSCRIPTION_AVAILABLE);
+        self.need(offered, "no shared subscriptions")
+    }
+
+    pub(crate) fn need_subscription_ids(&self) -> Outcome {
+        let offered = self.limits().offers(id::SUBSCRIPTION_IDENTIFIERS_AVAILABLE);
+        self.need(offered, "no subscription identifiers")
+    }
+
+    pub(crate) fn need_topic_aliases(&self, count: u32) -> Outcome {
+        let offered = self.limits().topic_alias_maximum();
+        self.need(
+            offered >= count,
+            &format!("accepts only {offered} topic aliases"),
+        )
+    }
+
+    /// Skips the case unless `offered`.
+    pub(crate) fn need(&self, offered: bool, otherwise: &str) -> Outcome {
+        if offered {
+            Ok(())
+        } else {
+            Err(Failure::skipped(otherwise))
+        }
+    }
+
+    /// Removes what the case may have left. Best effort: the verdict is made.
+    pub(crate) fn sweep(&self) {
+        let Leftovers { sessions, retained } = self.leftovers.take();
+        for (version, id) in sessions {
+            let _ = self.connect_as(version, |it| it.client_id(&id));
+        }
+        if retained.is_empty() {
+            return;
+        }
+        if let Ok(mut client) = self.client() {
+            for topic in retained {
+                let _ = client.publish(wire::publish(&topic, "").qos(1).retain());
+            }
+        }
+    }
+
+    pub(crate) fn evidence(&self) -> Vec<String> {
+        self.evidence.borrow().clone()
+    }
+}

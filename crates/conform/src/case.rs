@@ -1,0 +1,164 @@
+//! A case: one behaviour, the statements that ask for it, and the verdict on a broker.
+
+use std::fmt;
+use std::panic::Location;
+
+use crate::statement;
+use crate::{Broker, Target, Version};
+
+/// One behaviour that the specification asks of a server.
+#[derive(Debug)]
+pub struct Case {
+    /// The behaviour, as an identifier: `delivery_stops_at_receive_maximum`.
+    pub name: &'static str,
+    /// What is shown, with the statements cited as everywhere in this project: a bare `[MQTT-3.3.4-9]` is of
+    /// MQTT 5.0, `v3.1.1 [MQTT-3.1.2-24]` of 3.1.1, and ids that start with `Q` name their version.
+    pub doc: &'static str,
+    /// The versions it runs for.
+    pub versions: &'static [Version],
+    pub(crate) run: fn(&Broker<'_>) -> Outcome,
+}
+
+/// What a case, or a step of it, comes to.
+pub type Outcome<T = ()> = Result<T, Failure>;
+
+/// Why a case did not pass.
+#[derive(Clone, Debug)]
+pub enum Failure {
+    /// The broker did not do what was asked.
+    Broken {
+        /// What was expected, and what came.
+        what: String,
+        /// The line of the case that expected it.
+        at: &'static Location<'static>,
+    },
+    /// The broker does not offer, and need not offer, what the case is about.
+    Skipped(String),
+}
+
+/// A case's judgement of a broker.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Verdict {
+    /// The broker behaves as the statements ask.
+    Pass,
+    /// It does not; how, in words.
+    Fail(String),
+    /// It could not be judged; why, in words.
+    Skip(String),
+}
+
+/// A verdict and what led to it.
+#[derive(Clone, Debug)]
+pub struct Report {
+    /// The judgement.
+    pub verdict: Verdict,
+    /// Each packet sent (`>`) and received (`<`), in order, with the connection's number.
+    pub evidence: Vec<String>,
+}
+
+impl Case {
+    /// Runs the case for one version against the broker at `target`.
+    pub fn run(&self, target: &Target, version: Version) -> Report {
+        let broker = Broker::new(target, version);
+        let outcome = if target.speaks(version) {
+            (self.run)(&broker)
+        } else {
+            Err(Failure::Skipped(format!(
+                "the broker does not speak MQTT {version}"
+            )))
+        };
+        let evidence = broker.evidence();
+        broker.sweep();
+        let verdict = match outcome {
+            Ok(()) => Verdict::Pass,
+            Err(Failure::Skipped(why)) => Verdict::Skip(why),
+            Err(failure) => Verdict::Fail(failure.to_string()),
+        };
+        Report { verdict, evidence }
+    }
+
+    /// Returns the ids of the statements that it judges when it runs for `version`.
+    ///
+    /// MQTT 3.1 has few ids of its own: where it says the same as 3.1.1, the id of 3.1.1 stands for both.
+    pub fn statements(&self, version: Version) -> Vec<&'static str> {
+        statement::citations(self.doc)
+            .filter(|citation| match version {
+                Version::V5 => citation.version == Version::V5,
+                Version::V311 => citation.version == Version::V311,
+                Version::V31 => citation.version != Version::V5,
+            })
+            .map(|citation| citation.id)
+            .collect()
+    }
+}
+
+impl Failure {
+    /// Makes the failure of an expectation, with the line of the caller.
+    #[track_caller]
+    pub(crate) fn broken(what: impl Into<String>) -> Self {
+        Self::Broken {
+            what: what.into(),
+            at: Location::caller(),
+        }
+    }
+
+    /// Makes the reason why the case cannot be judged here.
+    pub(crate) fn skipped(why: impl Into<String>) -> Self {
+        Self::Skipped(why.into())
+    }
+}
+
+impl fmt::Display for Failure {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Broken { what, at } => write!(f, "{what} ({}:{})", at.file(), at.line()),
+            Self::Skipped(why) => f.write_str(why),
+        }
+    }
+}
+
+/// Fails the case unless the claim holds.
+#[track_caller]
+pub(crate) fn claim(holds: bool, otherwise: impl Into<String>) -> Outcome {
+    if holds {
+        Ok(())
+    } else {
+        Err(Failure::broken(otherwise))
+    }
+}
+
+/// Fails the case unless both are equal.
+#[track_caller]
+pub(crate) fn claim_eq<T: PartialEq + fmt::Debug>(what: &str, got: T, want: T) -> Outcome {
+    claim(
+        got == want,
+        format!("{what}: got {got:?}, expected {want:?}"),
+    )
+}
+
+/// Defines the cases of a file and their list, `CASES`.
+macro_rules! cases {
+    ($(
+        $(#[doc = $doc:literal])+
+        #[versions($($version:ident),+)]
+        fn $name:ident($broker:ident) $body:block
+    )+) => {
+        /// The cases of this file.
+        pub(crate) static CASES: &[$crate::Case] = &[$(
+            $crate::Case {
+                name: stringify!($name),
+                doc: concat!($($doc, "\n"),+),
+                versions: &[$($crate::Version::$version),+],
+                run: $name,
+            },
+        )+];
+        $(
+            $(#[doc = $doc])+
+            fn $name($broker: &$crate::Broker<'_>) -> $crate::Outcome {
+                $body
+                Ok(())
+            }
+        )+
+    };
+}
+pub(crate) use cases;

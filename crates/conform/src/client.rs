@@ -1,0 +1,303 @@
+//! A client of the suite: a socket, and the patience to wait for what should come.
+//!
+//! Exchanges of more than one packet are in `exchange`.
+
+use std::collections::{HashMap, VecDeque};
+use std::io::{ErrorKind, Read, Write};
+use std::net::{Shutdown, TcpStream};
+use std::time::{Duration, Instant};
+
+use crate::broker::Evidence;
+use crate::wire::{ConnAck, Packet, Publish, property as id, split_packet};
+use crate::{Failure, Outcome, Target, Version};
+
+/// One connection to the broker.
+#[derive(Debug)]
+pub struct Client {
+    pub(crate) version: Version,
+    pub(crate) last_packet_id: u16,
+    pub(crate) marker_topic: Option<String>,
+    marker_root: String,
+    stream: TcpStream,
+    is_quelea: bool,
+    patience: Duration,
+    /// Bytes that are no whole packet yet.
+    buffer: Vec<u8>,
+    /// Packets that came while another was waited for.
+    pub(crate) inbox: VecDeque<Packet>,
+    connack: ConnAck,
+    aliases: HashMap<u32, String>,
+    label: usize,
+    evidence: Evidence,
+}
+
+/// What a read comes to.
+enum Arrival {
+    Packet(Packet),
+    Closed,
+    TimedOut,
+}
+
+impl Client {
+    pub(crate) fn new(
+        stream: TcpStream,
+        version: Version,
+        target: &Target,
+        label: usize,
+        evidence: Evidence,
+    ) -> Self {
+        // Without it small packets of a case wait for acknowledgements of TCP; nothing depends on it.
+        let _ = stream.set_nodelay(true);
+        Self {
+            version,
+            last_packet_id: 0,
+            marker_topic: None,
+            marker_root: target.topic_root(),
+            stream,
+            is_quelea: target.is_quelea,
+            patience: target.patience,
+            buffer: Vec::new(),
+            inbox: VecDeque::new(),
+            connack: ConnAck::default(),
+            aliases: HashMap::new(),
+            label,
+            evidence,
+        }
+    }
+
+    /// Sends bytes. That the broker has closed shows when an answer is awaited.
+    pub(crate) fn send(&mut self, bytes: &[u8]) {
+        self.log('>', bytes);
+        let _ = self.stream.write_all(bytes);
+    }
+
+    /// Sends PINGREQ.
+    pub(crate) fn send_ping(&mut self) {
+        self.send(&[0xC0, 0]);
+    }
+
+    /// Breaks the connection without a DISCONNECT.
+    pub(crate) fn drop_connection(self) {
+        let _ = self.stream.shutdown(Shutdown::Both);
+    }
+
+    /// Ends what this side sends, and keeps reading.
+    pub(crate) fn end_sending(&mut self) {
+        let _ = self.stream.shutdown(Shutdown::Write);
+    }
+
+    /// Returns the CONNACK that accepted this client.
+    pub(crate) fn connack(&self) -> &ConnAck {
+        &self.connack
+    }
+
+    pub(crate) fn is_session_present(&self) -> bool {
+        self.connack.is_session_present
+    }
+
+    pub(crate) fn is_quelea(&self) -> bool {
+        self.is_quelea
+    }
+
+    /// Returns the first level of the topics that only this client uses.
+    pub(crate) fn marker_root(&self) -> &str {
+        &self.marker_root
+    }
+
+    /// Waits for the next packet.
+    #[track_caller]
+    pub(crate) fn expect_packet(&mut self) -> Outcome<Packet> {
+        self.expect_packet_within(self.patience)
+    }
+
+    /// Waits up to `limit` for the next packet.
+    #[track_caller]
+    pub(crate) fn expect_packet_within(&mut self, limit: Duration) -> Outcome<Packet> {
+        let problem = match self.receive(limit) {
+            Ok(Arrival::Packet(packet)) => return Ok(packet),
+            Ok(Arrival::Closed) => "the broker closed the connection".to_owned(),
+            Ok(Arrival::TimedOut) => format!("nothing came within {limit:?}"),
+            Err(malformed) => format!("the broker sent {malformed}"),
+        };
+        Err(Failure::broken(problem))
+    }
+
+    /// Waits for the broker to close, and returns what it sent before.
+    #[track_caller]
+    pub(crate) fn expect_close(&mut self) -> Outcome<Vec<Packet>> {
+        self.expect_close_within(self.patience)
+    }
+
+    /// Waits up to `limit` for the broker to close, and returns what it sent before.
+    #[track_caller]
+    pub(crate) fn expect_close_within(&mut self, limit: Duration) -> Outcome<Vec<Packet>> {
+        let deadline = Instant::now() + limit;
+        let mut packets = Vec::new();
+        loop {
+            let left = deadline.saturating_duration_since(Instant::now());
+            match self.receive(left) {
+                Ok(Arrival::Packet(packet)) => packets.push(packet),
+                Ok(Arrival::Closed) => return Ok(packets),
+                Ok(Arrival::TimedOut) => {
+                    let what =
+                        format!("the connection is still open after {limit:?}; got {packets:?}");
+                    return Err(Failure::broken(what));
+                }
+                Err(malformed) => {
+                    return Err(Failure::broken(format!("the broker sent {malformed}")));
+                }
+            }
+        }
+    }
+
+    /// Waits for the CONNACK of an accepted connection.
+    #[track_caller]
+    pub(crate) fn expect_accepted(&mut self) -> Outcome {
+        match self.expect_packet()? {
+            Packet::ConnAck(connack) if connack.reason == 0 => {
+                self.connack = connack;
+                Ok(())
+            }
+            packet => Err(Failure::broken(format!(
+                "expected a CONNACK of success, got {packet:?}"
+            ))),
+        }
+    }
+
+    /// Fails if anything came before the answer to a PINGREQ.
+    #[track_caller]
+    pub(crate) fn expect_silence(&mut self) -> Outcome {
+        self.send_ping();
+        match self.expect_packet()? {
+            Packet::PingResp => Ok(()),
+            packet => Err(Failure::broken(format!(
+                "expected nothing but a PINGRESP, got {packet:?}"
+            ))),
+        }
+    }
+
+    /// Waits for the answer to a PINGREQ, keeping other packets for later.
+    #[track_caller]
+    pub(crate) fn ping(&mut self) -> Outcome {
+        self.send_ping();
+        self.wait_for("PINGRESP", |packet| {
+            matches!(packet, Packet::PingResp).then_some(())
+        })
+    }
+
+    /// Waits for a packet that `choose` takes, keeping others for later.
+    #[track_caller]
+    pub(crate) fn wait_for<T>(
+        &mut self,
+        what: &str,
+        choose: impl Fn(&Packet) -> Option<T>,
+    ) -> Outcome<T> {
+        let mut early = VecDeque::new();
+        let found = loop {
+            match self.receive(self.patience) {
+                Ok(Arrival::Packet(packet)) => match choose(&packet) {
+                    Some(found) => break Ok(found),
+                    None => early.push_back(packet),
+                },
+                Ok(Arrival::Closed) => break Err("the broker closed the connection".to_owned()),
+                Ok(Arrival::TimedOut) => {
+                    break Err(format!("nothing came within {:?}", self.patience));
+                }
+                Err(malformed) => break Err(format!("the broker sent {malformed}")),
+            }
+        };
+        let found = match found {
+            Ok(found) => found,
+            Err(problem) => {
+                let what = format!("waiting for {what}: {problem}; got {early:?}");
+                return Err(Failure::broken(what));
+            }
+        };
+        early.append(&mut self.inbox);
+        self.inbox = early;
+        Ok(found)
+    }
+
+    /// Takes the next packet, from the inbox or from the socket.
+    fn receive(&mut self, limit: Duration) -> Result<Arrival, String> {
+        if let Some(packet) = self.inbox.pop_front() {
+            return Ok(Arrival::Packet(packet));
+        }
+        let deadline = Instant::now() + limit;
+        loop {
+            if let Some((first_byte, body, size)) = split_packet(&self.buffer)? {
+                let packet = Packet::read(self.version, first_byte, body);
+                let bytes: Vec<u8> = self.buffer.drain(..size).collect();
+                self.log('<', &bytes);
+                return Ok(Arrival::Packet(self.resolve_alias(packet?)?));
+            }
+            // A read timeout of zero would mean none.
+            let left = deadline.saturating_duration_since(Instant::now());
+            let _ = self
+                .stream
+                .set_read_timeout(Some(left.max(Duration::from_millis(1))));
+            let mut chunk = [0; 4096];
+            match self.stream.read(&mut chunk) {
+                Ok(0) => return Ok(self.closed()),
+                Ok(count) => self.buffer.extend_from_slice(&chunk[..count]),
+                Err(error)
+                    if matches!(error.kind(), ErrorKind::WouldBlock | ErrorKind::TimedOut) =>
+                {
+                    if Instant::now() >= deadline {
+                        return Ok(Arrival::TimedOut);
+                    }
+                }
+                Err(error) if error.kind() == ErrorKind::Interrupted => {}
+                Err(_) => return Ok(self.closed()),
+            }
+        }
+    }
+
+    fn closed(&mut self) -> Arrival {
+        self.evidence
+            .borrow_mut()
+            .push(format!("#{} closed", self.label));
+        Arrival::Closed
+    }
+
+    /// Puts the topic name where the broker sent only its alias.
+    fn resolve_alias(&mut self, packet: Packet) -> Result<Packet, String> {
+        let Packet::Publish(mut publish) = packet else {
+            return Ok(packet);
+        };
+        if let Some(alias) = publish.received.number(id::TOPIC_ALIAS) {
+            if publish.topic.is_empty() {
+                let known = self.aliases.get(&alias);
+                publish.topic = known
+                    .ok_or(format!("topic alias {alias} without a topic"))?
+                    .clone();
+            } else {
+                self.aliases.insert(alias, publish.topic.clone());
+            }
+        }
+        Ok(Packet::Publish(publish))
+    }
+
+    fn log(&self, direction: char, bytes: &[u8]) {
+        let shown: Vec<String> = bytes
+            .iter()
+            .take(96)
+            .map(|byte| format!("{byte:02x}"))
+            .collect();
+        let rest = if bytes.len() > 96 {
+            format!(" … {} bytes", bytes.len())
+        } else {
+            String::new()
+        };
+        let line = format!("#{} {direction} {}{rest}", self.label, shown.join(" "));
+        self.evidence.borrow_mut().push(line);
+    }
+}
+
+/// Returns the publish of a packet that is one.
+pub(crate) fn as_publish(packet: &Packet) -> Option<Publish> {
+    match packet {
+        Packet::Publish(publish) => Some(publish.clone()),
+        _ => None,
+    }
+}

@@ -1,0 +1,124 @@
+//! The broker under judgement: where it is, and what it said of itself when asked.
+
+use std::net::{SocketAddr, ToSocketAddrs};
+use std::sync::OnceLock;
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::time::{Duration, SystemTime, UNIX_EPOCH};
+use std::{io, process};
+
+use crate::wire::{ConnAck, property as id};
+use crate::{Broker, Version};
+
+/// A broker to judge.
+#[derive(Debug)]
+pub struct Target {
+    /// Where it listens.
+    pub address: SocketAddr,
+    /// How long an answer may take before it counts as missing.
+    pub patience: Duration,
+    /// Whether to judge also what the specification leaves to the broker, by Quelea's choices, and what it
+    /// only recommends, such as the DISCONNECT before a close.
+    pub is_quelea: bool,
+    /// In hexadecimal; part of every topic and client identifier, so that two runs do not meet.
+    run: String,
+    names: AtomicU64,
+    limits: [OnceLock<Option<ConnAck>>; 3],
+}
+
+impl Target {
+    /// Makes a target of the first address that `host_and_port` means.
+    ///
+    /// # Errors
+    ///
+    /// When it means none.
+    pub fn resolve(host_and_port: &str) -> io::Result<Self> {
+        let address = host_and_port.to_socket_addrs()?.next();
+        Ok(Self::new(address.ok_or_else(|| {
+            io::Error::other("the name has no address")
+        })?))
+    }
+
+    /// Makes a target that is judged by the specification alone, with five seconds for each answer.
+    pub fn new(address: SocketAddr) -> Self {
+        let since_epoch = SystemTime::now()
+            .duration_since(UNIX_EPOCH)
+            .unwrap_or_default();
+        let run = (since_epoch.as_nanos() as u64).rotate_left(20) ^ u64::from(process::id());
+        Self {
+            address,
+            patience: Duration::from_secs(5),
+            is_quelea: false,
+            run: format!("{:08x}", run as u32),
+            names: AtomicU64::new(0),
+            limits: Default::default(),
+        }
+    }
+
+    /// Says whether the broker accepts a plain CONNECT of `version`.
+    pub fn speaks(&self, version: Version) -> bool {
+        self.connack(version).is_some()
+    }
+
+    /// Returns what the CONNACK of MQTT 5.0 said about the broker; an empty one if it does not speak 5.0.
+    pub(crate) fn limits(&self) -> Limits<'_> {
+        Limits(self.connack(Version::V5))
+    }
+
+    /// Returns a client identifier that any server has to accept and that nobody used before.
+    pub(crate) fn client_id(&self) -> String {
+        format!(
+            "q{}x{}",
+            self.run,
+            self.names.fetch_add(1, Ordering::Relaxed)
+        )
+    }
+
+    /// Returns the first level of topics that nobody used before.
+    pub(crate) fn topic_root(&self) -> String {
+        format!(
+            "quelea-conform-{}-{}",
+            self.run,
+            self.names.fetch_add(1, Ordering::Relaxed)
+        )
+    }
+
+    fn connack(&self, version: Version) -> Option<&ConnAck> {
+        let asked = self.limits[version as usize].get_or_init(|| {
+            let probe = Broker::new(self, version).connect(|it| it).ok()?;
+            Some(probe.connack().clone())
+        });
+        asked.as_ref()
+    }
+}
+
+/// What a broker announced in its CONNACK, with the defaults of what it left out.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Limits<'a>(Option<&'a ConnAck>);
+
+impl Limits<'_> {
+    pub(crate) fn qos_max(self) -> u8 {
+        self.number(id::MAXIMUM_QOS).unwrap_or(2) as u8
+    }
+
+    pub(crate) fn receive_maximum(self) -> u32 {
+        self.number(id::RECEIVE_MAXIMUM).unwrap_or(65_535)
+    }
+
+    pub(crate) fn topic_alias_maximum(self) -> u32 {
+        self.number(id::TOPIC_ALIAS_MAXIMUM).unwrap_or(0)
+    }
+
+    pub(crate) fn packet_bytes_max(self) -> Option<u32> {
+        self.number(id::MAXIMUM_PACKET_SIZE)
+    }
+
+    /// Says whether the broker offers what one of the `..._AVAILABLE` properties is about.
+    pub(crate) fn offers(self, property: u8) -> bool {
+        self.number(property) != Some(0)
+    }
+
+    fn number(self, property: u8) -> Option<u32> {
+        self.0
+            .and_then(|connack| connack.properties.number(property))
+    }
+}
