@@ -1,3 +1,50 @@
-//! The project's own commands: `cargo xtask test`, `cargo xtask bench`.
+//! The project's own commands, run as `cargo xtask COMMAND`.
+//!
+//! Everything is done through the tools a developer would type; what a command needs beside Rust it installs
+//! itself, below `target/` where that is possible. No command asks anything or reads standard input.
 
-fn main() {}
+use std::env;
+use std::process::ExitCode;
+
+mod bench;
+mod fuzz;
+mod interop;
+mod program;
+mod serving;
+mod test;
+mod tools;
+
+fn main() -> ExitCode {
+    let arguments: Vec<String> = env::args().skip(1).collect();
+    let arguments: Vec<&str> = arguments.iter().map(String::as_str).collect();
+    let outcome = match arguments.as_slice() {
+        ["test"] => test::run(),
+        ["interop", options @ ..] => interop::run(options),
+        ["bench", options @ ..] => bench::run(options),
+        ["fuzz", target] => fuzz::run(target, fuzz::SECONDS_DEFAULT),
+        ["fuzz", target, seconds] => fuzz::run(target, seconds),
+        ["help" | "--help" | "-h"] => {
+            print!("{USAGE}");
+            Ok(())
+        }
+        _ => Err(format!("no such command\n\n{USAGE}")),
+    };
+    match outcome {
+        Ok(()) => ExitCode::SUCCESS,
+        Err(message) => {
+            eprintln!("xtask: {message}");
+            ExitCode::FAILURE
+        }
+    }
+}
+
+const USAGE: &str = "\
+Usage: cargo xtask COMMAND
+
+  test                     everything that must pass: format, clippy, tests, clients of other projects
+  interop [--mosquitto]    clients of other projects against Quelea (or, to check the programs
+                           themselves, against Mosquitto)
+  bench [--quick]          the scenarios of docs/performance.md against Quelea and Mosquitto in turn;
+                           writes the table there (--quick: short runs, and nothing is written)
+  fuzz TARGET [SECONDS]    cargo-fuzz on one target, for 60 seconds unless told otherwise
+";

@@ -1,0 +1,103 @@
+//! `cargo xtask interop`: clients of other projects against a running broker.
+//!
+//! The programs are in `tests/interop`. Each gets the broker's host and port, prints a line `ok - NAME` or
+//! `not ok - NAME: WHY` for each case, and fails if a case did.
+
+use std::path::PathBuf;
+use std::process::Command;
+use std::time::{Duration, Instant};
+
+use crate::program::{self, Next, Program};
+use crate::serving::{self, Broker};
+use crate::test::Counts;
+use crate::tools;
+
+/// Runs every program and fails if a case did.
+pub(crate) fn run(options: &[&str]) -> Result<(), String> {
+    let counts = match options {
+        [] => count()?,
+        ["--mosquitto"] => against(&mosquitto()?)?,
+        _ => return Err("interop takes no option but --mosquitto".to_owned()),
+    };
+    println!("{counts}");
+    if counts.failed == 0 {
+        Ok(())
+    } else {
+        Err("a client does not work with the broker".to_owned())
+    }
+}
+
+/// Runs every program against our own broker, which must also stop well afterwards.
+pub(crate) fn count() -> Result<Counts, String> {
+    let broker = Broker::quelea(&serving::build_quelea("dev")?)?;
+    let mut counts = against(&broker)?;
+    if counts.failed > 0 {
+        println!("--- the broker's log ---\n{}", broker.log());
+    }
+    match broker.stop() {
+        Ok(()) => counts.passed += 1,
+        Err(why) => {
+            println!("not ok - the broker stops: {why}");
+            counts.failed += 1;
+        }
+    }
+    Ok(counts)
+}
+
+fn mosquitto() -> Result<Broker, String> {
+    tools::mosquitto()?;
+    Broker::mosquitto()
+}
+
+fn against(broker: &Broker) -> Result<Counts, String> {
+    tools::mosquitto()?;
+    let programs = program::root().join("tests/interop");
+
+    let mut shell = Command::new("bash");
+    shell.arg(programs.join("mosquitto_clients.sh"));
+    let mut python = Command::new(tools::python()?);
+    python.arg(programs.join("paho_python.py"));
+    let mut node = Command::new("node");
+    node.arg(programs.join("mqtt_js.js"))
+        .env::<_, PathBuf>("NODE_PATH", tools::node_modules()?);
+
+    let mut counts = Counts::default();
+    for mut command in [shell, python, node] {
+        command
+            .arg(broker.address.ip().to_string())
+            .arg(broker.address.port().to_string());
+        counts += follow(Program::start(command)?)?;
+    }
+    Ok(counts)
+}
+
+fn follow(mut program: Program) -> Result<Counts, String> {
+    let deadline = Instant::now() + PROGRAM_PATIENCE;
+    let mut counts = Counts::default();
+    loop {
+        match program.next_line(deadline) {
+            Next::Line(line) => {
+                println!("{line}");
+                counts.passed += u64::from(line.starts_with("ok - "));
+                counts.failed += u64::from(line.starts_with("not ok - "));
+            }
+            Next::End => break,
+            Next::TimedOut => {
+                println!(
+                    "not ok - the program did not end in {} s",
+                    PROGRAM_PATIENCE.as_secs()
+                );
+                counts.failed += 1;
+                return Ok(counts);
+            }
+        }
+    }
+    if !program.wait()?.success() && counts.failed == 0 {
+        println!("not ok - the program failed outside its cases");
+        counts.failed += 1;
+    }
+    Ok(counts)
+}
+
+/// One program with all its cases; each takes well under a minute.
+const PROGRAM_PATIENCE: Duration = Duration::from_secs(240);

@@ -1,0 +1,159 @@
+//! A broker started for a test or a measurement, on a port of its own.
+
+use std::fs;
+use std::net::{SocketAddr, TcpListener};
+use std::path::{Path, PathBuf};
+use std::process::Command;
+use std::time::{Duration, Instant};
+
+use crate::program::{self, Next, Program};
+
+/// A broker that accepts connections. It is stopped when this is dropped.
+pub(crate) struct Broker {
+    /// Where it listens.
+    pub(crate) address: SocketAddr,
+    /// The name for reports.
+    pub(crate) name: &'static str,
+    program: Program,
+}
+
+impl Broker {
+    /// Starts our own broker on a port the system chooses.
+    pub(crate) fn quelea(binary: &Path) -> Result<Self, String> {
+        let mut command = Command::new(binary);
+        command.args(["serve", "--listen", "127.0.0.1:0", "--in-memory"]);
+        Self::start("Quelea", command, |line| {
+            let (_, rest) = line.split_once("listening on ")?;
+            leading_address(rest)
+        })
+    }
+
+    /// Starts Debian's Mosquitto, all in memory, its other settings as they come.
+    pub(crate) fn mosquitto() -> Result<Self, String> {
+        // Mosquitto takes no port 0, so a free one is looked up. Another process may take it in between:
+        // then Mosquitto says so and the command fails.
+        let address = TcpListener::bind("127.0.0.1:0")
+            .and_then(|listener| listener.local_addr())
+            .map_err(|error| format!("no free port: {error}"))?;
+        let configuration = program::target_directory().join("mosquitto.conf");
+        fs::write(&configuration, mosquitto_configuration(address))
+            .map_err(|error| format!("{}: {error}", configuration.display()))?;
+        let mut command = Command::new("mosquitto");
+        // Debian installs it where an ordinary user's PATH does not look.
+        command.env(
+            "PATH",
+            "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin",
+        );
+        command.arg("-c").arg(&configuration);
+        Self::start("Mosquitto", command, |line| {
+            line.contains(" running").then_some(address)
+        })
+    }
+
+    fn start(
+        name: &'static str,
+        command: Command,
+        ready: impl Fn(&str) -> Option<SocketAddr>,
+    ) -> Result<Self, String> {
+        let mut program = Program::start(command)?;
+        let deadline = Instant::now() + START_PATIENCE;
+        let mut said = String::new();
+        loop {
+            match program.next_line(deadline) {
+                Next::Line(line) => {
+                    if let Some(address) = ready(&line) {
+                        return Ok(Self {
+                            address,
+                            name,
+                            program,
+                        });
+                    }
+                    said += &line;
+                    said.push('\n');
+                }
+                Next::End => return Err(format!("{name} ended instead of listening:\n{said}")),
+                Next::TimedOut => {
+                    return Err(format!("{name} does not say where it listens:\n{said}"));
+                }
+            }
+        }
+    }
+
+    /// Stops the broker as a service manager would, and fails if it does not end well.
+    pub(crate) fn stop(mut self) -> Result<(), String> {
+        let status = self.program.terminate(STOP_PATIENCE)?;
+        if status.success() {
+            Ok(())
+        } else {
+            Err(format!("{} stopped with {status}", self.name))
+        }
+    }
+
+    /// Returns what the broker has logged since it began to listen.
+    pub(crate) fn log(&self) -> String {
+        self.program.unread_lines().join("\n")
+    }
+
+    /// Returns the process id.
+    pub(crate) fn id(&self) -> u32 {
+        self.program.id()
+    }
+}
+
+/// Builds the `quelea` command and returns its path.
+pub(crate) fn build_quelea(profile: &str) -> Result<PathBuf, String> {
+    program::run(program::cargo().args([
+        "build",
+        "--quiet",
+        "--package",
+        "quelea-cli",
+        "--profile",
+        profile,
+    ]))?;
+    let directory = if profile == "dev" { "debug" } else { profile };
+    Ok(program::target_directory().join(directory).join("quelea"))
+}
+
+fn mosquitto_configuration(address: SocketAddr) -> String {
+    format!(
+        "listener {} {}\nallow_anonymous true\npersistence false\nset_tcp_nodelay true\n\
+         max_queued_messages 0\nuser root\nlog_dest stderr\nlog_type error\nlog_type warning\n\
+         log_type information\nconnection_messages false\n",
+        address.port(),
+        address.ip(),
+    )
+}
+
+/// Reads the address that `text` begins with, whatever follows it.
+fn leading_address(text: &str) -> Option<SocketAddr> {
+    let end = text.find(|it: char| !(it.is_ascii_hexdigit() || "[]:.".contains(it)));
+    text[..end.unwrap_or(text.len())]
+        .trim_end_matches('.')
+        .parse()
+        .ok()
+}
+
+const START_PATIENCE: Duration = Duration::from_secs(20);
+const STOP_PATIENCE: Duration = Duration::from_secs(20);
+
+#[cfg(test)]
+mod tests {
+    use super::leading_address;
+
+    #[test]
+    fn an_address_is_read_whatever_follows() {
+        check("127.0.0.1:1883", Some("127.0.0.1:1883"));
+        check("127.0.0.1:1883 (MQTT)", Some("127.0.0.1:1883"));
+        check("[::1]:1883, and more", Some("[::1]:1883"));
+        check("127.0.0.1:1883\u{1b}[0m", Some("127.0.0.1:1883"));
+        check("nowhere", None);
+    }
+
+    #[track_caller]
+    fn check(text: &str, expected: Option<&str>) {
+        assert_eq!(
+            leading_address(text).map(|it| it.to_string()).as_deref(),
+            expected
+        );
+    }
+}

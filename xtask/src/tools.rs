@@ -1,0 +1,136 @@
+//! What the tests need beside Rust: Debian's Mosquitto, paho-mqtt for Python, MQTT.js for Node.
+//!
+//! Programs come from Debian's packages and are installed for the whole machine, which takes root; the two
+//! libraries are installed below `target/` in the version named here.
+
+use std::env;
+use std::fs;
+use std::path::{Path, PathBuf};
+use std::process::Command;
+
+use crate::program;
+
+/// Makes sure that `mosquitto`, `mosquitto_pub` and `mosquitto_sub` can be run.
+pub(crate) fn mosquitto() -> Result<(), String> {
+    debian(&[
+        ("mosquitto", "mosquitto"),
+        ("mosquitto_pub", "mosquitto-clients"),
+        ("mosquitto_sub", "mosquitto-clients"),
+    ])
+}
+
+/// Returns a Python that has paho-mqtt.
+pub(crate) fn python() -> Result<PathBuf, String> {
+    let environment = directory()?.join(format!("paho-mqtt-{PAHO_VERSION}"));
+    let python = environment.join("bin/python");
+    if environment.join(COMPLETE).exists() {
+        return Ok(python);
+    }
+    debian(&[("python3", "python3")])?;
+    println!("installing paho-mqtt {PAHO_VERSION}");
+    let create = || {
+        program::output(
+            Command::new("python3")
+                .args(["-m", "venv", "--clear"])
+                .arg(&environment),
+        )
+    };
+    if create().is_err() {
+        // Debian's Python comes without what a virtual environment is made with.
+        install(&["python3-venv"])?;
+        create()?;
+    }
+    program::output(
+        Command::new(&python)
+            .args(["-m", "pip", "install", "--quiet"])
+            .arg(format!("paho-mqtt=={PAHO_VERSION}")),
+    )?;
+    mark_complete(&environment)?;
+    Ok(python)
+}
+
+/// Returns the directory to name in `NODE_PATH` so that Node finds MQTT.js.
+pub(crate) fn node_modules() -> Result<PathBuf, String> {
+    debian(&[("node", "nodejs")])?;
+    let prefix = directory()?.join(format!("mqtt-js-{MQTT_JS_VERSION}"));
+    let modules = prefix.join("node_modules");
+    if prefix.join(COMPLETE).exists() {
+        return Ok(modules);
+    }
+    debian(&[("npm", "npm")])?;
+    println!("installing MQTT.js {MQTT_JS_VERSION}");
+    fs::create_dir_all(&prefix).map_err(|error| format!("{}: {error}", prefix.display()))?;
+    program::output(
+        Command::new("npm")
+            .args([
+                "install",
+                "--no-audit",
+                "--no-fund",
+                "--no-save",
+                "--silent",
+                "--prefix",
+            ])
+            .arg(&prefix)
+            .arg(format!("mqtt@{MQTT_JS_VERSION}")),
+    )?;
+    mark_complete(&prefix)?;
+    Ok(modules)
+}
+
+/// Installs the packages of the programs that are missing: pairs of program and package.
+fn debian(programs: &[(&str, &str)]) -> Result<(), String> {
+    let mut missing: Vec<&str> = programs
+        .iter()
+        .filter(|(program, _)| !is_runnable(program))
+        .map(|(_, package)| *package)
+        .collect();
+    missing.dedup();
+    if missing.is_empty() {
+        Ok(())
+    } else {
+        install(&missing)
+    }
+}
+
+fn install(packages: &[&str]) -> Result<(), String> {
+    println!("installing {} with apt-get", packages.join(", "));
+    let apt = || {
+        let mut command = Command::new("apt-get");
+        command.env("DEBIAN_FRONTEND", "noninteractive");
+        command
+    };
+    let installed = program::output(apt().args(["update", "--quiet"])).and_then(|_| {
+        program::output(
+            apt()
+                .args(["install", "--yes", "--quiet", "--no-install-recommends"])
+                .args(packages),
+        )
+    });
+    match installed {
+        Ok(_) => Ok(()),
+        Err(why) => Err(format!("please install {}: {why}", packages.join(", "))),
+    }
+}
+
+fn is_runnable(program: &str) -> bool {
+    let path = env::var("PATH").unwrap_or_default();
+    path.split(':')
+        .chain(["/usr/sbin"])
+        .any(|directory| Path::new(directory).join(program).exists())
+}
+
+fn directory() -> Result<PathBuf, String> {
+    let directory = program::target_directory().join("interop");
+    fs::create_dir_all(&directory).map_err(|error| format!("{}: {error}", directory.display()))?;
+    Ok(directory)
+}
+
+/// An installation that was interrupted is made again: it has no such file.
+fn mark_complete(installation: &Path) -> Result<(), String> {
+    fs::write(installation.join(COMPLETE), "")
+        .map_err(|error| format!("{}: {error}", installation.display()))
+}
+
+const COMPLETE: &str = "complete";
+const MQTT_JS_VERSION: &str = "5.16.0";
+const PAHO_VERSION: &str = "2.1.0";
