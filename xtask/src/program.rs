@@ -2,7 +2,7 @@
 
 use std::io::{BufRead, BufReader, Read};
 use std::path::{Path, PathBuf};
-use std::process::{Child, Command, ExitStatus, Stdio};
+use std::process::{Child, Command, ExitStatus, Output, Stdio};
 use std::sync::mpsc::{self, Receiver, RecvTimeoutError, Sender};
 use std::thread;
 use std::time::{Duration, Instant};
@@ -112,21 +112,27 @@ pub(crate) fn run(command: &mut Command) -> Result<(), String> {
 
 /// Runs `command` to its end and returns what it wrote to standard output; shows its errors only if it fails.
 pub(crate) fn output(command: &mut Command) -> Result<String, String> {
-    let name = name_of(command);
-    let output = command
-        .current_dir(root())
-        .stdin(Stdio::null())
-        .output()
-        .map_err(|error| format!("{name} does not start: {error}"))?;
+    let output = finish(command)?;
     if output.status.success() {
         return Ok(String::from_utf8_lossy(&output.stdout).into_owned());
     }
     let text = [output.stdout, output.stderr].concat();
     Err(format!(
-        "{name}: {}\n{}",
+        "{}: {}\n{}",
+        name_of(command),
         output.status,
         String::from_utf8_lossy(&text)
     ))
+}
+
+/// Runs `command` to its end and returns what it wrote to standard output, if it wrote anything.
+pub(crate) fn output_of_any_end(command: &mut Command) -> Result<String, String> {
+    let output = finish(command)?;
+    if !output.stdout.is_empty() {
+        return Ok(String::from_utf8_lossy(&output.stdout).into_owned());
+    }
+    let text = String::from_utf8_lossy(&output.stderr);
+    Err(format!("{}: {}\n{text}", name_of(command), output.status))
 }
 
 /// Returns the repository's root.
@@ -145,6 +151,14 @@ pub(crate) fn target_directory() -> PathBuf {
 /// Returns the cargo that runs us.
 pub(crate) fn cargo() -> Command {
     Command::new(std::env::var_os("CARGO").unwrap_or_else(|| "cargo".into()))
+}
+
+fn finish(command: &mut Command) -> Result<Output, String> {
+    command
+        .current_dir(root())
+        .stdin(Stdio::null())
+        .output()
+        .map_err(|error| format!("{} does not start: {error}", name_of(command)))
 }
 
 fn follow(output: impl Read + Send + 'static, lines: Sender<String>) {
