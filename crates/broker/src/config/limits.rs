@@ -15,8 +15,9 @@ settings! {
         pub connect_timeout_secs: u32 = 10, Secs(1..=600);
 
         /// Bytes that a connection may send before its CONNECT has been answered. A connection that sends more
-        /// is not read from until the answer is out; a CONNECT packet that is larger is refused.
-        pub before_connack_bytes_max: u32 = 65_536, Bytes(1_024..=268_435_460);
+        /// is not read from until the answer is out; a CONNECT packet that is larger is refused. By default there
+        /// is room for a CONNECT with a will and every field at its longest.
+        pub before_connack_bytes_max: u32 = 524_288, Bytes(1_024..=268_435_460);
 
         /// Size of one packet from a client, announced to MQTT 5.0 clients as Maximum Packet Size. A larger one
         /// closes the connection (5.0: with 0x95, Packet too large) before any of its content is kept.

@@ -35,3 +35,14 @@ impl Listener {
 
 /// The port that is registered for MQTT over TCP.
 const MQTT_PORT: u16 = 1883;
+
+/// Reads an address; the error says how one is written.
+pub(super) fn read_address(text: &str) -> Result<SocketAddr, String> {
+    text.parse().map_err(|_| {
+        format!("{text} is no address: write an IP address and a port, such as \"127.0.0.1:1883\" or \"[::1]:1883\"")
+    })
+}
+
+/// The table of the file that a listener is, and its key there.
+pub(super) const TABLE: &str = "listener";
+pub(super) const ADDRESS_KEY: &str = "listener.address";

@@ -3,16 +3,28 @@
 //! [`Config::default`] is a broker for this machine only: both loopback addresses, anonymous access, everything
 //! in memory.
 
+mod check;
+mod document;
+mod file;
 mod limits;
 mod listener;
+mod load;
+mod mistake;
+mod nearest;
+#[cfg(test)]
+mod reference;
 mod sections;
 mod setting;
+#[cfg(test)]
+mod tests;
 mod value;
 
 use std::num::NonZeroUsize;
 
 pub use limits::{Limits, QueueOverflow};
 pub use listener::Listener;
+pub use load::{Flag, Loaded, Sources};
+pub use mistake::{Mistake, Mistakes, Origin, Origins};
 pub use sections::{
     Log, LogFormat, Policy, SharedStrategy, Stop, Store, Sys, V3Refusal, V31DeniedSubscribe,
 };

@@ -1,0 +1,147 @@
+//! Reads a configuration file: TOML, with the line of each mistake.
+
+use std::ops::Range;
+
+use toml::Spanned;
+use toml::de::{DeTable, DeValue};
+
+use super::load::Loading;
+use super::mistake::Origin;
+use super::value::Raw;
+use super::{Config, listener};
+
+/// Reads the file `name` with the content `text` into `loading`.
+pub(super) fn read_file(name: &str, text: &str, loading: &mut Loading) {
+    let (document, errors) = DeTable::parse_recoverable(text);
+    let file = File { name, text };
+    // What the parser made of a broken file may be nonsense, and so would mistakes in that be.
+    if errors.is_empty() {
+        file.read_document(document.get_ref(), loading);
+    }
+    for error in errors {
+        let message = error.message().lines().collect::<Vec<_>>().join(", ");
+        loading.mistake(
+            file.origin(&error.span().unwrap_or_default()),
+            format!("this is not TOML: {message}"),
+        );
+    }
+}
+
+struct File<'a> {
+    name: &'a str,
+    text: &'a str,
+}
+
+impl File<'_> {
+    fn read_document(&self, document: &DeTable<'_>, loading: &mut Loading) {
+        for (key, value) in document {
+            let name = key.get_ref().as_ref();
+            if name == listener::TABLE {
+                self.read_listeners(value, loading);
+            } else if Config::settings().any(|setting| setting.section == name) {
+                self.read_section(name, value, loading);
+            } else {
+                self.read_setting("", key, value, loading);
+            }
+        }
+    }
+
+    fn read_section(&self, section: &str, value: &Spanned<DeValue<'_>>, loading: &mut Loading) {
+        let Some(table) = value.get_ref().as_table() else {
+            let message =
+                format!("\"{section}\" is a table: write [{section}] on a line of its own");
+            return loading.mistake(self.origin(&value.span()), message);
+        };
+        for (key, value) in table {
+            self.read_setting(section, key, value, loading);
+        }
+    }
+
+    fn read_setting(
+        &self,
+        section: &str,
+        key: &Spanned<impl AsRef<str>>,
+        value: &Spanned<DeValue<'_>>,
+        loading: &mut Loading,
+    ) {
+        let name = key.get_ref().as_ref();
+        let origin = self.origin(&key.span());
+        let setting = Config::settings().find(|it| it.section == section && it.name == name);
+        let Some(setting) = setting else {
+            let separator = if section.is_empty() { "" } else { "." };
+            return loading.unknown_key(origin, &format!("{section}{separator}{name}"));
+        };
+        match raw(value.get_ref()) {
+            Some(raw) => loading.set(setting, raw, origin),
+            None => {
+                let (key, kind) = (setting.key(), setting.kind.describe());
+                let written = value.get_ref().type_str();
+                loading.mistake(
+                    origin,
+                    format!("{key} must be {kind}, not a value of type {written}"),
+                );
+            }
+        }
+    }
+
+    fn read_listeners(&self, value: &Spanned<DeValue<'_>>, loading: &mut Loading) {
+        let Some(array) = value.get_ref().as_array() else {
+            let message =
+                "listeners are a list: write [[listener]], with two brackets, for each".to_owned();
+            return loading.mistake(self.origin(&value.span()), message);
+        };
+        let mut addresses = Vec::new();
+        for listener in array {
+            addresses.extend(self.read_listener(listener, loading));
+        }
+        loading.set_listeners(&addresses);
+    }
+
+    fn read_listener(
+        &self,
+        listener: &Spanned<DeValue<'_>>,
+        loading: &mut Loading,
+    ) -> Option<(Origin, String)> {
+        let mut address = None;
+        for (key, value) in listener.get_ref().as_table().into_iter().flatten() {
+            let origin = self.origin(&key.span());
+            let key = format!("{}.{}", listener::TABLE, key.get_ref());
+            if key != listener::ADDRESS_KEY {
+                loading.unknown_key(origin, &key);
+            } else if let Some(text) = value.get_ref().as_str() {
+                address = Some((origin, text.to_owned()));
+            } else {
+                address = Some((origin, self.text[value.span()].to_owned()));
+            }
+        }
+        if address.is_none() {
+            let message =
+                "a listener needs an address, such as address = \"127.0.0.1:1883\"".to_owned();
+            loading.mistake(self.origin(&listener.span()), message);
+        }
+        address
+    }
+
+    fn origin(&self, span: &Range<usize>) -> Origin {
+        let before = &self.text.as_bytes()[..span.start.min(self.text.len())];
+        let line = 1 + before.iter().filter(|byte| **byte == b'\n').count();
+        Origin::File {
+            file: self.name.to_owned(),
+            line,
+        }
+    }
+}
+
+/// Returns a value that settings can have; lists, tables, fractions and dates are none.
+fn raw<'a>(value: &'a DeValue<'_>) -> Option<Raw<'a>> {
+    match value {
+        DeValue::Boolean(is_on) => Some(Raw::Bool(*is_on)),
+        DeValue::String(text) => Some(Raw::String(text)),
+        DeValue::Integer(integer) => {
+            // Nothing that a setting accepts is out of the bounds of i128.
+            let number = i128::from_str_radix(integer.as_str(), integer.radix());
+            Some(Raw::Integer(number.unwrap_or(i128::MAX)))
+        }
+        DeValue::Float(_) | DeValue::Datetime(_) | DeValue::Array(_) | DeValue::Table(_) => None,
+    }
+}

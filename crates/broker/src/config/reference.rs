@@ -1,0 +1,113 @@
+//! Writes the reference of all settings, and holds the documentation to it.
+//!
+//! `UPDATE=1 cargo test -p quelea-broker config` writes what these tests compare.
+
+use std::fmt::Write as _;
+use std::path::PathBuf;
+use std::{env, fs};
+
+use super::{Config, Loaded, Setting, Sources};
+
+/// Every setting, with its type, unit, default and limit, is in the documentation.
+#[test]
+fn documentation_has_every_setting() {
+    let file = repository().join("docs/configuration.md");
+    let text = fs::read_to_string(&file).expect("docs/configuration.md is there");
+    let (before, _) = text.split_once(MARK).expect("the reference has its mark");
+    check(file, &format!("{before}{MARK}\n{}", reference()));
+}
+
+#[test]
+fn example_has_every_setting() {
+    check(repository().join("quelea.example.toml"), &Config::example());
+}
+
+#[test]
+fn example_is_the_defaults() {
+    let file = Some(("quelea.example.toml".to_owned(), Config::example()));
+    let loaded = Loaded::from_sources(&Sources {
+        file,
+        ..Sources::default()
+    })
+    .expect("the example is right");
+    assert_eq!(loaded.config, Config::default());
+}
+
+/// A comment is an invitation to remove it: what the example only shows must be right too.
+#[test]
+fn example_is_right_when_all_is_uncommented() {
+    let example = Config::example();
+    let is_setting = |line: &&str| {
+        line.split_once(" = ")
+            .is_some_and(|(name, _)| !name.contains(' '))
+    };
+    for line in example
+        .lines()
+        .filter_map(|line| line.strip_prefix("# "))
+        .filter(is_setting)
+    {
+        let document = toml::from_str::<toml::Table>(line);
+        assert!(document.is_ok(), "{line}");
+    }
+}
+
+#[track_caller]
+fn check(file: PathBuf, expected: &str) {
+    if env::var_os("UPDATE").is_some() {
+        fs::write(&file, expected).expect("the file can be written");
+    }
+    let written = fs::read_to_string(&file).unwrap_or_default();
+    let name = file.display();
+    assert!(
+        written == expected,
+        "{name} is behind the settings: run `UPDATE=1 cargo test -p quelea-broker config`"
+    );
+}
+
+fn reference() -> String {
+    let defaults = Config::default();
+    let mut out = String::new();
+    let mut section = None;
+    for setting in Config::settings() {
+        if section != Some(setting.section) {
+            section = Some(setting.section);
+            let _ = match setting.section {
+                "" => writeln!(out, "\n## At the top of the file"),
+                table => writeln!(out, "\n## `[{table}]`"),
+            };
+        }
+        let _ = write!(
+            out,
+            "\n### `{}`\n\n{}\n\n{}",
+            setting.name,
+            facts(setting, &defaults),
+            paragraph(setting)
+        );
+    }
+    out
+}
+
+fn facts(setting: &Setting, defaults: &Config) -> String {
+    let mut kind = setting.kind.describe();
+    kind[..1].make_ascii_uppercase();
+    let default = match setting.show(defaults) {
+        Some(value) => format!("default `{value}`"),
+        None => "not set by default".to_owned(),
+    };
+    format!("{kind}; {default}. Environment: `{}`", setting.variable())
+}
+
+fn paragraph(setting: &Setting) -> String {
+    setting
+        .doc
+        .iter()
+        .map(|line| format!("{}\n", line.trim()))
+        .collect()
+}
+
+fn repository() -> PathBuf {
+    PathBuf::from(env!("CARGO_MANIFEST_DIR")).join("../..")
+}
+
+const MARK: &str =
+    "<!-- From here on the file is written by `UPDATE=1 cargo test -p quelea-broker config`. -->";

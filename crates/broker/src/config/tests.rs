@@ -1,0 +1,232 @@
+//! Loading, from all sources, right and wrong.
+
+use super::*;
+
+#[test]
+fn nothing_said_is_the_default() {
+    assert_eq!(
+        load("", &[], &[]).expect("nothing is wrong").config,
+        Config::default()
+    );
+}
+
+#[test]
+fn flags_win_over_environment_over_file() {
+    let file = "shards = 1\n[limits]\nconnections_max = 1\nreceive_maximum = 1\n[[listener]]\naddress = \"127.0.0.1:1\"";
+    let environment = [
+        ("QUELEA_LIMITS_CONNECTIONS_MAX", "2"),
+        ("QUELEA_SHARDS", "2"),
+        ("QUELEA_LISTEN", "127.0.0.1:2"),
+    ];
+    let flags = [
+        ("shards", "3"),
+        ("listener.address", "127.0.0.1:3"),
+        ("listener.address", "[::1]:3"),
+    ];
+    let config = load(file, &environment, &flags)
+        .expect("nothing is wrong")
+        .config;
+
+    assert_eq!(config.limits.receive_maximum, 1);
+    assert_eq!(config.limits.connections_max, 2);
+    assert_eq!(config.shards.map(NonZeroUsize::get), Some(3));
+    let ports: Vec<u16> = config
+        .listeners
+        .iter()
+        .map(|listener| listener.address.port())
+        .collect();
+    assert_eq!(ports, [3, 3]);
+}
+
+#[test]
+fn values_of_every_kind_are_read() {
+    let file = "
+        allow_anonymous = true
+        shared_strategy = \"sticky\"
+        [limits]
+        packet_bytes_max = \"2 MiB\"
+        queued_bytes_max = 1_000
+        session_expiry_max_secs = \"never\"
+        queue_overflow = \"drop-oldest\"
+        [log]
+        level = \"warn,quelea_broker=debug\"
+        format = \"json\"";
+    let config = load(file, &[("QUELEA_LIMITS_RETAINED_BYTES_MAX", "1GiB")], &[])
+        .expect("nothing is wrong")
+        .config;
+
+    assert_eq!(config.allow_anonymous, Some(true));
+    assert_eq!(config.shared_strategy, SharedStrategy::Sticky);
+    assert_eq!(config.limits.packet_bytes_max, 2 << 20);
+    assert_eq!(config.limits.queued_bytes_max, 1_000);
+    assert_eq!(config.limits.retained_bytes_max, 1 << 30);
+    assert_eq!(config.limits.session_expiry_max_secs, u32::MAX);
+    assert_eq!(config.limits.queue_overflow, QueueOverflow::DropOldest);
+    assert_eq!(config.log.level, "warn,quelea_broker=debug");
+    assert_eq!(config.log.format, LogFormat::Json);
+}
+
+#[test]
+fn all_mistakes_are_told_at_once() {
+    let file = "
+shard = 2
+[limits]
+conections_max = 5
+receive_maximum = 0
+qos_max = \"2\"
+retain_available = 1
+[stop]
+flush_timeout_secs = [1]
+[[listener]]
+adress = \"127.0.0.1:1883\"
+[[listener]]
+address = 1883
+[sis]
+interval_secs = 1
+";
+    let environment = [("QUELEA_LIMIT_QOS_MAX", "1"), ("QUELEA_SHARDS", "many")];
+    check(
+        load(file, &environment, &[("limits.topic_alias_max", "-1")]),
+        &[
+            "q.toml:2: there is no setting \"shard\"; the nearest is \"shards\"",
+            "q.toml:4: there is no setting \"limits.conections_max\"; the nearest is \"limits.connections_max\"",
+            "q.toml:5: limits.receive_maximum must be a number from 1 to 65,535, not 0",
+            "q.toml:6: limits.qos_max must be a number from 0 to 2, not \"2\"",
+            "q.toml:7: limits.retain_available must be true or false, not 1",
+            "q.toml:9: stop.flush_timeout_secs must be a number of seconds from 0 to 600, not a value of type array",
+            "q.toml:10: a listener needs an address, such as address = \"127.0.0.1:1883\"",
+            "q.toml:11: there is no setting \"listener.adress\"; the nearest is \"listener.address\"",
+            "q.toml:13: 1883 is no address: write an IP address and a port, such as \"127.0.0.1:1883\" or \"[::1]:1883\"",
+            "q.toml:14: there is no setting \"sis\"; the nearest is \"sys\"",
+            "environment variable QUELEA_LIMIT_QOS_MAX: sets nothing; the nearest is QUELEA_LIMITS_QOS_MAX",
+            "environment variable QUELEA_SHARDS: shards must be a number from 1 to 1,024, not \"many\"",
+            "--set: limits.topic_alias_max must be a number from 0 to 65,535, not \"-1\"",
+        ],
+    );
+}
+
+#[test]
+fn broken_toml_is_told_with_its_line() {
+    let mistakes =
+        load("shards = 1\n[limits\nqos_max = 1", &[], &[]).expect_err("the bracket is missing");
+    assert!(
+        mistakes
+            .to_string()
+            .starts_with("q.toml:2: this is not TOML: "),
+        "{mistakes}"
+    );
+}
+
+#[test]
+fn open_listener_needs_consent() {
+    let open = "[[listener]]\naddress = \"0.0.0.0:1883\"";
+    let refusal = "q.toml:2: clients on other machines can reach 0.0.0.0:1883, and no authentication is configured: listen on \
+                   127.0.0.1 or [::1] instead, or let everybody in with allow_anonymous = true (--allow-anonymous)";
+    check(load(open, &[], &[]), &[refusal]);
+    load(open, &[("QUELEA_ALLOW_ANONYMOUS", "yes")], &[]).expect("everybody is let in");
+    load("[[listener]]\naddress = \"127.3.2.1:1883\"", &[], &[]).expect("this is loopback too");
+}
+
+#[test]
+fn contradictions_are_refused() {
+    check(
+        load("allow_anonymous = false", &[], &[]),
+        &[
+            "q.toml:1: allow_anonymous = false lets nobody in: this version has no other authentication",
+        ],
+    );
+    check(
+        load("[store]\nin_memory = false\ndata_dir = \"d\"", &[], &[]),
+        &[
+            "q.toml:2: the durable log is not there yet: store.in_memory must be true",
+            "q.toml:3: the durable log is not there yet, so nothing can be kept in d: leave out store.data_dir \
+             (--data-dir), and sessions and messages live in memory",
+        ],
+    );
+    check(
+        load(
+            "[limits]\nsession_expiry_max_secs = 60\nv3_session_expiry_secs = 61",
+            &[],
+            &[],
+        ),
+        &["q.toml:3: limits.v3_session_expiry_secs is more than limits.session_expiry_max_secs"],
+    );
+    check(
+        load(
+            "",
+            &[],
+            &[
+                ("listener.address", "127.0.0.1:1883"),
+                ("listener.address", "127.0.0.1:1883"),
+            ],
+        ),
+        &["--set: the listeners 127.0.0.1:1883 and 127.0.0.1:1883 are in each other's way"],
+    );
+    check(
+        load("[log]\nlevel = \"info,net=verbose\"", &[], &[]),
+        &[
+            "q.toml:2: \"verbose\" in log.level is no level: the levels are off, error, warn, info, debug, trace",
+        ],
+    );
+    load("", &[("QUELEA_LISTEN", "127.0.0.1:0, 127.0.0.1:0")], &[])
+        .expect("each gets its own port");
+}
+
+/// A pod beside a Kubernetes service named `quelea` has these, whoever wrote its configuration.
+#[test]
+fn variables_of_others_are_passed_over() {
+    let environment = [
+        ("QUELEA_PORT", "tcp://10.0.0.1:1883"),
+        ("QUELEA_PORT_1883_TCP_ADDR", "10.0.0.1"),
+        ("QUELEA_SERVICE_HOST", "10.0.0.1"),
+        ("QUELEA_CONFIG", "quelea.toml"),
+        ("PATH", "/bin"),
+    ];
+    assert_eq!(
+        load("", &environment, &[])
+            .expect("nothing is wrong")
+            .config,
+        Config::default()
+    );
+}
+
+#[test]
+fn what_is_shown_loads_again() {
+    let shown = load(
+        "shards = 3\n[[listener]]\naddress = \"127.0.0.1:7\"\n[log]\nlevel = \"debug\"",
+        &[],
+        &[],
+    );
+    let shown = shown.expect("nothing is wrong");
+    let text = shown.to_toml();
+    assert!(text.contains("shards = 3  # q.toml:1\n"), "{text}");
+    assert_eq!(
+        load(&text, &[], &[]).expect("nothing is wrong").config,
+        shown.config
+    );
+}
+
+#[track_caller]
+fn check(loaded: Result<Loaded, Mistakes>, expected: &[&str]) {
+    let mistakes = loaded.expect_err("something is wrong");
+    let messages: Vec<String> = mistakes.iter().map(ToString::to_string).collect();
+    assert_eq!(messages, expected);
+}
+
+fn load(
+    file: &str,
+    environment: &[(&str, &str)],
+    flags: &[(&str, &str)],
+) -> Result<Loaded, Mistakes> {
+    let pair = |(name, value): &(&str, &str)| ((*name).to_owned(), (*value).to_owned());
+    let flag = |(key, value): &(&str, &str)| Flag {
+        flag: "--set".to_owned(),
+        key: (*key).to_owned(),
+        value: (*value).to_owned(),
+    };
+    Loaded::from_sources(&Sources {
+        file: Some(("q.toml".to_owned(), file.to_owned())),
+        environment: environment.iter().map(pair).collect(),
+        flags: flags.iter().map(flag).collect(),
+    })
+}
