@@ -52,18 +52,8 @@ pub(crate) struct Measurement(Value);
 /// Measures both brokers in turn and writes the tables.
 pub(crate) fn run(options: &[&str]) -> Result<(), String> {
     let effort = match options {
-        [] => Effort {
-            rounds: 3,
-            duration: "10",
-            warmup: "2",
-            connections: "15000",
-        },
-        ["--quick"] => Effort {
-            rounds: 1,
-            duration: "2",
-            warmup: "0.5",
-            connections: "1000",
-        },
+        [] => Effort { rounds: 3, duration: "10", warmup: "2", connections: "15000" },
+        ["--quick"] => Effort { rounds: 1, duration: "2", warmup: "0.5", connections: "1000" },
         _ => return Err("bench takes no option but --quick".to_owned()),
     };
     tools::mosquitto()?;
@@ -82,15 +72,8 @@ pub(crate) fn run(options: &[&str]) -> Result<(), String> {
     if options.is_empty() {
         report::write(&rows)?;
     }
-    let broken: Vec<String> = rows
-        .iter()
-        .filter_map(|row| row.quelea.violations())
-        .collect();
-    if broken.is_empty() {
-        Ok(())
-    } else {
-        Err(broken.join("; "))
-    }
+    let broken: Vec<String> = rows.iter().filter_map(|row| row.quelea.violations()).collect();
+    if broken.is_empty() { Ok(()) } else { Err(broken.join("; ")) }
 }
 
 struct Effort {
@@ -106,15 +89,8 @@ fn measure(scenario: &'static Scenario, effort: &Effort, quelea: &Path) -> Resul
         ours.push(load(&Broker::quelea(quelea)?, scenario, effort, quelea)?);
         theirs.push(load(&Broker::mosquitto()?, scenario, effort, quelea)?);
     }
-    let (quelea, mosquitto) = (
-        median(ours, scenario.figure),
-        median(theirs, scenario.figure),
-    );
-    Ok(Row {
-        scenario,
-        quelea,
-        mosquitto,
-    })
+    let (quelea, mosquitto) = (median(ours, scenario.figure), median(theirs, scenario.figure));
+    Ok(Row { scenario, quelea, mosquitto })
 }
 
 fn load(
@@ -124,30 +100,17 @@ fn load(
     quelea: &Path,
 ) -> Result<Measurement, String> {
     let mut command = Command::new(quelea);
-    command.arg("bench").args(
-        scenario
-            .arguments
-            .replace("{connections}", effort.connections)
-            .split(' '),
-    );
+    command
+        .arg("bench")
+        .args(scenario.arguments.replace("{connections}", effort.connections).split(' '));
     command.args(["--host", &broker.address.ip().to_string()]);
     command.args(["--port", &broker.address.port().to_string()]);
     command.args(["--pid", &broker.id().to_string()]);
-    command.args([
-        "--duration",
-        effort.duration,
-        "--warmup",
-        effort.warmup,
-        "--json",
-        "--quiet",
-    ]);
+    command.args(["--duration", effort.duration, "--warmup", effort.warmup, "--json", "--quiet"]);
     // It fails when a message was lost, too, and says so in what it writes.
     let text = program::output_of_any_end(&mut command)?;
     let result = serde_json::from_str(&text).map_err(|error| {
-        format!(
-            "quelea bench {} against {}: {error}\n{text}",
-            scenario.arguments, broker.name
-        )
+        format!("quelea bench {} against {}: {error}\n{text}", scenario.arguments, broker.name)
     })?;
     Ok(Measurement(result))
 }
@@ -164,11 +127,7 @@ fn median(mut measurements: Vec<Measurement>, figure: Figure) -> Measurement {
 impl Row {
     /// Returns another figure of the same runs.
     fn with(&self, scenario: &'static Scenario) -> Self {
-        Self {
-            scenario,
-            quelea: self.quelea.clone(),
-            mosquitto: self.mosquitto.clone(),
-        }
+        Self { scenario, quelea: self.quelea.clone(), mosquitto: self.mosquitto.clone() }
     }
 }
 
@@ -176,9 +135,7 @@ impl Measurement {
     pub(crate) fn figure(&self, figure: Figure) -> Option<f64> {
         match figure {
             Figure::CpuPerDelivery => self.number("/broker/cpu_us_per_delivery"),
-            Figure::BystanderP99 => self
-                .number("/bystander/latency_us/p99")
-                .map(|it| it / 1000.0),
+            Figure::BystanderP99 => self.number("/bystander/latency_us/p99").map(|it| it / 1000.0),
             Figure::MemoryPerConnection => self.number("/idle/memory/per_connection_settled_bytes"),
             Figure::IdleCpu => self.number("/idle/cpu_percent"),
         }
@@ -207,41 +164,13 @@ impl Measurement {
 
 /// Those that need neither TLS nor a disk. The budgets hold on two cores of about 2.5 GHz.
 const SCENARIOS: &[Scenario] = &[
-    cpu(
-        "10 pairs, QoS 0, window 100",
-        "pairs --clients 10 --qos 0 --window 100",
-        0.20,
-    ),
-    cpu(
-        "10 pairs, QoS 1, window 100",
-        "pairs --clients 10 --qos 1 --window 100",
-        0.32,
-    ),
-    cpu(
-        "10 pairs, QoS 2, window 100",
-        "pairs --clients 10 --qos 2 --window 100",
-        0.50,
-    ),
-    cpu(
-        "100 pairs, QoS 1, window 1",
-        "pairs --clients 100 --qos 1 --window 1",
-        9.0,
-    ),
-    cpu(
-        "1 to 100, QoS 0",
-        "fanout --clients 100 --qos 0 --window 10",
-        0.40,
-    ),
-    cpu(
-        "1 to 100, QoS 1",
-        "fanout --clients 100 --qos 1 --window 10",
-        0.55,
-    ),
-    cpu(
-        "100 pairs, QoS 1, 10,000 messages/s",
-        "pairs --clients 100 --qos 1 --rate 10000",
-        10.0,
-    ),
+    cpu("10 pairs, QoS 0, window 100", "pairs --clients 10 --qos 0 --window 100", 0.20),
+    cpu("10 pairs, QoS 1, window 100", "pairs --clients 10 --qos 1 --window 100", 0.32),
+    cpu("10 pairs, QoS 2, window 100", "pairs --clients 10 --qos 2 --window 100", 0.50),
+    cpu("100 pairs, QoS 1, window 1", "pairs --clients 100 --qos 1 --window 1", 9.0),
+    cpu("1 to 100, QoS 0", "fanout --clients 100 --qos 0 --window 10", 0.40),
+    cpu("1 to 100, QoS 1", "fanout --clients 100 --qos 1 --window 10", 0.55),
+    cpu("100 pairs, QoS 1, 10,000 messages/s", "pairs --clients 100 --qos 1 --rate 10000", 10.0),
     Scenario {
         name: "1,000 messages/s beside a flood to 1,000",
         arguments: "flood --clients 1000",
@@ -263,10 +192,5 @@ const SCENARIOS: &[Scenario] = &[
 ];
 
 const fn cpu(name: &'static str, arguments: &'static str, budget: f64) -> Scenario {
-    Scenario {
-        name,
-        arguments,
-        figure: Figure::CpuPerDelivery,
-        budget,
-    }
+    Scenario { name, arguments, figure: Figure::CpuPerDelivery, budget }
 }

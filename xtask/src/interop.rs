@@ -58,14 +58,11 @@ fn against(broker: &Broker) -> Result<Counts, String> {
     let mut python = Command::new(tools::python()?);
     python.arg(programs.join("paho_python.py"));
     let mut node = Command::new("node");
-    node.arg(programs.join("mqtt_js.js"))
-        .env::<_, PathBuf>("NODE_PATH", tools::node_modules()?);
+    node.arg(programs.join("mqtt_js.js")).env::<_, PathBuf>("NODE_PATH", tools::node_modules()?);
 
     let mut counts = Counts::default();
     for mut command in [shell, python, node] {
-        command
-            .arg(broker.address.ip().to_string())
-            .arg(broker.address.port().to_string());
+        command.arg(broker.address.ip().to_string()).arg(broker.address.port().to_string());
         counts += follow(Program::start(command)?)?;
     }
     Ok(counts)
@@ -83,10 +80,7 @@ fn follow(mut program: Program) -> Result<Counts, String> {
             }
             Next::End => break,
             Next::TimedOut => {
-                println!(
-                    "not ok - the program did not end in {} s",
-                    PROGRAM_PATIENCE.as_secs()
-                );
+                println!("not ok - the program did not end in {} s", PROGRAM_PATIENCE.as_secs());
                 counts.failed += 1;
                 return Ok(counts);
             }

@@ -46,10 +46,7 @@ impl Program {
 
     /// Waits for the next line, at most until `deadline`.
     pub(crate) fn next_line(&mut self, deadline: Instant) -> Next {
-        match self
-            .lines
-            .recv_timeout(deadline.saturating_duration_since(Instant::now()))
-        {
+        match self.lines.recv_timeout(deadline.saturating_duration_since(Instant::now())) {
             Ok(line) => Next::Line(line),
             Err(RecvTimeoutError::Disconnected) => Next::End,
             Err(RecvTimeoutError::Timeout) => Next::TimedOut,
@@ -58,9 +55,7 @@ impl Program {
 
     /// Waits for the end of a program whose outputs are closed.
     pub(crate) fn wait(&mut self) -> Result<ExitStatus, String> {
-        self.child
-            .wait()
-            .map_err(|error| format!("{}: {error}", self.name))
+        self.child.wait().map_err(|error| format!("{}: {error}", self.name))
     }
 
     /// Asks the program to stop as a service manager would, and waits for it.
@@ -103,11 +98,7 @@ pub(crate) fn run(command: &mut Command) -> Result<(), String> {
         .stdin(Stdio::null())
         .status()
         .map_err(|error| format!("{name} does not start: {error}"))?;
-    if status.success() {
-        Ok(())
-    } else {
-        Err(format!("{name}: {status}"))
-    }
+    if status.success() { Ok(()) } else { Err(format!("{name}: {status}")) }
 }
 
 /// Runs `command` to its end and returns what it wrote to standard output; shows its errors only if it fails.
@@ -117,12 +108,7 @@ pub(crate) fn output(command: &mut Command) -> Result<String, String> {
         return Ok(String::from_utf8_lossy(&output.stdout).into_owned());
     }
     let text = [output.stdout, output.stderr].concat();
-    Err(format!(
-        "{}: {}\n{}",
-        name_of(command),
-        output.status,
-        String::from_utf8_lossy(&text)
-    ))
+    Err(format!("{}: {}\n{}", name_of(command), output.status, String::from_utf8_lossy(&text)))
 }
 
 /// Runs `command` to its end and returns what it wrote to standard output, if it wrote anything.

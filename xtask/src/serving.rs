@@ -40,14 +40,9 @@ impl Broker {
             .map_err(|error| format!("{}: {error}", configuration.display()))?;
         let mut command = Command::new("mosquitto");
         // Debian installs it where an ordinary user's PATH does not look.
-        command.env(
-            "PATH",
-            "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin",
-        );
+        command.env("PATH", "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin");
         command.arg("-c").arg(&configuration);
-        Self::start("Mosquitto", command, |line| {
-            line.contains(" running").then_some(address)
-        })
+        Self::start("Mosquitto", command, |line| line.contains(" running").then_some(address))
     }
 
     fn start(
@@ -62,11 +57,7 @@ impl Broker {
             match program.next_line(deadline) {
                 Next::Line(line) => {
                     if let Some(address) = ready(&line) {
-                        return Ok(Self {
-                            address,
-                            name,
-                            program,
-                        });
+                        return Ok(Self { address, name, program });
                     }
                     said += &line;
                     said.push('\n');
@@ -82,11 +73,7 @@ impl Broker {
     /// Stops the broker as a service manager would, and fails if it does not end well.
     pub(crate) fn stop(mut self) -> Result<(), String> {
         let status = self.program.terminate(STOP_PATIENCE)?;
-        if status.success() {
-            Ok(())
-        } else {
-            Err(format!("{} stopped with {status}", self.name))
-        }
+        if status.success() { Ok(()) } else { Err(format!("{} stopped with {status}", self.name)) }
     }
 
     /// Returns what the broker has logged since it began to listen.
@@ -127,10 +114,7 @@ fn mosquitto_configuration(address: SocketAddr) -> String {
 /// Reads the address that `text` begins with, whatever follows it.
 fn leading_address(text: &str) -> Option<SocketAddr> {
     let end = text.find(|it: char| !(it.is_ascii_hexdigit() || "[]:.".contains(it)));
-    text[..end.unwrap_or(text.len())]
-        .trim_end_matches('.')
-        .parse()
-        .ok()
+    text[..end.unwrap_or(text.len())].trim_end_matches('.').parse().ok()
 }
 
 const START_PATIENCE: Duration = Duration::from_secs(20);
@@ -151,9 +135,6 @@ mod tests {
 
     #[track_caller]
     fn check(text: &str, expected: Option<&str>) {
-        assert_eq!(
-            leading_address(text).map(|it| it.to_string()).as_deref(),
-            expected
-        );
+        assert_eq!(leading_address(text).map(|it| it.to_string()).as_deref(), expected);
     }
 }

@@ -30,30 +30,17 @@ pub(crate) fn run() -> Result<(), String> {
             Ok(counts) => (counts, format!("{counts} <--")),
             Err(why) => {
                 println!("{why}");
-                (
-                    Counts {
-                        failed: 1,
-                        ..Counts::default()
-                    },
-                    "failed <--".to_owned(),
-                )
+                (Counts { failed: 1, ..Counts::default() }, "failed <--".to_owned())
             }
         };
         if counts.failed > 0 {
             failures.push(name);
         }
         total += counts;
-        report += &format!(
-            "{name:<8} {:>7.1} s   {detail}\n",
-            start.elapsed().as_secs_f64()
-        );
+        report += &format!("{name:<8} {:>7.1} s   {detail}\n", start.elapsed().as_secs_f64());
     }
     println!("\n=== result ===\n{report}{total}");
-    if failures.is_empty() {
-        Ok(())
-    } else {
-        Err(format!("failed: {}", failures.join(", ")))
-    }
+    if failures.is_empty() { Ok(()) } else { Err(format!("failed: {}", failures.join(", "))) }
 }
 
 fn format() -> Result<Counts, String> {
@@ -126,22 +113,14 @@ impl AddAssign for Counts {
 
 impl fmt::Display for Counts {
     fn fmt(&self, out: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(
-            out,
-            "{} passed, {} failed, {} skipped",
-            self.passed, self.failed, self.skipped
-        )
+        write!(out, "{} passed, {} failed, {} skipped", self.passed, self.failed, self.skipped)
     }
 }
 
 type Step = fn() -> Result<Counts, String>;
 
-const STEPS: [(&str, Step); 4] = [
-    ("format", format),
-    ("clippy", clippy),
-    ("tests", tests),
-    ("interop", interop::count),
-];
+const STEPS: [(&str, Step); 4] =
+    [("format", format), ("clippy", clippy), ("tests", tests), ("interop", interop::count)];
 
 /// Building included. A run that takes longer hangs: the slowest machine needs a third of it.
 const TESTS_PATIENCE: std::time::Duration = std::time::Duration::from_secs(25 * 60);
@@ -153,23 +132,9 @@ mod tests {
     #[test]
     fn the_closing_line_of_a_test_program_is_read() {
         let line = "test result: ok. 3 passed; 0 failed; 1 ignored; 0 measured; 0 filtered out; finished in 0.00s";
-        assert_eq!(
-            counts_of(line),
-            Some(Counts {
-                passed: 3,
-                failed: 0,
-                skipped: 1
-            })
-        );
+        assert_eq!(counts_of(line), Some(Counts { passed: 3, failed: 0, skipped: 1 }));
         let line = "test result: FAILED. 3 passed; 2 failed; 0 ignored; 0 measured; 0 filtered out; finished in 1.20s";
-        assert_eq!(
-            counts_of(line),
-            Some(Counts {
-                passed: 3,
-                failed: 2,
-                skipped: 0
-            })
-        );
+        assert_eq!(counts_of(line), Some(Counts { passed: 3, failed: 2, skipped: 0 }));
         assert_eq!(counts_of("test a::b ... ok"), None);
     }
 }

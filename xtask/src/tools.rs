@@ -29,11 +29,7 @@ pub(crate) fn python() -> Result<PathBuf, String> {
     debian(&[("python3", "python3")])?;
     println!("installing paho-mqtt {PAHO_VERSION}");
     let create = || {
-        program::output(
-            Command::new("python3")
-                .args(["-m", "venv", "--clear"])
-                .arg(&environment),
-        )
+        program::output(Command::new("python3").args(["-m", "venv", "--clear"]).arg(&environment))
     };
     if create().is_err() {
         // Debian's Python comes without what a virtual environment is made with.
@@ -62,14 +58,7 @@ pub(crate) fn node_modules() -> Result<PathBuf, String> {
     fs::create_dir_all(&prefix).map_err(|error| format!("{}: {error}", prefix.display()))?;
     program::output(
         Command::new("npm")
-            .args([
-                "install",
-                "--no-audit",
-                "--no-fund",
-                "--no-save",
-                "--silent",
-                "--prefix",
-            ])
+            .args(["install", "--no-audit", "--no-fund", "--no-save", "--silent", "--prefix"])
             .arg(&prefix)
             .arg(format!("mqtt@{MQTT_JS_VERSION}")),
     )?;
@@ -85,11 +74,7 @@ fn debian(programs: &[(&str, &str)]) -> Result<(), String> {
         .map(|(_, package)| *package)
         .collect();
     missing.dedup();
-    if missing.is_empty() {
-        Ok(())
-    } else {
-        install(&missing)
-    }
+    if missing.is_empty() { Ok(()) } else { install(&missing) }
 }
 
 fn install(packages: &[&str]) -> Result<(), String> {
@@ -101,9 +86,7 @@ fn install(packages: &[&str]) -> Result<(), String> {
     };
     let installed = program::output(apt().args(["update", "--quiet"])).and_then(|_| {
         program::output(
-            apt()
-                .args(["install", "--yes", "--quiet", "--no-install-recommends"])
-                .args(packages),
+            apt().args(["install", "--yes", "--quiet", "--no-install-recommends"]).args(packages),
         )
     });
     match installed {

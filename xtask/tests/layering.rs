@@ -13,21 +13,10 @@ const MAY_USE: &[(&str, &[&str])] = &[
     ("quelea-session", &["quelea-codec"]),
     ("quelea-topics", &["quelea-codec"]),
     ("quelea-store", &["quelea-codec", "quelea-session"]),
-    (
-        "quelea-broker",
-        &[
-            "quelea-codec",
-            "quelea-session",
-            "quelea-store",
-            "quelea-topics",
-        ],
-    ),
+    ("quelea-broker", &["quelea-codec", "quelea-session", "quelea-store", "quelea-topics"]),
     // The suite speaks to a broker over a socket; its own tests start ours.
     ("quelea-conform", &["quelea-broker", "quelea-codec"]),
-    (
-        "quelea-cli",
-        &["quelea-broker", "quelea-codec", "quelea-conform"],
-    ),
+    ("quelea-cli", &["quelea-broker", "quelea-codec", "quelea-conform"]),
     ("xtask", &[]),
 ];
 
@@ -54,10 +43,7 @@ fn arrows_point_down() {
     for (package, used) in &dependencies {
         let Some(allowed) = allowed.get(package.as_str()) else {
             // Fuzz targets look at whatever they like; nothing depends on them.
-            assert!(
-                package.ends_with("-fuzz"),
-                "{package} has no row in MAY_USE"
-            );
+            assert!(package.ends_with("-fuzz"), "{package} has no row in MAY_USE");
             continue;
         };
         for it in used.iter().filter(|it| dependencies.contains_key(&it.name)) {
@@ -75,10 +61,7 @@ fn pure_crates_use_nothing_impure() {
     let dependencies = dependencies();
     for (package, allowed) in PURE {
         let used = &dependencies[*package];
-        for it in used
-            .iter()
-            .filter(|it| !it.is_for_tests && !it.name.starts_with("quelea-"))
-        {
+        for it in used.iter().filter(|it| !it.is_for_tests && !it.name.starts_with("quelea-")) {
             assert!(
                 allowed.contains(&it.name.as_str()),
                 "{package} is pure and must not use {}",
@@ -96,11 +79,7 @@ fn some_crates_stay_where_they_are_needed() {
             let Some(users) = allowed.get(it.name.as_str()) else {
                 continue;
             };
-            assert!(
-                users.contains(&package.as_str()),
-                "{package} must not use {}",
-                it.name
-            );
+            assert!(users.contains(&package.as_str()), "{package} must not use {}", it.name);
         }
     }
 }
@@ -118,29 +97,17 @@ fn dependencies() -> BTreeMap<String, BTreeSet<Dependency>> {
         .current_dir(env!("CARGO_MANIFEST_DIR"))
         .output()
         .expect("cargo runs this test");
-    assert!(
-        output.status.success(),
-        "{}",
-        String::from_utf8_lossy(&output.stderr)
-    );
+    assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stderr));
     let metadata: Value = serde_json::from_slice(&output.stdout).expect("cargo writes JSON");
     let packages = metadata["packages"].as_array().expect("a list of packages");
-    packages
-        .iter()
-        .map(|it| (text(&it["name"]), dependencies_of(it)))
-        .collect()
+    packages.iter().map(|it| (text(&it["name"]), dependencies_of(it))).collect()
 }
 
 fn dependencies_of(package: &Value) -> BTreeSet<Dependency> {
-    let dependencies = package["dependencies"]
-        .as_array()
-        .expect("a list of dependencies");
+    let dependencies = package["dependencies"].as_array().expect("a list of dependencies");
     dependencies
         .iter()
-        .map(|it| Dependency {
-            name: text(&it["name"]),
-            is_for_tests: it["kind"] == "dev",
-        })
+        .map(|it| Dependency { name: text(&it["name"]), is_for_tests: it["kind"] == "dev" })
         .collect()
 }
 

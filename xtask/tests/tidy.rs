@@ -7,9 +7,8 @@ use std::path::{Path, PathBuf};
 const LINES_MAX: usize = 600;
 
 /// Names that say nothing about what is inside.
-const NAMES_FORBIDDEN: &[&str] = &[
-    "common", "helper", "helpers", "manager", "misc", "types", "util", "utils",
-];
+const NAMES_FORBIDDEN: &[&str] =
+    &["common", "helper", "helpers", "manager", "misc", "types", "util", "utils"];
 
 #[test]
 fn files_hold_one_concept() {
@@ -22,23 +21,16 @@ fn files_hold_one_concept() {
 #[test]
 fn names_say_what_is_inside() {
     check(|path, _| {
-        let parts = path
-            .iter()
-            .map(|it| it.to_string_lossy().replace(".rs", ""));
+        let parts = path.iter().map(|it| it.to_string_lossy().replace(".rs", ""));
         let mut forbidden = parts.filter(|it| NAMES_FORBIDDEN.contains(&it.as_str()));
-        forbidden
-            .next()
-            .map(|it| format!("{}: `{it}` says nothing", path.display()))
+        forbidden.next().map(|it| format!("{}: `{it}` says nothing", path.display()))
     });
 }
 
 #[test]
 fn files_say_what_they_are_for() {
     check(|path, text| {
-        let first = text
-            .lines()
-            .find(|it| !it.starts_with("#!["))
-            .unwrap_or_default();
+        let first = text.lines().find(|it| !it.starts_with("#![")).unwrap_or_default();
         (!first.starts_with("//! ")).then(|| format!("{} begins without `//!`", path.display()))
     });
 }
@@ -49,15 +41,10 @@ fn a_todo_names_its_issue() {
     let marker = concat!("TO", "DO");
     check(|path, text| {
         let bare = |line: &str| {
-            line.match_indices(marker)
-                .any(|(at, _)| !line[at + marker.len()..].starts_with("(#"))
+            line.match_indices(marker).any(|(at, _)| !line[at + marker.len()..].starts_with("(#"))
         };
         let line = text.lines().position(bare)?;
-        Some(format!(
-            "{}:{}: without an issue number",
-            path.display(),
-            line + 1
-        ))
+        Some(format!("{}:{}: without an issue number", path.display(), line + 1))
     });
 }
 
@@ -71,11 +58,7 @@ fn pure_crates_say_so() {
         let path = root().join("crates").join(package).join("src/lib.rs");
         let text = fs::read_to_string(&path).expect("each crate has a lib.rs");
         for attribute in attributes {
-            assert!(
-                text.contains(attribute),
-                "{} lacks {attribute}",
-                path.display()
-            );
+            assert!(text.contains(attribute), "{} lacks {attribute}", path.display());
         }
     }
 }
@@ -89,17 +72,9 @@ fn a_shard_has_no_runtime_no_channel_and_no_clock() {
             return None;
         }
         let code = text.lines().filter(|it| !it.trim_start().starts_with("//"));
-        let forbidden = [
-            "tokio::",
-            "mpsc::",
-            "Instant::now",
-            "SystemTime::now",
-            "std::fs",
-            "thread::sleep",
-        ];
-        let line = code
-            .into_iter()
-            .find(|line| forbidden.iter().any(|it| line.contains(it)))?;
+        let forbidden =
+            ["tokio::", "mpsc::", "Instant::now", "SystemTime::now", "std::fs", "thread::sleep"];
+        let line = code.into_iter().find(|line| forbidden.iter().any(|it| line.contains(it)))?;
         Some(format!("{}: {}", path.display(), line.trim()))
     });
 }
@@ -107,19 +82,14 @@ fn a_shard_has_no_runtime_no_channel_and_no_clock() {
 /// Links between the documents lead somewhere.
 #[test]
 fn links_lead_somewhere() {
-    let broken: Vec<String> = files(&root(), "md")
-        .iter()
-        .flat_map(|path| broken_links(path))
-        .collect();
+    let broken: Vec<String> =
+        files(&root(), "md").iter().flat_map(|path| broken_links(path)).collect();
     assert!(broken.is_empty(), "{}", broken.join("\n"));
 }
 
 fn broken_links(path: &Path) -> Vec<String> {
     let text = fs::read_to_string(path).expect("a listed file can be read");
-    let targets = text
-        .split("](")
-        .skip(1)
-        .filter_map(|rest| rest.split([')', '#', ' ']).next());
+    let targets = text.split("](").skip(1).filter_map(|rest| rest.split([')', '#', ' ']).next());
     let directory = path.parent().expect("a file is in a directory");
     targets
         .filter(|it| !it.is_empty() && !it.contains("://") && !directory.join(it).exists())
@@ -135,11 +105,7 @@ fn check(fault: impl Fn(&Path, &str) -> Option<String>) {
         .iter()
         .filter_map(|path| {
             let text = fs::read_to_string(path).expect("a listed file can be read");
-            fault(
-                path.strip_prefix(&root)
-                    .expect("it was found below the root"),
-                &text,
-            )
+            fault(path.strip_prefix(&root).expect("it was found below the root"), &text)
         })
         .collect();
     assert!(faults.is_empty(), "{}", faults.join("\n"));
@@ -149,11 +115,7 @@ fn files(directory: &Path, extension: &str) -> Vec<PathBuf> {
     let mut found = Vec::new();
     for entry in fs::read_dir(directory).expect("a directory of the repository can be read") {
         let path = entry.expect("an entry can be read").path();
-        let name = path
-            .file_name()
-            .unwrap_or_default()
-            .to_string_lossy()
-            .into_owned();
+        let name = path.file_name().unwrap_or_default().to_string_lossy().into_owned();
         if path.is_dir() {
             // What git ignores, and git itself.
             if !name.starts_with('.') && name != "target" && name != "node_modules" {
@@ -168,8 +130,5 @@ fn files(directory: &Path, extension: &str) -> Vec<PathBuf> {
 }
 
 fn root() -> PathBuf {
-    Path::new(env!("CARGO_MANIFEST_DIR"))
-        .parent()
-        .expect("xtask is in the repository")
-        .to_owned()
+    Path::new(env!("CARGO_MANIFEST_DIR")).parent().expect("xtask is in the repository").to_owned()
 }

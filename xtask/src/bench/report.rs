@@ -41,9 +41,7 @@ pub(crate) fn table(rows: &[Row]) -> String {
             row.quelea.latency_p99().map_or_else(none, short),
             row.mosquitto.latency_p99().map_or_else(none, short),
             row.quelea.delivered_per_sec().map_or_else(none, thousands),
-            row.mosquitto
-                .delivered_per_sec()
-                .map_or_else(none, thousands),
+            row.mosquitto.delivered_per_sec().map_or_else(none, thousands),
         ];
         table += &format!("| {} |\n", cells.join(" | "));
     }
@@ -100,16 +98,11 @@ fn write_between_marks(path: &str, text: &str) -> Result<(), String> {
 fn between_marks(document: &str, text: &str) -> Option<String> {
     let (before, rest) = document.split_once(BEGIN)?;
     let (_, after) = rest.split_once(END)?;
-    Some(format!(
-        "{before}{BEGIN}\n{}\n{END}{after}",
-        text.trim_end()
-    ))
+    Some(format!("{before}{BEGIN}\n{}\n{END}{after}", text.trim_end()))
 }
 
 fn figure(row: &Row, measurement: &Measurement) -> String {
-    measurement
-        .figure(row.scenario.figure)
-        .map_or_else(none, short)
+    measurement.figure(row.scenario.figure).map_or_else(none, short)
 }
 
 fn ratio(row: &Row) -> String {
