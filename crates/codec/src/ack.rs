@@ -2,7 +2,12 @@
 
 use alloc::vec::Vec;
 
-use crate::{PacketId, PacketKind, ReasonCode, UserProperties, Version};
+use crate::error::{DecodeError, Violation};
+use crate::property::{Place, PropertySet};
+use crate::property_section::properties_of;
+use crate::read::Reader;
+use crate::write::Sink;
+use crate::{Packet, PacketId, PacketKind, ReasonCode, UserProperties, Version};
 
 /// An acknowledgement in the exchange of a PUBLISH (sections 3.4 to 3.7).
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -24,14 +29,49 @@ pub struct AckProperties<'a> {
     pub user_properties: UserProperties<'a>,
 }
 
+properties_of!(AckProperties { reason_string, user_properties });
+
+impl<'a> Ack<'a> {
+    pub(crate) fn decode(
+        kind: PacketKind,
+        place: Place,
+        mut reader: Reader<'a>,
+        version: Version,
+    ) -> Result<Self, DecodeError> {
+        let mut ack = Self::new(reader.packet_id()?, ReasonCode::SUCCESS);
+        // The short forms: without Reason Code, and without Property Length (section 3.4.2).
+        if version.is_v5() && !reader.is_empty() {
+            ack.reason = reader.reason()?;
+            if !ack.reason.is_allowed_in(kind) {
+                return Err(Violation::ReasonCodeNotAllowed(kind).into());
+            }
+            if !reader.is_empty() {
+                ack.properties = PropertySet::read_section(&mut reader, place)?.into();
+            }
+        }
+        reader.finish()?;
+        Ok(ack)
+    }
+
+    pub(crate) fn write_body<S: Sink>(&self, version: Version, sink: &mut S) {
+        sink.two_bytes(self.packet_id.value());
+        if !version.is_v5() {
+            return;
+        }
+        let has_properties = self.properties != AckProperties::default();
+        if has_properties || self.reason != ReasonCode::SUCCESS {
+            sink.byte(self.reason.0);
+        }
+        if has_properties {
+            PropertySet::from(self.properties).write_section(sink);
+        }
+    }
+}
+
 impl Ack<'_> {
     /// Returns an acknowledgement without properties.
     pub fn new(packet_id: PacketId, reason: ReasonCode) -> Self {
-        Self {
-            packet_id,
-            reason,
-            properties: AckProperties::default(),
-        }
+        Self { packet_id, reason, properties: AckProperties::default() }
     }
 }
 
@@ -43,6 +83,7 @@ impl Ack<'_> {
 /// # Panics
 ///
 /// When `kind` is another packet, or the reason string is longer than 65,535 bytes.
+#[inline]
 pub fn encode_ack(
     kind: PacketKind,
     packet_id: PacketId,
@@ -51,5 +92,30 @@ pub fn encode_ack(
     version: Version,
     out: &mut Vec<u8>,
 ) {
-    let _ = (kind, packet_id, reason, reason_string, version, out);
+    let first_byte = match kind {
+        PacketKind::PubAck => 0x40,
+        PacketKind::PubRec => 0x50,
+        PacketKind::PubRel => 0x62,
+        PacketKind::PubComp => 0x70,
+        PacketKind::Connect
+        | PacketKind::ConnAck
+        | PacketKind::Publish
+        | PacketKind::Subscribe
+        | PacketKind::SubAck
+        | PacketKind::Unsubscribe
+        | PacketKind::UnsubAck
+        | PacketKind::PingReq
+        | PacketKind::PingResp
+        | PacketKind::Disconnect
+        | PacketKind::Auth => panic!("{kind} is not an acknowledgement of PUBLISH"),
+    };
+    let [high, low] = packet_id.value().to_be_bytes();
+    if !version.is_v5() || (reason == ReasonCode::SUCCESS && reason_string.is_none()) {
+        out.extend_from_slice(&[first_byte, 2, high, low]);
+    } else if let Some(text) = reason_string {
+        let properties = AckProperties { reason_string: Some(text), ..AckProperties::default() };
+        Packet::PubAck(Ack { packet_id, reason, properties }).encode_as(first_byte, version, out);
+    } else {
+        out.extend_from_slice(&[first_byte, 3, high, low, reason.0]);
+    }
 }

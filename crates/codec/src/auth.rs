@@ -1,6 +1,10 @@
 //! AUTH, in 5.0 only.
 
-use crate::{ReasonCode, UserProperties};
+use crate::error::{DecodeError, Violation};
+use crate::property::{Place, PropertySet};
+use crate::read::Reader;
+use crate::write::Sink;
+use crate::{PacketKind, ReasonCode, UserProperties};
 
 /// An AUTH packet (section 3.15).
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -22,4 +26,56 @@ pub struct AuthProperties<'a> {
     pub reason_string: Option<&'a str>,
     /// User Properties.
     pub user_properties: UserProperties<'a>,
+}
+
+impl<'a> Auth<'a> {
+    /// Decodes an AUTH.
+    ///
+    /// The short form, a success without method, is legal by section 3.15.2.1 though section 3.15.2.2.2 calls the
+    /// missing method a Protocol Error. Policy: it decodes, and who knows the method of the CONNECT judges it.
+    pub(crate) fn decode(mut reader: Reader<'a>) -> Result<Self, DecodeError> {
+        if reader.is_empty() {
+            return Ok(Self::default());
+        }
+        let reason = reader.reason()?;
+        if !reason.is_allowed_in(PacketKind::Auth) {
+            return Err(Violation::ReasonCodeNotAllowed(PacketKind::Auth).into());
+        }
+        let properties = AuthProperties::from(PropertySet::read_section(&mut reader, Place::Auth)?);
+        reader.finish()?;
+        if properties.method.is_none() {
+            return Err(Violation::AuthenticationMethodMissing.into());
+        }
+        Ok(Self { reason, properties })
+    }
+
+    pub(crate) fn write_body<S: Sink>(&self, sink: &mut S) {
+        if *self != Self::default() {
+            sink.byte(self.reason.0);
+            PropertySet::from(self.properties).write_section(sink);
+        }
+    }
+}
+
+impl<'a> From<PropertySet<'a>> for AuthProperties<'a> {
+    fn from(set: PropertySet<'a>) -> Self {
+        Self {
+            method: set.authentication_method,
+            data: set.authentication_data,
+            reason_string: set.reason_string,
+            user_properties: set.user_properties,
+        }
+    }
+}
+
+impl<'a> From<AuthProperties<'a>> for PropertySet<'a> {
+    fn from(properties: AuthProperties<'a>) -> Self {
+        Self {
+            authentication_method: properties.method,
+            authentication_data: properties.data,
+            reason_string: properties.reason_string,
+            user_properties: properties.user_properties,
+            ..Self::default()
+        }
+    }
 }

@@ -1,6 +1,11 @@
 //! DISCONNECT.
 
-use crate::{ReasonCode, UserProperties};
+use crate::error::{DecodeError, Violation};
+use crate::property::{Place, PropertySet};
+use crate::property_section::properties_of;
+use crate::read::Reader;
+use crate::write::Sink;
+use crate::{PacketKind, ReasonCode, UserProperties, Version};
 
 /// A DISCONNECT packet (section 3.14).
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -22,4 +27,43 @@ pub struct DisconnectProperties<'a> {
     pub user_properties: UserProperties<'a>,
     /// Server Reference, from a server only.
     pub server_reference: Option<&'a str>,
+}
+
+properties_of!(DisconnectProperties {
+    session_expiry_secs,
+    reason_string,
+    user_properties,
+    server_reference
+});
+
+impl<'a> Disconnect<'a> {
+    pub(crate) fn decode(mut reader: Reader<'a>, version: Version) -> Result<Self, DecodeError> {
+        let mut disconnect = Self::default();
+        // The short forms: without Reason Code, and without Property Length (section 3.14.2).
+        if version.is_v5() && !reader.is_empty() {
+            disconnect.reason = reader.reason()?;
+            if !disconnect.reason.is_allowed_in(PacketKind::Disconnect) {
+                return Err(Violation::ReasonCodeNotAllowed(PacketKind::Disconnect).into());
+            }
+            if !reader.is_empty() {
+                disconnect.properties =
+                    PropertySet::read_section(&mut reader, Place::Disconnect)?.into();
+            }
+        }
+        reader.finish()?;
+        Ok(disconnect)
+    }
+
+    pub(crate) fn write_body<S: Sink>(&self, version: Version, sink: &mut S) {
+        if !version.is_v5() {
+            return;
+        }
+        let has_properties = self.properties != DisconnectProperties::default();
+        if has_properties || self.reason != ReasonCode::NORMAL_DISCONNECTION {
+            sink.byte(self.reason.0);
+        }
+        if has_properties {
+            PropertySet::from(self.properties).write_section(sink);
+        }
+    }
 }

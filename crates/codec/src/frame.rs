@@ -60,14 +60,9 @@ pub fn next_frame(buffer: &[u8], packet_bytes_max: u32) -> Result<Framing<'_>, D
     match (buffer.first(), buffer.get(header_bytes..total_bytes)) {
         (Some(&first_byte), Some(body)) => {
             let frame = Frame { first_byte, body };
-            Ok(Framing::Complete {
-                frame,
-                consumed: total_bytes,
-            })
+            Ok(Framing::Complete { frame, consumed: total_bytes })
         }
-        _ => Ok(Framing::Incomplete {
-            total_bytes: Some(total_bytes),
-        }),
+        _ => Ok(Framing::Incomplete { total_bytes: Some(total_bytes) }),
     }
 }
 

@@ -3,9 +3,12 @@
 use alloc::vec::Vec;
 use core::fmt;
 
+use crate::property::Place;
+use crate::read::Reader;
+use crate::write::{Count, Sink, variable_len};
 use crate::{
     Ack, Auth, ConnAck, Connect, DecodeError, Disconnect, Frame, Malformed, Publish, SubAck,
-    Subscribe, UnsubAck, Unsubscribe, Version,
+    Subscribe, UnsubAck, Unsubscribe, Version, decode_publish,
 };
 
 /// A packet of any version, borrowed from its frame or from what it is built of.
@@ -89,8 +92,37 @@ impl<'a> Packet<'a> {
     ///
     /// What is wrong with the packet by itself, whatever the state of the connection.
     pub fn decode(frame: Frame<'a>, version: Version) -> Result<Self, DecodeError> {
-        let _ = (frame, version);
-        Err(Malformed::PacketType.into())
+        let kind = PacketKind::of_first_byte(frame.first_byte).ok_or(Malformed::PacketType)?;
+        if !version.allows_flags(kind, frame.first_byte & 0x0F) {
+            return Err(Malformed::FixedHeaderFlags.into());
+        }
+        let reader = Reader::new(frame.body);
+        Ok(match kind {
+            PacketKind::Connect => Self::Connect(Connect::decode(frame)?),
+            PacketKind::ConnAck => Self::ConnAck(ConnAck::decode(reader, version)?),
+            PacketKind::Publish => Self::Publish(decode_publish(frame, version)?),
+            PacketKind::PubAck => Self::PubAck(Ack::decode(kind, Place::PubAck, reader, version)?),
+            PacketKind::PubRec => Self::PubRec(Ack::decode(kind, Place::PubRec, reader, version)?),
+            PacketKind::PubRel => Self::PubRel(Ack::decode(kind, Place::PubRel, reader, version)?),
+            PacketKind::PubComp => {
+                Self::PubComp(Ack::decode(kind, Place::PubComp, reader, version)?)
+            }
+            PacketKind::Subscribe => Self::Subscribe(Subscribe::decode(reader, version)?),
+            PacketKind::SubAck => Self::SubAck(SubAck::decode(reader, version)?),
+            PacketKind::Unsubscribe => Self::Unsubscribe(Unsubscribe::decode(reader, version)?),
+            PacketKind::UnsubAck => Self::UnsubAck(UnsubAck::decode(reader, version)?),
+            PacketKind::PingReq => {
+                reader.finish()?;
+                Self::PingReq
+            }
+            PacketKind::PingResp => {
+                reader.finish()?;
+                Self::PingResp
+            }
+            PacketKind::Disconnect => Self::Disconnect(Disconnect::decode(reader, version)?),
+            PacketKind::Auth if version.is_v5() => Self::Auth(Auth::decode(reader)?),
+            PacketKind::Auth => return Err(Malformed::PacketType.into()),
+        })
     }
 
     /// Returns the packet's type.
@@ -123,13 +155,68 @@ impl<'a> Packet<'a> {
     /// When a field does not fit its place on the wire: a string above 65,535 bytes, a packet above
     /// 268,435,455 bytes, a PUBLISH at QoS 1 or 2 without a packet identifier.
     pub fn encode(&self, version: Version, out: &mut Vec<u8>) {
-        let _ = (version, out);
+        self.encode_as(self.first_byte(), version, out);
+    }
+
+    /// Appends the packet with another first byte: acknowledgements of PUBLISH differ in nothing else.
+    pub(crate) fn encode_as(&self, first_byte: u8, version: Version, out: &mut Vec<u8>) {
+        let remaining = self.body_len(version);
+        out.reserve(1 + variable_len(remaining) + remaining);
+        out.push(first_byte);
+        out.variable(remaining);
+        self.write_body(version, out);
     }
 
     /// Returns the number of bytes that [`Self::encode`] appends.
     pub fn encoded_len(&self, version: Version) -> usize {
-        let _ = version;
-        0
+        let remaining = self.body_len(version);
+        1 + variable_len(remaining) + remaining
+    }
+
+    /// Returns the Remaining Length.
+    fn body_len(&self, version: Version) -> usize {
+        let mut count = Count(0);
+        self.write_body(version, &mut count);
+        count.0
+    }
+
+    fn first_byte(&self) -> u8 {
+        match self {
+            Self::Publish(publish) => publish.first_byte(),
+            Self::PubRel(_) | Self::Subscribe(_) | Self::Unsubscribe(_) => {
+                (self.kind() as u8) << 4 | 0b0010
+            }
+            Self::Connect(_)
+            | Self::ConnAck(_)
+            | Self::PubAck(_)
+            | Self::PubRec(_)
+            | Self::PubComp(_)
+            | Self::SubAck(_)
+            | Self::UnsubAck(_)
+            | Self::PingReq
+            | Self::PingResp
+            | Self::Disconnect(_)
+            | Self::Auth(_) => (self.kind() as u8) << 4,
+        }
+    }
+
+    /// Writes variable header and payload.
+    fn write_body<S: Sink>(&self, version: Version, sink: &mut S) {
+        match self {
+            Self::Connect(connect) => connect.write_body(sink),
+            Self::ConnAck(connack) => connack.write_body(version, sink),
+            Self::Publish(publish) => publish.write_body(version, sink),
+            Self::PubAck(ack) | Self::PubRec(ack) | Self::PubRel(ack) | Self::PubComp(ack) => {
+                ack.write_body(version, sink);
+            }
+            Self::Subscribe(subscribe) => subscribe.write_body(version, sink),
+            Self::SubAck(suback) => suback.write_body(version, sink),
+            Self::Unsubscribe(unsubscribe) => unsubscribe.write_body(version, sink),
+            Self::UnsubAck(unsuback) => unsuback.write_body(version, sink),
+            Self::PingReq | Self::PingResp => {}
+            Self::Disconnect(disconnect) => disconnect.write_body(version, sink),
+            Self::Auth(auth) => auth.write_body(sink),
+        }
     }
 }
 
@@ -156,9 +243,7 @@ impl PacketKind {
     /// Returns the kind of the packet that starts with `first_byte`, or `None` for the reserved type 0.
     #[inline]
     pub fn of_first_byte(first_byte: u8) -> Option<Self> {
-        Self::ALL
-            .get(usize::from(first_byte >> 4).wrapping_sub(1))
-            .copied()
+        Self::ALL.get(usize::from(first_byte >> 4).wrapping_sub(1)).copied()
     }
 
     /// Returns the packet's name in the specification.

@@ -1,7 +1,11 @@
 //! The properties of a PUBLISH, and of a will.
 
 use alloc::vec::Vec;
+use core::num::NonZeroU16;
 
+use crate::property::{Place, PropertySet};
+use crate::property_value::TopicName;
+use crate::write::{Count, Sink, Write};
 use crate::{SubscriptionIds, UserProperties};
 
 /// The properties of a PUBLISH, or the part of a will's that is published with it.
@@ -39,27 +43,106 @@ pub struct WireForm<'a>(Option<&'a [u8]>);
 impl<'a> PublishProperties<'a> {
     /// Reads again what [`Self::append_forwarded`] wrote.
     ///
-    /// Of other bytes it takes what comes before the first fault.
+    /// Of bytes with a fault it takes nothing.
     pub fn from_forwarded(bytes: &'a [u8]) -> Self {
-        let _ = bytes;
-        Self::default()
+        PropertySet::read_run(bytes, Place::Publish).map(Self::from).unwrap_or_default()
     }
 
     /// Appends the forwarded properties to `out`, as wire bytes without a length. User Properties keep their
     /// order.
     pub fn append_forwarded(&self, out: &mut Vec<u8>) {
-        let _ = out;
+        out.reserve(self.forwarded_len());
+        self.write_forwarded(out);
     }
 
     /// Returns the number of bytes that [`Self::append_forwarded`] appends.
     pub fn forwarded_len(&self) -> usize {
-        0
+        let mut count = Count(0);
+        self.write_forwarded(&mut count);
+        count.0
     }
 
     /// Returns the forwarded properties as wire bytes, when they can be borrowed: when they stand side by side
     /// in the packet, and when there are none.
     pub fn forwarded_slice(&self) -> Option<&'a [u8]> {
-        self.wire.0
+        let is_none = self.payload_is_utf8.is_none()
+            && self.response_topic.is_none()
+            && self.correlation_data.is_none()
+            && self.content_type.is_none()
+            && self.user_properties.is_empty();
+        self.wire.0.or(is_none.then_some(&[]))
+    }
+
+    fn write_forwarded<S: Sink>(&self, sink: &mut S) {
+        match self.wire.0 {
+            Some(bytes) => sink.bytes(bytes),
+            None => self.forwarded_set().write(sink),
+        }
+    }
+
+    /// Returns the forwarded properties alone.
+    fn forwarded_set(&self) -> PropertySet<'a> {
+        PropertySet {
+            payload_is_utf8: self.payload_is_utf8,
+            content_type: self.content_type,
+            response_topic: self.response_topic.map(TopicName),
+            correlation_data: self.correlation_data,
+            user_properties: self.user_properties,
+            ..PropertySet::default()
+        }
+    }
+
+    /// Returns the other properties alone.
+    fn hop_set(&self) -> PropertySet<'a> {
+        PropertySet {
+            message_expiry_secs: self.message_expiry_secs,
+            topic_alias: self.topic_alias.and_then(NonZeroU16::new),
+            subscription_ids: self.subscription_ids,
+            ..PropertySet::default()
+        }
+    }
+}
+
+/// The properties of one hop come first, so that the forwarded ones stay side by side.
+impl Write for PublishProperties<'_> {
+    fn write<S: Sink>(&self, sink: &mut S) {
+        self.hop_set().write(sink);
+        self.write_forwarded(sink);
+    }
+}
+
+/// A will's properties, with its delay.
+pub(crate) struct WillProperties<'a> {
+    pub(crate) delay_secs: u32,
+    pub(crate) properties: PublishProperties<'a>,
+}
+
+impl Write for WillProperties<'_> {
+    fn write<S: Sink>(&self, sink: &mut S) {
+        let set = PropertySet {
+            will_delay_secs: Some(self.delay_secs).filter(|&delay_secs| delay_secs != 0),
+            message_expiry_secs: self.properties.message_expiry_secs,
+            ..PropertySet::default()
+        };
+        set.write(sink);
+        self.properties.write_forwarded(sink);
+    }
+}
+
+impl<'a> From<PropertySet<'a>> for PublishProperties<'a> {
+    #[inline]
+    fn from(set: PropertySet<'a>) -> Self {
+        Self {
+            payload_is_utf8: set.payload_is_utf8,
+            message_expiry_secs: set.message_expiry_secs,
+            topic_alias: set.topic_alias.map(NonZeroU16::get),
+            response_topic: set.response_topic.map(|topic| topic.0),
+            correlation_data: set.correlation_data,
+            subscription_ids: set.subscription_ids,
+            content_type: set.content_type,
+            user_properties: set.user_properties,
+            wire: WireForm(set.forwarded),
+        }
     }
 }
 

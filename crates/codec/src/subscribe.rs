@@ -2,7 +2,12 @@
 
 use core::fmt;
 
-use crate::{PacketId, QoS, UserProperties};
+use crate::error::{DecodeError, Malformed, Violation};
+use crate::property::{Place, PropertySet};
+use crate::read::Reader;
+use crate::topic::check_topic_filter;
+use crate::write::Sink;
+use crate::{PacketId, QoS, SubscriptionIds, UserProperties, Version};
 
 /// A SUBSCRIBE packet (section 3.8).
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -81,15 +86,72 @@ impl<'a> Subscribe<'a> {
     pub fn filters(&self) -> SubscribeFilters<'a> {
         self.filters
     }
+
+    pub(crate) fn decode(mut reader: Reader<'a>, version: Version) -> Result<Self, DecodeError> {
+        let packet_id = reader.packet_id()?;
+        let set = if version.is_v5() {
+            PropertySet::read_section(&mut reader, Place::Subscribe)?
+        } else {
+            PropertySet::default()
+        };
+        if reader.is_empty() {
+            return Err(Violation::SubscribeEmpty.into());
+        }
+        let filters = SubscribeFilters(Source::Wire(reader.rest()));
+        while !reader.is_empty() {
+            check_filter(&mut reader, version)?;
+        }
+        let subscription_id = set.subscription_ids.iter().next();
+        Ok(Self { packet_id, subscription_id, user_properties: set.user_properties, filters })
+    }
+
+    pub(crate) fn write_body<S: Sink>(&self, version: Version, sink: &mut S) {
+        sink.two_bytes(self.packet_id.value());
+        if version.is_v5() {
+            let set = PropertySet {
+                subscription_ids: SubscriptionIds::from_slice(self.subscription_id.as_slice()),
+                user_properties: self.user_properties,
+                ..PropertySet::default()
+            };
+            set.write_section(sink);
+        }
+        for SubscribeFilter { filter, options } in self.filters {
+            sink.text(filter);
+            sink.byte(if version.is_v5() { options.to_byte() } else { options.qos.to_byte() });
+        }
+    }
+}
+
+/// Checks one Topic Filter and its options.
+///
+/// Policy: the form of `$share` filters binds in every version, because every version can use them.
+fn check_filter(reader: &mut Reader<'_>, version: Version) -> Result<(), DecodeError> {
+    let shape = check_topic_filter(reader.text()?).map_err(Malformed::TopicFilter)?;
+    let byte = reader.byte()?;
+    let reserved = if version.is_v5() { 0b1100_0000 } else { 0b1111_1100 };
+    if byte & reserved != 0 {
+        return Err(Malformed::SubscriptionOptions.into());
+    }
+    if byte & 0b11 == 0b11 {
+        // 3.1.1 calls it malformed (v3.1.1 [MQTT-3-8.3-4]), 5.0 a Protocol Error (section 3.8.3.1).
+        let is_v5 = version.is_v5();
+        return Err(if is_v5 {
+            Violation::SubscribeQoS.into()
+        } else {
+            Malformed::SubscriptionOptions.into()
+        });
+    }
+    let options = SubscriptionOptions::from_byte(byte).ok_or(Violation::RetainHandling)?;
+    if options.no_local && shape.shared.is_some() {
+        return Err(Violation::NoLocalOnShared.into());
+    }
+    Ok(())
 }
 
 impl SubscriptionOptions {
     /// Returns options with nothing but a maximum QoS.
     pub fn new(qos: QoS) -> Self {
-        Self {
-            qos,
-            ..Self::default()
-        }
+        Self { qos, ..Self::default() }
     }
 
     /// Returns the options written as `byte`, or `None` if it has reserved bits or values.
@@ -112,11 +174,7 @@ impl SubscriptionOptions {
     pub fn to_byte(self) -> u8 {
         self.qos.to_byte()
             | if self.no_local { NO_LOCAL } else { 0 }
-            | if self.retain_as_published {
-                RETAIN_AS_PUBLISHED
-            } else {
-                0
-            }
+            | if self.retain_as_published { RETAIN_AS_PUBLISHED } else { 0 }
             | (self.retain_handling as u8) << 4
     }
 }
@@ -129,7 +187,13 @@ impl<'a> Iterator for SubscribeFilters<'a> {
 
     fn next(&mut self) -> Option<Self::Item> {
         match &mut self.0 {
-            Source::Wire(_) => None,
+            Source::Wire(payload) => {
+                let mut reader = Reader::new(payload);
+                let filter = reader.text().ok()?;
+                let options = SubscriptionOptions::from_byte(reader.byte().ok()?)?;
+                *payload = reader.rest();
+                Some(SubscribeFilter { filter, options })
+            }
             Source::Slice(filters) => {
                 let (&(filter, options), rest) = filters.split_first()?;
                 *filters = rest;

@@ -2,6 +2,10 @@
 
 use core::fmt;
 
+use crate::property::Property;
+use crate::property_value::{SubscriptionId, Value};
+use crate::read::Reader;
+
 /// The Subscription Identifiers of a PUBLISH. Their order has no meaning (section 3.3.2.3.8).
 #[derive(Clone, Copy)]
 pub struct SubscriptionIds<'a>(Source<'a>);
@@ -26,6 +30,13 @@ impl<'a> SubscriptionIds<'a> {
         Self(Source::Slice(ids))
     }
 
+    /// Returns a view of the Subscription Identifiers in `run`, checked properties of any sort; `run` is empty
+    /// if there are none.
+    #[inline]
+    pub(crate) fn from_wire(run: &'a [u8]) -> Self {
+        Self(Source::Wire(run))
+    }
+
     /// Returns whether there are none.
     pub fn is_empty(&self) -> bool {
         match self.0 {
@@ -44,7 +55,31 @@ impl Iterator for SubscriptionIdsIter<'_> {
     type Item = u32;
 
     fn next(&mut self) -> Option<u32> {
-        None
+        match &mut self.0.0 {
+            Source::Slice(ids) => {
+                let (&id, rest) = ids.split_first()?;
+                *ids = rest;
+                Some(id)
+            }
+            Source::Wire(run) => {
+                let mut reader = Reader::new(run);
+                let id = next_id(&mut reader);
+                *run = reader.rest();
+                id
+            }
+        }
+    }
+}
+
+/// Reads up to and with the next identifier. The run was checked, so an error ends it only in theory.
+fn next_id(reader: &mut Reader<'_>) -> Option<u32> {
+    loop {
+        match Property::from_id(reader.byte().ok()?)? {
+            Property::SubscriptionIdentifier => {
+                return SubscriptionId::read(reader).ok()?.map(|id| id.0);
+            }
+            other => other.skip(reader).ok()?,
+        }
     }
 }
 

@@ -52,14 +52,9 @@ pub fn check_topic_filter(filter: &str) -> Result<FilterShape<'_>, FilterError> 
     let Some(share) = filter.strip_prefix("$share/") else {
         // "$share" alone is a plain filter: a shared one starts with "$share/" ([MQTT-4.8.2-1]).
         let has_wildcard = check_levels(filter)?;
-        return Ok(FilterShape {
-            shared: None,
-            has_wildcard,
-        });
+        return Ok(FilterShape { shared: None, has_wildcard });
     };
-    let (name, shared_filter) = share
-        .split_once('/')
-        .ok_or(FilterError::ShareFilterMissing)?;
+    let (name, shared_filter) = share.split_once('/').ok_or(FilterError::ShareFilterMissing)?;
     if name.is_empty() || name.bytes().any(|byte| matches!(byte, b'+' | b'#')) {
         return Err(FilterError::ShareName);
     }
@@ -70,10 +65,7 @@ pub fn check_topic_filter(filter: &str) -> Result<FilterShape<'_>, FilterError> 
         return Err(FilterError::ShareFilterMissing);
     }
     let has_wildcard = check_levels(shared_filter)?;
-    Ok(FilterShape {
-        shared: Some((name, shared_filter)),
-        has_wildcard,
-    })
+    Ok(FilterShape { shared: Some((name, shared_filter)), has_wildcard })
 }
 
 /// Checks the levels of a filter without share name, and returns whether one is a wildcard.

@@ -2,7 +2,12 @@
 
 use core::fmt;
 
-use crate::{PacketId, UserProperties};
+use crate::error::{DecodeError, Malformed, Violation};
+use crate::property::{Place, PropertySet};
+use crate::read::Reader;
+use crate::topic::check_topic_filter;
+use crate::write::Sink;
+use crate::{PacketId, UserProperties, Version};
 
 /// An UNSUBSCRIBE packet (section 3.10).
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -39,6 +44,35 @@ impl<'a> Unsubscribe<'a> {
     pub fn filters(&self) -> UnsubscribeFilters<'a> {
         self.filters
     }
+
+    pub(crate) fn decode(mut reader: Reader<'a>, version: Version) -> Result<Self, DecodeError> {
+        let packet_id = reader.packet_id()?;
+        let set = if version.is_v5() {
+            PropertySet::read_section(&mut reader, Place::Unsubscribe)?
+        } else {
+            PropertySet::default()
+        };
+        if reader.is_empty() {
+            return Err(Violation::UnsubscribeEmpty.into());
+        }
+        let filters = UnsubscribeFilters(Source::Wire(reader.rest()));
+        while !reader.is_empty() {
+            check_topic_filter(reader.text()?).map_err(Malformed::TopicFilter)?;
+        }
+        Ok(Self { packet_id, user_properties: set.user_properties, filters })
+    }
+
+    pub(crate) fn write_body<S: Sink>(&self, version: Version, sink: &mut S) {
+        sink.two_bytes(self.packet_id.value());
+        if version.is_v5() {
+            let set =
+                PropertySet { user_properties: self.user_properties, ..PropertySet::default() };
+            set.write_section(sink);
+        }
+        for filter in self.filters {
+            sink.text(filter);
+        }
+    }
 }
 
 impl<'a> Iterator for UnsubscribeFilters<'a> {
@@ -46,7 +80,12 @@ impl<'a> Iterator for UnsubscribeFilters<'a> {
 
     fn next(&mut self) -> Option<&'a str> {
         match &mut self.0 {
-            Source::Wire(_) => None,
+            Source::Wire(payload) => {
+                let mut reader = Reader::new(payload);
+                let filter = reader.text().ok()?;
+                *payload = reader.rest();
+                Some(filter)
+            }
             Source::Slice(filters) => {
                 let (filter, rest) = filters.split_first()?;
                 *filters = rest;

@@ -2,6 +2,10 @@
 
 use core::fmt;
 
+use crate::property::Property;
+use crate::property_value::Value;
+use crate::read::Reader;
+
 /// The User Properties of a packet, in their order.
 ///
 /// Decoded ones are a view of the packet's bytes, which have been checked and are walked again by
@@ -29,6 +33,13 @@ impl<'a> UserProperties<'a> {
         Self(Source::Pairs(pairs))
     }
 
+    /// Returns a view of the User Properties in `run`, checked properties of any sort; `run` is empty if there
+    /// are none.
+    #[inline]
+    pub(crate) fn from_wire(run: &'a [u8]) -> Self {
+        Self(Source::Wire(run))
+    }
+
     /// Returns whether there are none.
     pub fn is_empty(&self) -> bool {
         match self.0 {
@@ -47,7 +58,29 @@ impl<'a> Iterator for UserPropertiesIter<'a> {
     type Item = (&'a str, &'a str);
 
     fn next(&mut self) -> Option<Self::Item> {
-        None
+        match &mut self.0.0 {
+            Source::Pairs(pairs) => {
+                let (&pair, rest) = pairs.split_first()?;
+                *pairs = rest;
+                Some(pair)
+            }
+            Source::Wire(run) => {
+                let mut reader = Reader::new(run);
+                let pair = next_pair(&mut reader);
+                *run = reader.rest();
+                pair
+            }
+        }
+    }
+}
+
+/// Reads up to and with the next User Property. The run was checked, so an error ends it only in theory.
+fn next_pair<'a>(reader: &mut Reader<'a>) -> Option<(&'a str, &'a str)> {
+    loop {
+        match Property::from_id(reader.byte().ok()?)? {
+            Property::UserProperty => return Value::read(reader).ok()?,
+            other => other.skip(reader).ok()?,
+        }
     }
 }
 

@@ -1,0 +1,63 @@
+//! Strings: UTF-8 without U+0000, and among them topic names.
+
+use crate::error::Malformed;
+
+/// Checks a UTF-8 Encoded String: well-formed ([MQTT-1.5.4-1]), without U+0000 ([MQTT-1.5.4-2]).
+///
+/// Policy: control characters and non-characters are let through, as section 1.5.4 permits. U+FEFF is a
+/// character like any other ([MQTT-1.5.4-3]).
+#[inline]
+pub(crate) fn text(bytes: &[u8]) -> Result<&str, Malformed> {
+    let text = core::str::from_utf8(bytes).map_err(|_| Malformed::Utf8)?;
+    if bytes.contains(&0) { Err(Malformed::NullCharacter) } else { Ok(text) }
+}
+
+/// Checks a topic name as far as a PUBLISH may carry it: a string without wildcard ([MQTT-3.3.2-2]),
+/// possibly empty.
+#[inline]
+pub(crate) fn topic_name_or_empty(bytes: &[u8]) -> Result<&str, Malformed> {
+    if has_forbidden_byte(bytes) {
+        return Err(topic_name_fault(bytes));
+    }
+    core::str::from_utf8(bytes).map_err(|_| Malformed::Utf8)
+}
+
+/// Checks a topic name: a string without wildcard, not empty ([MQTT-4.7.3-1]).
+pub(crate) fn topic_name(bytes: &[u8]) -> Result<&str, Malformed> {
+    if bytes.is_empty() { Err(Malformed::TopicNameEmpty) } else { topic_name_or_empty(bytes) }
+}
+
+#[cold]
+fn topic_name_fault(bytes: &[u8]) -> Malformed {
+    match text(bytes) {
+        Err(fault) => fault,
+        Ok(_) => Malformed::TopicNameWildcard,
+    }
+}
+
+/// Returns whether one of the bytes is 0, `+` or `#`, which a topic name must not contain.
+///
+/// Eight bytes at a time, the last eight perhaps overlapping the ones before: a topic of 20 to 30 bytes is
+/// three or four steps without a tail.
+#[inline]
+fn has_forbidden_byte(bytes: &[u8]) -> bool {
+    let Some(&last) = bytes.last_chunk() else {
+        return bytes.iter().any(|byte| matches!(byte, 0 | b'+' | b'#'));
+    };
+    let (words, _) = bytes.as_chunks();
+    let found =
+        words.iter().fold(forbidden_in_word(last), |found, &word| found | forbidden_in_word(word));
+    found != 0
+}
+
+/// Returns nonzero if one of eight bytes is 0, `+` or `#`.
+#[inline]
+fn forbidden_in_word(word: [u8; 8]) -> u64 {
+    const ONES: u64 = u64::MAX / 0xFF;
+    // Nonzero exactly when a byte of `word` is zero.
+    let zero_byte = |word: u64| word.wrapping_sub(ONES) & !word & (ONES << 7);
+    let word = u64::from_le_bytes(word);
+    // '#' is 0x23 and '+' is 0x2B: they differ in one bit.
+    let wildcard = (word | (ONES * 0x08)) ^ (ONES * 0x2B);
+    zero_byte(word) | zero_byte(wildcard)
+}
