@@ -59,13 +59,7 @@ impl<'a> Broker<'a> {
         };
         self.connection_count.set(self.connection_count.get() + 1);
         let label = self.connection_count.get();
-        Ok(Client::new(
-            stream,
-            version,
-            self.target,
-            label,
-            self.evidence.clone(),
-        ))
+        Ok(Client::new(stream, version, self.target, label, self.evidence.clone()))
     }
 
     /// Connects a client with a clean session and a client identifier of its own, as `options` changes it,
@@ -115,8 +109,7 @@ impl<'a> Broker<'a> {
     #[track_caller]
     pub(crate) fn retain(&self, topic: &str, payload: &str) -> Outcome {
         self.will_retain(topic);
-        self.client()?
-            .publish(wire::publish(topic, payload).qos(1).retain())
+        self.client()?.publish(wire::publish(topic, payload).qos(1).retain())
     }
 
     /// Remembers that the case leaves a retained message on `topic`.
@@ -149,10 +142,7 @@ impl<'a> Broker<'a> {
 
     /// Skips the case for other brokers: the specification leaves them another choice.
     pub(crate) fn need_quelea(&self, choice: &str) -> Outcome {
-        self.need(
-            self.is_quelea(),
-            &format!("the specification leaves a choice: {choice}"),
-        )
+        self.need(self.is_quelea(), &format!("the specification leaves a choice: {choice}"))
     }
 
     pub(crate) fn need_qos(&self, qos: u8) -> Outcome {
@@ -160,10 +150,7 @@ impl<'a> Broker<'a> {
     }
 
     pub(crate) fn need_retain(&self) -> Outcome {
-        self.need(
-            self.limits().offers(id::RETAIN_AVAILABLE),
-            "no retained messages",
-        )
+        self.need(self.limits().offers(id::RETAIN_AVAILABLE), "no retained messages")
     }
 
     pub(crate) fn need_wildcards(&self) -> Outcome {
@@ -183,19 +170,12 @@ impl<'a> Broker<'a> {
 
     pub(crate) fn need_topic_aliases(&self, count: u32) -> Outcome {
         let offered = self.limits().topic_alias_maximum();
-        self.need(
-            offered >= count,
-            &format!("accepts only {offered} topic aliases"),
-        )
+        self.need(offered >= count, &format!("accepts only {offered} topic aliases"))
     }
 
     /// Skips the case unless `offered`.
     pub(crate) fn need(&self, offered: bool, otherwise: &str) -> Outcome {
-        if offered {
-            Ok(())
-        } else {
-            Err(Failure::skipped(otherwise))
-        }
+        if offered { Ok(()) } else { Err(Failure::skipped(otherwise)) }
     }
 
     /// Removes what the case may have left. Best effort: the verdict is made.

@@ -63,9 +63,7 @@ impl Case {
         let outcome = if target.speaks(version) {
             (self.run)(&broker)
         } else {
-            Err(Failure::Skipped(format!(
-                "the broker does not speak MQTT {version}"
-            )))
+            Err(Failure::Skipped(format!("the broker does not speak MQTT {version}")))
         };
         let evidence = broker.evidence();
         broker.sweep();
@@ -96,10 +94,7 @@ impl Failure {
     /// Makes the failure of an expectation, with the line of the caller.
     #[track_caller]
     pub(crate) fn broken(what: impl Into<String>) -> Self {
-        Self::Broken {
-            what: what.into(),
-            at: Location::caller(),
-        }
+        Self::Broken { what: what.into(), at: Location::caller() }
     }
 
     /// Makes the reason why the case cannot be judged here.
@@ -120,20 +115,13 @@ impl fmt::Display for Failure {
 /// Fails the case unless the claim holds.
 #[track_caller]
 pub(crate) fn claim(holds: bool, otherwise: impl Into<String>) -> Outcome {
-    if holds {
-        Ok(())
-    } else {
-        Err(Failure::broken(otherwise))
-    }
+    if holds { Ok(()) } else { Err(Failure::broken(otherwise)) }
 }
 
 /// Fails the case unless both are equal.
 #[track_caller]
 pub(crate) fn claim_eq<T: PartialEq + fmt::Debug>(what: &str, got: T, want: T) -> Outcome {
-    claim(
-        got == want,
-        format!("{what}: got {got:?}, expected {want:?}"),
-    )
+    claim(got == want, format!("{what}: got {got:?}, expected {want:?}"))
 }
 
 /// Defines the cases of a file and their list, `CASES`.

@@ -150,6 +150,51 @@ impl Client {
         }
     }
 
+    /// Waits for the next packet, or for the broker to close, which is `None`.
+    #[track_caller]
+    pub(crate) fn expect_close_or_packet(&mut self) -> Outcome<Option<Packet>> {
+        match self.receive(self.patience) {
+            Ok(Arrival::Packet(packet)) => Ok(Some(packet)),
+            Ok(Arrival::Closed) => Ok(None),
+            Ok(Arrival::TimedOut) => {
+                Err(Failure::broken(format!("nothing came within {:?}", self.patience)))
+            }
+            Err(malformed) => Err(Failure::broken(format!("the broker sent {malformed}"))),
+        }
+    }
+
+    /// Waits for the broker to close, and returns the bytes that it sent before, whatever they mean.
+    #[track_caller]
+    pub(crate) fn expect_bytes_until_close(&mut self) -> Outcome<Vec<u8>> {
+        let mut bytes = std::mem::take(&mut self.buffer);
+        let _ = self.stream.set_read_timeout(Some(self.patience));
+        match self.stream.read_to_end(&mut bytes) {
+            Err(error) if matches!(error.kind(), ErrorKind::WouldBlock | ErrorKind::TimedOut) => {
+                Err(Failure::broken(format!("the connection is still open; got {bytes:02x?}")))
+            }
+            _ => {
+                self.log('<', &bytes);
+                Ok(bytes)
+            }
+        }
+    }
+
+    /// Sends bytes, and expects exactly `answer` and a close.
+    #[track_caller]
+    pub(crate) fn expect_rejected_bytes(&mut self, bytes: &[u8], answer: &[u8]) -> Outcome {
+        self.send(bytes);
+        let got = self.expect_bytes_until_close()?;
+        if got == answer {
+            return Ok(());
+        }
+        Err(Failure::broken(format!("expected {answer:02x?} and a close, got {got:02x?}")))
+    }
+
+    /// Takes note of the CONNACK that accepted this client.
+    pub(crate) fn accept(&mut self, connack: ConnAck) {
+        self.connack = connack;
+    }
+
     /// Waits for the CONNACK of an accepted connection.
     #[track_caller]
     pub(crate) fn expect_accepted(&mut self) -> Outcome {
@@ -158,9 +203,9 @@ impl Client {
                 self.connack = connack;
                 Ok(())
             }
-            packet => Err(Failure::broken(format!(
-                "expected a CONNACK of success, got {packet:?}"
-            ))),
+            packet => {
+                Err(Failure::broken(format!("expected a CONNACK of success, got {packet:?}")))
+            }
         }
     }
 
@@ -170,9 +215,9 @@ impl Client {
         self.send_ping();
         match self.expect_packet()? {
             Packet::PingResp => Ok(()),
-            packet => Err(Failure::broken(format!(
-                "expected nothing but a PINGRESP, got {packet:?}"
-            ))),
+            packet => {
+                Err(Failure::broken(format!("expected nothing but a PINGRESP, got {packet:?}")))
+            }
         }
     }
 
@@ -180,9 +225,7 @@ impl Client {
     #[track_caller]
     pub(crate) fn ping(&mut self) -> Outcome {
         self.send_ping();
-        self.wait_for("PINGRESP", |packet| {
-            matches!(packet, Packet::PingResp).then_some(())
-        })
+        self.wait_for("PINGRESP", |packet| matches!(packet, Packet::PingResp).then_some(()))
     }
 
     /// Waits for a packet that `choose` takes, keeping others for later.
@@ -233,9 +276,7 @@ impl Client {
             }
             // A read timeout of zero would mean none.
             let left = deadline.saturating_duration_since(Instant::now());
-            let _ = self
-                .stream
-                .set_read_timeout(Some(left.max(Duration::from_millis(1))));
+            let _ = self.stream.set_read_timeout(Some(left.max(Duration::from_millis(1))));
             let mut chunk = [0; 4096];
             match self.stream.read(&mut chunk) {
                 Ok(0) => return Ok(self.closed()),
@@ -254,9 +295,7 @@ impl Client {
     }
 
     fn closed(&mut self) -> Arrival {
-        self.evidence
-            .borrow_mut()
-            .push(format!("#{} closed", self.label));
+        self.evidence.borrow_mut().push(format!("#{} closed", self.label));
         Arrival::Closed
     }
 
@@ -268,9 +307,8 @@ impl Client {
         if let Some(alias) = publish.received.number(id::TOPIC_ALIAS) {
             if publish.topic.is_empty() {
                 let known = self.aliases.get(&alias);
-                publish.topic = known
-                    .ok_or(format!("topic alias {alias} without a topic"))?
-                    .clone();
+                publish.topic =
+                    known.ok_or(format!("topic alias {alias} without a topic"))?.clone();
             } else {
                 self.aliases.insert(alias, publish.topic.clone());
             }
@@ -279,16 +317,9 @@ impl Client {
     }
 
     fn log(&self, direction: char, bytes: &[u8]) {
-        let shown: Vec<String> = bytes
-            .iter()
-            .take(96)
-            .map(|byte| format!("{byte:02x}"))
-            .collect();
-        let rest = if bytes.len() > 96 {
-            format!(" … {} bytes", bytes.len())
-        } else {
-            String::new()
-        };
+        let shown: Vec<String> = bytes.iter().take(96).map(|byte| format!("{byte:02x}")).collect();
+        let rest =
+            if bytes.len() > 96 { format!(" … {} bytes", bytes.len()) } else { String::new() };
         let line = format!("#{} {direction} {}{rest}", self.label, shown.join(" "));
         self.evidence.borrow_mut().push(line);
     }

@@ -115,11 +115,7 @@ impl Connect {
 
     /// Says whether the broker keeps a session after this connection.
     pub(crate) fn outlives_connection(&self) -> bool {
-        if self.version.is_v5() {
-            self.session_expiry_secs > 0
-        } else {
-            !self.is_clean
-        }
+        if self.version.is_v5() { self.session_expiry_secs > 0 } else { !self.is_clean }
     }
 
     /// Returns the packet.

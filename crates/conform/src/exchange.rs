@@ -65,10 +65,7 @@ impl Client {
                 reason
             }
         };
-        claim(
-            reason < 0x80,
-            format!("the PUBLISH was refused with {reason:#04x}"),
-        )
+        claim(reason < 0x80, format!("the PUBLISH was refused with {reason:#04x}"))
     }
 
     /// Publishes payloads one after the other on one topic.
@@ -129,9 +126,7 @@ impl Client {
         let packet = self.expect_packet()?;
         match as_publish(&packet) {
             Some(publish) if publish.payload == payload.as_bytes() => Ok(publish),
-            _ => Err(Failure::broken(format!(
-                "expected a PUBLISH of {payload:?}, got {packet:?}"
-            ))),
+            _ => Err(Failure::broken(format!("expected a PUBLISH of {payload:?}, got {packet:?}"))),
         }
     }
 
@@ -184,9 +179,7 @@ impl Client {
     pub(crate) fn expect_pubrel(&mut self) -> Outcome<Ack> {
         match self.expect_packet()? {
             Packet::PubRel(ack) => Ok(ack),
-            packet => Err(Failure::broken(format!(
-                "expected a PUBREL, got {packet:?}"
-            ))),
+            packet => Err(Failure::broken(format!("expected a PUBREL, got {packet:?}"))),
         }
     }
 
@@ -197,10 +190,7 @@ impl Client {
     #[track_caller]
     pub(crate) fn expect_silence_after(&mut self, publisher: &mut Self) -> Outcome {
         let strays = self.drain_after(publisher)?;
-        claim(
-            strays.is_empty(),
-            format!("expected nothing, got {strays:?}"),
-        )
+        claim(strays.is_empty(), format!("expected nothing, got {strays:?}"))
     }
 
     /// Returns all that came before a message that `publisher` sends now, to a topic of its own.
@@ -216,9 +206,7 @@ impl Client {
         };
         publisher.send_publish(publish(&topic, "marker"));
         self.wait_for("the marker", |packet| {
-            as_publish(packet)
-                .filter(|publish| publish.topic == topic)
-                .map(drop)
+            as_publish(packet).filter(|publish| publish.topic == topic).map(drop)
         })?;
         Ok(std::mem::take(&mut self.inbox).into())
     }
@@ -248,10 +236,7 @@ impl Client {
     ) -> Outcome {
         let suback = self.request_subscribe(&[(filter, options)], add)?;
         let granted = suback.reasons.as_slice() == [options & 3];
-        claim(
-            granted,
-            format!("subscribing to {filter} with options {options:#04x}: {suback:?}"),
-        )
+        claim(granted, format!("subscribing to {filter} with options {options:#04x}: {suback:?}"))
     }
 
     /// Subscribes, and returns the answer.
@@ -361,17 +346,14 @@ impl Client {
             _ => None,
         });
         match said {
-            Some(code) if !self.version.is_v5() => Err(Failure::broken(format!(
-                "3.x has no way to report an error, got {code:#04x}"
-            ))),
+            Some(code) if !self.version.is_v5() => {
+                Err(Failure::broken(format!("3.x has no way to report an error, got {code:#04x}")))
+            }
             Some(code) if self.is_quelea() => claim(
                 reasons.contains(&code),
                 format!("reason {code:#04x} instead of {reasons:#04x?}"),
             ),
-            Some(code) => claim(
-                code >= 0x80,
-                format!("closed with the success code {code:#04x}"),
-            ),
+            Some(code) => claim(code >= 0x80, format!("closed with the success code {code:#04x}")),
             None => claim(
                 !self.is_quelea() || !self.version.is_v5(),
                 format!("closed without a DISCONNECT that says {reasons:#04x?}"),
@@ -398,26 +380,17 @@ impl Client {
                 )?;
             }
             packet => {
-                return Err(Failure::broken(format!(
-                    "expected a CONNACK, got {packet:?}"
-                )));
+                return Err(Failure::broken(format!("expected a CONNACK, got {packet:?}")));
             }
         }
         let rest = self.expect_close()?;
-        claim(
-            rest.is_empty(),
-            format!("packets after a CONNACK that refuses: {rest:?}"),
-        )
+        claim(rest.is_empty(), format!("packets after a CONNACK that refuses: {rest:?}"))
     }
 
     /// Expects the broker to close, and to send nothing before.
     #[track_caller]
     pub(crate) fn expect_silent_close(&mut self) -> Outcome {
         let packets = self.expect_close()?;
-        claim_eq(
-            "packets before the close",
-            format!("{packets:?}"),
-            "[]".to_owned(),
-        )
+        claim_eq("packets before the close", format!("{packets:?}"), "[]".to_owned())
     }
 }

@@ -57,10 +57,7 @@ pub fn all() -> &'static [Statement] {
             (Some(Version::V311), include_str!("../spec/mqtt-3.1.1.tsv")),
             (None, include_str!("../spec/unnumbered.tsv")),
         ];
-        numbered
-            .into_iter()
-            .flat_map(|(version, table)| parse(version, table))
-            .collect()
+        numbered.into_iter().flat_map(|(version, table)| parse(version, table)).collect()
     });
     &ALL
 }
@@ -68,10 +65,7 @@ pub fn all() -> &'static [Statement] {
 /// Returns the statement that a citation means.
 pub fn find(citation: Citation<'_>) -> Option<&'static Statement> {
     static INDEX: LazyLock<BTreeMap<(Version, &str), &Statement>> = LazyLock::new(|| {
-        all()
-            .iter()
-            .map(|statement| ((statement.version, statement.id), statement))
-            .collect()
+        all().iter().map(|statement| ((statement.version, statement.id), statement)).collect()
     });
     INDEX.get(&(citation.version, citation.id)).copied()
 }
@@ -108,12 +102,7 @@ fn parse(version: Option<Version>, table: &'static str) -> impl Iterator<Item = 
             "both" => Role::Both,
             _ => panic!("{id} binds nobody known: {role}"),
         };
-        Statement {
-            version: version.expect("our own ids name their version"),
-            id,
-            role,
-            wording,
-        }
+        Statement { version: version.expect("our own ids name their version"), id, role, wording }
     })
 }
 
@@ -133,10 +122,7 @@ fn is_id(text: &str) -> bool {
     let Some(rest) = prefixes.iter().find_map(|prefix| text.strip_prefix(prefix)) else {
         return false;
     };
-    rest.contains('-')
-        && rest
-            .chars()
-            .all(|it| it.is_ascii_digit() || it == '.' || it == '-')
+    rest.contains('-') && rest.chars().all(|it| it.is_ascii_digit() || it == '.' || it == '-')
 }
 
 #[cfg(test)]
@@ -146,14 +132,8 @@ mod tests {
     #[test]
     fn citations_are_found_with_their_version() {
         check("obeys [MQTT-3.3.4-9].", &[(Version::V5, "MQTT-3.3.4-9")]);
-        check(
-            "v3.1.1 [MQTT-3.1.2-24]",
-            &[(Version::V311, "MQTT-3.1.2-24")],
-        );
-        check(
-            "v3.1.1\n [MQTT-3-8.3-4]",
-            &[(Version::V311, "MQTT-3-8.3-4")],
-        );
+        check("v3.1.1 [MQTT-3.1.2-24]", &[(Version::V311, "MQTT-3.1.2-24")]);
+        check("v3.1.1\n [MQTT-3-8.3-4]", &[(Version::V311, "MQTT-3-8.3-4")]);
         check("[Q3-3.1-1]", &[(Version::V31, "Q3-3.1-1")]);
         check(
             "[MQTT-1.5.4-1, MQTT-1.5.4-2] and `[u8]`, [MQTT], a[0]",
@@ -166,16 +146,8 @@ mod tests {
     fn ids_are_unique() {
         let mut seen = std::collections::BTreeSet::new();
         for statement in all() {
-            assert!(
-                is_id(statement.id),
-                "{} has not the form of an id",
-                statement.id
-            );
-            assert!(
-                seen.insert((statement.version, statement.id)),
-                "{} twice",
-                statement.id
-            );
+            assert!(is_id(statement.id), "{} has not the form of an id", statement.id);
+            assert!(seen.insert((statement.version, statement.id)), "{} twice", statement.id);
         }
     }
 

@@ -33,16 +33,12 @@ impl Target {
     /// When it means none.
     pub fn resolve(host_and_port: &str) -> io::Result<Self> {
         let address = host_and_port.to_socket_addrs()?.next();
-        Ok(Self::new(address.ok_or_else(|| {
-            io::Error::other("the name has no address")
-        })?))
+        Ok(Self::new(address.ok_or_else(|| io::Error::other("the name has no address"))?))
     }
 
     /// Makes a target that is judged by the specification alone, with five seconds for each answer.
     pub fn new(address: SocketAddr) -> Self {
-        let since_epoch = SystemTime::now()
-            .duration_since(UNIX_EPOCH)
-            .unwrap_or_default();
+        let since_epoch = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default();
         let run = (since_epoch.as_nanos() as u64).rotate_left(20) ^ u64::from(process::id());
         Self {
             address,
@@ -66,20 +62,12 @@ impl Target {
 
     /// Returns a client identifier that any server has to accept and that nobody used before.
     pub(crate) fn client_id(&self) -> String {
-        format!(
-            "q{}x{}",
-            self.run,
-            self.names.fetch_add(1, Ordering::Relaxed)
-        )
+        format!("q{}x{}", self.run, self.names.fetch_add(1, Ordering::Relaxed))
     }
 
     /// Returns the first level of topics that nobody used before.
     pub(crate) fn topic_root(&self) -> String {
-        format!(
-            "quelea-conform-{}-{}",
-            self.run,
-            self.names.fetch_add(1, Ordering::Relaxed)
-        )
+        format!("quelea-conform-{}-{}", self.run, self.names.fetch_add(1, Ordering::Relaxed))
     }
 
     fn connack(&self, version: Version) -> Option<&ConnAck> {
@@ -118,7 +106,6 @@ impl Limits<'_> {
     }
 
     fn number(self, property: u8) -> Option<u32> {
-        self.0
-            .and_then(|connack| connack.properties.number(property))
+        self.0.and_then(|connack| connack.properties.number(property))
     }
 }

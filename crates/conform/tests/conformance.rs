@@ -37,10 +37,7 @@ fn trial(case: &'static Case, version: Version, target: Arc<Target>) -> Trial {
             Verdict::Fail(what) => {
                 let skipped = report.evidence.len().saturating_sub(40);
                 let evidence = report.evidence[skipped..].join("\n  ");
-                Err(Failed::from(format!(
-                    "{what}\n{}\n  {evidence}",
-                    case.doc.trim()
-                )))
+                Err(Failed::from(format!("{what}\n{}\n  {evidence}", case.doc.trim())))
             }
         }
     })

@@ -45,8 +45,7 @@ impl Body {
     }
 
     pub(crate) fn properties(self, properties: &Properties) -> Self {
-        self.raw(&variable_int(properties.0.len()))
-            .raw(&properties.0)
+        self.raw(&variable_int(properties.0.len())).raw(&properties.0)
     }
 
     pub(crate) fn raw(mut self, bytes: &[u8]) -> Self {
@@ -91,8 +90,18 @@ impl Properties {
 
     /// A User Property.
     pub(crate) fn pair(self, name: &str, value: &str) -> Self {
-        self.raw(&[property::USER_PROPERTY])
-            .raw(&Body::new().text(name).text(value).0)
+        self.raw(&[property::USER_PROPERTY]).raw(&Body::new().text(name).text(value).0)
+    }
+
+    /// Leaves out the last byte.
+    pub(crate) fn cut(mut self) -> Self {
+        self.0.pop();
+        self
+    }
+
+    /// Adds all of `others`.
+    pub(crate) fn all(self, others: &Self) -> Self {
+        self.raw(&others.0)
     }
 
     pub(crate) fn raw(mut self, bytes: &[u8]) -> Self {

@@ -24,18 +24,13 @@ pub(crate) fn split_packet(bytes: &[u8]) -> Read<Option<(u8, &[u8], usize)>> {
     let mut reader = Reader(rest);
     let length = reader.variable()? as usize;
     let header = last + 2;
-    Ok(bytes
-        .get(header..header + length)
-        .map(|body| (*first_byte, body, header + length)))
+    Ok(bytes.get(header..header + length).map(|body| (*first_byte, body, header + length)))
 }
 
 impl<'a> Reader<'a> {
     pub(crate) fn take(&mut self, count: usize) -> Read<&'a [u8]> {
         let Some((head, tail)) = self.0.split_at_checked(count) else {
-            return Err(format!(
-                "a field of {count} bytes where only {} are left",
-                self.0.len()
-            ));
+            return Err(format!("a field of {count} bytes where only {} are left", self.0.len()));
         };
         self.0 = tail;
         Ok(head)
@@ -95,9 +90,7 @@ impl<'a> Reader<'a> {
                 .iter()
                 .find(|(known, _, packets)| *known == id && packets.contains(&packet_type));
             let Some((_, kind, _)) = row else {
-                return Err(format!(
-                    "property {id:#04x}, which packet type {packet_type} has not"
-                ));
+                return Err(format!("property {id:#04x}, which packet type {packet_type} has not"));
             };
             let value = section.value(*kind)?;
             // A server may repeat only these: one subscription identifier for each matching subscription.

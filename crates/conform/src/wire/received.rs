@@ -115,37 +115,28 @@ impl Packet {
 impl PropertyList {
     /// Returns the value of a property that is a number.
     pub fn number(&self, id: u8) -> Option<u32> {
-        self.0
-            .iter()
-            .find(|(known, _)| *known == id)
-            .and_then(|(_, value)| match value {
-                Value::Byte(number) => Some(u32::from(*number)),
-                Value::Two(number) => Some(u32::from(*number)),
-                Value::Four(number) | Value::Variable(number) => Some(*number),
-                Value::Text(_) | Value::Binary(_) | Value::Pair(..) => None,
-            })
+        self.0.iter().find(|(known, _)| *known == id).and_then(|(_, value)| match value {
+            Value::Byte(number) => Some(u32::from(*number)),
+            Value::Two(number) => Some(u32::from(*number)),
+            Value::Four(number) | Value::Variable(number) => Some(*number),
+            Value::Text(_) | Value::Binary(_) | Value::Pair(..) => None,
+        })
     }
 
     /// Returns the value of a property that is a string.
     pub fn text(&self, id: u8) -> Option<&str> {
-        self.0
-            .iter()
-            .find(|(known, _)| *known == id)
-            .and_then(|(_, value)| match value {
-                Value::Text(text) => Some(text.as_str()),
-                _ => None,
-            })
+        self.0.iter().find(|(known, _)| *known == id).and_then(|(_, value)| match value {
+            Value::Text(text) => Some(text.as_str()),
+            _ => None,
+        })
     }
 
     /// Returns the value of a property that is Binary Data.
     pub fn binary(&self, id: u8) -> Option<&[u8]> {
-        self.0
-            .iter()
-            .find(|(known, _)| *known == id)
-            .and_then(|(_, value)| match value {
-                Value::Binary(bytes) => Some(bytes.as_slice()),
-                _ => None,
-            })
+        self.0.iter().find(|(known, _)| *known == id).and_then(|(_, value)| match value {
+            Value::Binary(bytes) => Some(bytes.as_slice()),
+            _ => None,
+        })
     }
 
     /// Returns the User Properties in their order.
@@ -170,9 +161,7 @@ impl PropertyList {
 
     /// Says whether there is a Reason String or a User Property.
     pub fn has_problem_information(&self) -> bool {
-        self.0
-            .iter()
-            .any(|(known, _)| [id::REASON_STRING, id::USER_PROPERTY].contains(known))
+        self.0.iter().any(|(known, _)| [id::REASON_STRING, id::USER_PROPERTY].contains(known))
     }
 }
 
@@ -195,23 +184,12 @@ fn read_connack(reader: &mut Reader<'_>, version: Version) -> Read<ConnAck> {
     let reason = reader.byte()?;
     // The first byte is reserved in 3.1; in the others it holds one flag, which only success may set.
     if flags > 1 || flags == 1 && (version == Version::V31 || reason != 0) {
-        return Err(format!(
-            "Connect Acknowledge Flags {flags:#04x} with reason {reason:#04x}"
-        ));
+        return Err(format!("Connect Acknowledge Flags {flags:#04x} with reason {reason:#04x}"));
     }
     check_reason(2, reason, version)?;
-    let properties = if version.is_v5() {
-        reader.properties(2)?
-    } else {
-        PropertyList::default()
-    };
+    let properties = if version.is_v5() { reader.properties(2)? } else { PropertyList::default() };
     check_connack_values(&properties)?;
-    Ok(ConnAck {
-        is_session_present: flags == 1,
-        reason,
-        properties,
-        packet_bytes,
-    })
+    Ok(ConnAck { is_session_present: flags == 1, reason, properties, packet_bytes })
 }
 
 fn check_connack_values(properties: &PropertyList) -> Read<()> {
@@ -222,9 +200,7 @@ fn check_connack_values(properties: &PropertyList) -> Read<()> {
         id::SUBSCRIPTION_IDENTIFIERS_AVAILABLE,
         id::SHARED_SUBSCRIPTION_AVAILABLE,
     ];
-    let is_wrong_flag = flags
-        .iter()
-        .any(|flag| properties.number(*flag).is_some_and(|it| it > 1));
+    let is_wrong_flag = flags.iter().any(|flag| properties.number(*flag).is_some_and(|it| it > 1));
     let sizes = [id::RECEIVE_MAXIMUM, id::MAXIMUM_PACKET_SIZE];
     let is_wrong_size = sizes.iter().any(|size| properties.number(*size) == Some(0));
     if is_wrong_flag || is_wrong_size {
@@ -239,11 +215,7 @@ fn read_publish(reader: &mut Reader<'_>, first_byte: u8, version: Version) -> Re
     let is_dup = first_byte & 8 != 0;
     let topic = reader.text()?;
     let packet_id = if qos > 0 { reader.two()? } else { 0 };
-    let received = if version.is_v5() {
-        reader.properties(3)?
-    } else {
-        PropertyList::default()
-    };
+    let received = if version.is_v5() { reader.properties(3)? } else { PropertyList::default() };
     let alias = received.number(id::TOPIC_ALIAS);
     let rule = match () {
         () if qos == 3 => "a PUBLISH of QoS 3",
@@ -280,11 +252,7 @@ fn read_ack(reader: &mut Reader<'_>, packet_type: u8, version: Version) -> Read<
         Version::V5 => read_reason(reader, packet_type)?,
         Version::V31 | Version::V311 => (0, PropertyList::default()),
     };
-    Ok(Ack {
-        packet_id,
-        reason,
-        properties,
-    })
+    Ok(Ack { packet_id, reason, properties })
 }
 
 fn read_disconnect(reader: &mut Reader<'_>, packet_type: u8) -> Read<Disconnect> {
@@ -304,32 +272,18 @@ fn read_reason(reader: &mut Reader<'_>, packet_type: u8) -> Read<(u8, PropertyLi
     let reason = reader.byte()?;
     check_reason(packet_type, reason, Version::V5)?;
     let is_short = reader.0.is_empty();
-    Ok((
-        reason,
-        if is_short {
-            PropertyList::default()
-        } else {
-            reader.properties(packet_type)?
-        },
-    ))
+    Ok((reason, if is_short { PropertyList::default() } else { reader.properties(packet_type)? }))
 }
 
 fn read_suback(reader: &mut Reader<'_>, packet_type: u8, version: Version) -> Read<SubAck> {
     let packet_id = reader.two()?;
-    let properties = if version.is_v5() {
-        reader.properties(packet_type)?
-    } else {
-        PropertyList::default()
-    };
+    let properties =
+        if version.is_v5() { reader.properties(packet_type)? } else { PropertyList::default() };
     let reasons = reader.take(reader.0.len())?.to_owned();
     for reason in &reasons {
         check_reason(packet_type, *reason, version)?;
     }
-    Ok(SubAck {
-        packet_id,
-        reasons,
-        properties,
-    })
+    Ok(SubAck { packet_id, reasons, properties })
 }
 
 /// Checks a reason code by the table of its packet, as far as a server may send it.
@@ -344,9 +298,7 @@ fn check_reason(packet_type: u8, reason: u8, version: Version) -> Read<()> {
         (6 | 7, _) => &[0x00, 0x92],
         (9, Version::V31) => &[0, 1, 2],
         (9, Version::V311) => &[0, 1, 2, 0x80],
-        (9, Version::V5) => &[
-            0, 1, 2, 0x80, 0x83, 0x87, 0x8F, 0x91, 0x97, 0x9E, 0xA1, 0xA2,
-        ],
+        (9, Version::V5) => &[0, 1, 2, 0x80, 0x83, 0x87, 0x8F, 0x91, 0x97, 0x9E, 0xA1, 0xA2],
         (11, Version::V5) => &[0x00, 0x11, 0x80, 0x83, 0x87, 0x8F, 0x91],
         (14, _) => &[
             0x00, 0x80, 0x81, 0x82, 0x83, 0x87, 0x89, 0x8B, 0x8D, 0x8E, 0x8F, 0x90, 0x93, 0x94,
@@ -358,8 +310,6 @@ fn check_reason(packet_type: u8, reason: u8, version: Version) -> Read<()> {
     if allowed.contains(&reason) {
         Ok(())
     } else {
-        Err(format!(
-            "reason code {reason:#04x} in packet type {packet_type} of {version}"
-        ))
+        Err(format!("reason code {reason:#04x} in packet type {packet_type} of {version}"))
     }
 }

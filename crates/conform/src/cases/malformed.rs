@@ -1,0 +1,546 @@
+//! Packets that no client may send once it is connected: bytes in, reason out.
+
+use crate::case::{cases, claim};
+use crate::exchange::reason::{
+    MALFORMED_PACKET, PACKET_TOO_LARGE, PROTOCOL_ERROR, TOPIC_ALIAS_INVALID,
+};
+use crate::wire::{Body, Kind, PROPERTIES, Properties, packet, property as id, publish};
+use crate::{Broker, Failure, Outcome, Version};
+
+use super::connect_format::ILL_FORMED;
+
+cases! {
+    /// [MQTT-2.1.3-1, Q5-2.1.3-1, MQTT-3.8.1-1, MQTT-3.10.1-1, MQTT-3.6.1-1, MQTT-3.14.1-1, MQTT-3.15.1-1]
+    /// v3.1.1 [MQTT-2.2.2-1, MQTT-2.2.2-2, MQTT-3.6.1-1, MQTT-3.8.1-1, MQTT-3.10.1-1, MQTT-3.14.1-1] The flags of a
+    /// first byte that are reserved have their fixed values.
+    #[versions(V311, V5)]
+    fn reserved_header_flags_are_rejected(broker) {
+        let filter = broker.topic("t");
+        let version = broker.version;
+        let no_properties: &[u8] = if version.is_v5() { &[0] } else { &[] };
+        let subscribe = Body::new().two(1).raw(no_properties).text(&filter).byte(0);
+        let unsubscribe = Body::new().two(1).raw(no_properties).text(&filter);
+        let ack = Body::new().two(1);
+        let rows = [
+            (0x40, 0x00, &ack),
+            (0x50, 0x00, &ack),
+            (0x60, 0x02, &ack),
+            (0x70, 0x00, &ack),
+            (0x80, 0x02, &subscribe),
+            (0xA0, 0x02, &unsubscribe),
+            (0xC0, 0x00, &Body::new()),
+            (0xE0, 0x00, &Body::new()),
+        ];
+        for (packet_type, right, body) in rows {
+            for wrong in [right ^ 1, right ^ 2, right ^ 8] {
+                reject(broker, &body.clone().packet(packet_type | wrong), MALFORMED_PACKET)?;
+            }
+        }
+        if version.is_v5() {
+            reject(broker, &[0xF1, 0], MALFORMED_PACKET)?;
+        }
+    }
+
+    /// [Q5-2.1.2-1, Q4-2.2.1-1, Q3-2.1-1] Packet types that are reserved, or that only a server sends, are rejected.
+    #[versions(V31, V311, V5)]
+    fn packet_types_of_servers_are_rejected(broker) {
+        let suback =
+            Body::new().two(1).raw(if broker.version.is_v5() { &[0] } else { &[] }).byte(0);
+        let connack = Body::new().raw(if broker.version.is_v5() { &[0, 0, 0] } else { &[0, 0] });
+        for bytes in
+            [connack.packet(0x20), suback.clone().packet(0x90), suback.packet(0xB0), vec![0xD0, 0]]
+        {
+            reject_any(broker, &bytes, &[PROTOCOL_ERROR, MALFORMED_PACKET])?;
+        }
+        reject(broker, &[0x00, 0], MALFORMED_PACKET)?;
+        if !broker.version.is_v5() {
+            reject(broker, &[0xF0, 0], MALFORMED_PACKET)?;
+        }
+    }
+
+    /// [Q5-1.5.5-1, Q4-2.2.3-1] A Remaining Length has at most four bytes.
+    #[versions(V31, V311, V5)]
+    fn remaining_length_of_five_bytes_is_rejected(broker) {
+        reject(broker, &[0x30, 0x80, 0x80, 0x80, 0x80, 0x01], MALFORMED_PACKET)?;
+        // The fourth byte says already that it is too long, but a receiver may wait for the fifth.
+        if broker.is_quelea() {
+            reject(broker, &[0x30, 0xFF, 0xFF, 0xFF, 0xFF], MALFORMED_PACKET)?;
+        }
+    }
+
+    /// [MQTT-1.5.5-1] Variable Byte Integers are as short as they can be.
+    #[versions(V5)]
+    fn integers_longer_than_needed_are_rejected(broker) {
+        broker.need_quelea("a receiver need not check that an integer is as short as it can be")?;
+        reject(broker, &[0xC0, 0x80, 0x00], MALFORMED_PACKET)?;
+        let filter = broker.topic("t");
+        let long_length = Body::new().two(1).raw(&[0x80, 0x00]).text(&filter).byte(0);
+        let long_id = Body::new()
+            .two(1)
+            .raw(&[3, id::SUBSCRIPTION_IDENTIFIER, 0x81, 0x00])
+            .text(&filter)
+            .byte(0);
+        reject(broker, &long_length.packet(0x82), MALFORMED_PACKET)?;
+        reject(broker, &long_id.packet(0x82), MALFORMED_PACKET)?;
+    }
+
+    /// [Q5-2.1-1, Q4-2.1-1] Packets that end before their fields do, or go on after them, are rejected.
+    #[versions(V31, V311, V5)]
+    fn packets_of_wrong_length_are_rejected(broker) {
+        let rows: [&[u8]; 15] = [
+            &[0x30, 0],
+            &[0x30, 1, 0],
+            &[0x30, 3, 0, 2, b'a'],
+            &[0x32, 3, 0, 1, b'a'],
+            &[0x32, 4, 0, 1, b'a', 0],
+            &[0x40, 0],
+            &[0x40, 1, 0],
+            &[0x50, 1, 0],
+            &[0x62, 1, 0],
+            &[0x70, 0],
+            &[0x82, 0],
+            &[0x82, 1, 0],
+            &[0xA2, 1, 0],
+            &[0xC0, 1, 0],
+            &[0xA2, 4, 0, 1, 0, 5],
+        ];
+        for bytes in rows {
+            // MQTT 3.1 does not say what happens to a packet with bytes too many.
+            if bytes[0] != 0xC0 || broker.version != Version::V31 || broker.is_quelea() {
+                reject_any(broker, bytes, &[MALFORMED_PACKET, PROTOCOL_ERROR])?;
+            }
+        }
+    }
+
+    /// [MQTT-3.3.1-4, Q5-3.3.1.2-1] v3.1.1 [MQTT-3.3.1-4] There is no QoS 3.
+    #[versions(V31, V311, V5)]
+    fn publish_of_qos_3_is_rejected(broker) {
+        let message = publish(&broker.topic("t"), "x").qos(3).packet_id(1);
+        reject(broker, &message.bytes(broker.version), MALFORMED_PACKET)?;
+    }
+
+    /// [MQTT-3.3.1-2] v3.1.1 [MQTT-3.3.1-2] A PUBLISH of QoS 0 has no DUP.
+    #[versions(V311, V5)]
+    fn publish_of_qos_0_with_dup_is_rejected(broker) {
+        broker.need_quelea("the texts bind the sender only")?;
+        let message = publish(&broker.topic("t"), "x").dup();
+        reject_any(broker, &message.bytes(broker.version), &[PROTOCOL_ERROR, MALFORMED_PACKET])?;
+    }
+
+    /// [MQTT-2.2.1-3] v3.1.1 [MQTT-2.3.1-1] Packet identifiers are not zero.
+    #[versions(V31, V311, V5)]
+    fn packet_id_0_is_rejected(broker) {
+        let filter = broker.topic("t");
+        let start =
+            Body::new().two(0).raw(if broker.version.is_v5() { &[0] } else { &[] }).text(&filter);
+        let message = publish(&filter, "x");
+        let rows = [
+            message.clone().qos(1).bytes(broker.version),
+            message.qos(2).bytes(broker.version),
+            start.clone().byte(0).packet(0x82),
+            start.packet(0xA2),
+        ];
+        for bytes in rows {
+            reject_any(broker, &bytes, &[PROTOCOL_ERROR, MALFORMED_PACKET])?;
+        }
+    }
+
+    /// [MQTT-3.3.2-2, MQTT-4.7.0-1] v3.1.1 [MQTT-3.3.2-2, MQTT-4.7.1-1] A topic name has no wildcard.
+    #[versions(V31, V311, V5)]
+    fn wildcard_in_topic_name_is_rejected(broker) {
+        for topic in ["#", "+", "a/+/b", "a/#", "a+", "#a"] {
+            let bytes = publish(topic, "x").bytes(broker.version);
+            reject_any(broker, &bytes, &[MALFORMED_PACKET, 0x90, PROTOCOL_ERROR])?;
+        }
+    }
+
+    /// [MQTT-3.3.2-2, MQTT-4.7.1-1] Quelea's choice: a wildcard in a topic name and a wrongly formed filter are
+    /// malformed; Topic Name invalid and Topic Filter invalid are for correct ones that are not accepted.
+    #[versions(V5)]
+    fn topics_of_wrong_form_are_malformed(broker) {
+        broker.need_quelea("which reason code a topic of wrong form gets")?;
+        for topic in ["#", "a/+/b"] {
+            reject(broker, &publish(topic, "x").bytes(Version::V5), MALFORMED_PACKET)?;
+            reject(
+                broker,
+                &publish(topic, "x").qos(1).packet_id(1).bytes(Version::V5),
+                MALFORMED_PACKET,
+            )?;
+        }
+        for filter in ["a#", "a/#/b", "a+", "$share/g"] {
+            let body = Body::new().two(1).raw(&[0]).text(filter);
+            reject(broker, &body.clone().byte(0).packet(0x82), MALFORMED_PACKET)?;
+            reject(broker, &body.packet(0xA2), MALFORMED_PACKET)?;
+        }
+    }
+
+    /// [MQTT-4.7.3-1, Q5-3.3.2.1-1] v3.1.1 [MQTT-4.7.3-1, MQTT-3.3.2-1] A topic name has at least one character, unless a topic
+    /// alias stands for it.
+    #[versions(V31, V311, V5)]
+    fn empty_topic_name_is_rejected(broker) {
+        reject(broker, &publish("", "x").bytes(broker.version), PROTOCOL_ERROR)?;
+    }
+
+    /// [MQTT-4.7.3-1] v3.1.1 [MQTT-4.7.3-1] A topic filter has at least one character.
+    #[versions(V31, V311, V5)]
+    fn empty_topic_filter_is_rejected(broker) {
+        reject_filter(broker, b"", |broker, bytes| {
+            reject_any(broker, bytes, &[MALFORMED_PACKET, PROTOCOL_ERROR])
+        })?;
+    }
+
+    /// [MQTT-1.5.4-1, MQTT-1.5.4-2, MQTT-3.3.2-1, MQTT-3.8.3-1, MQTT-3.10.3-1, MQTT-4.7.3-2] v3.1.1 [MQTT-1.5.3-1,
+    /// MQTT-1.5.3-2, MQTT-3.3.2-1, MQTT-3.8.3-1, MQTT-3.10.3-1, MQTT-4.7.3-2] Topics are UTF-8 without U+0000.
+    #[versions(V31, V311, V5)]
+    fn ill_formed_topics_are_rejected(broker) {
+        if broker.version == Version::V31 {
+            broker.need_quelea("3.1 does not say what happens to strings that are not UTF-8")?;
+        }
+        for text in ILL_FORMED {
+            let body =
+                Body::new().binary(text).raw(if broker.version.is_v5() { &[0] } else { &[] });
+            reject(broker, &body.raw(b"x").packet(0x30), MALFORMED_PACKET)?;
+            reject_filter(broker, text, |broker, bytes| reject(broker, bytes, MALFORMED_PACKET))?;
+        }
+    }
+
+    /// [MQTT-3.8.3-2, Q5-3.8.3-1, MQTT-3.10.3-2, Q5-3.10.3-1, MQTT-4.13.1-1] v3.1.1 [MQTT-3.8.3-3, MQTT-3.10.3-2,
+    /// MQTT-4.8.0-1] SUBSCRIBE and UNSUBSCRIBE name one filter at least.
+    #[versions(V31, V311, V5)]
+    fn subscribe_without_filters_is_rejected(broker) {
+        let body = Body::new().two(1).raw(if broker.version.is_v5() { &[0] } else { &[] });
+        reject(broker, &body.clone().packet(0x82), PROTOCOL_ERROR)?;
+        reject(broker, &body.packet(0xA2), PROTOCOL_ERROR)?;
+    }
+
+    /// [MQTT-3.8.3-5, Q5-3.8.3.1-1, Q5-3.8.3.1-2] v3.1.1 [MQTT-3-8.3-4] The options of a subscription have no QoS 3, no
+    /// Retain Handling 3, and zeros in what is reserved.
+    #[versions(V311, V5)]
+    fn wrong_subscription_options_are_rejected(broker) {
+        let rows: &[(u8, &[u8])] = if broker.version.is_v5() {
+            &[
+                (0x03, &[PROTOCOL_ERROR, MALFORMED_PACKET]),
+                (0x30, &[PROTOCOL_ERROR, MALFORMED_PACKET]),
+                (0x40, &[MALFORMED_PACKET]),
+                (0x80, &[MALFORMED_PACKET]),
+                (0xC1, &[MALFORMED_PACKET]),
+            ]
+        } else {
+            &[
+                (3, &[]),
+                (4, &[]),
+                (8, &[]),
+                (0x10, &[]),
+                (0x20, &[]),
+                (0x40, &[]),
+                (0x81, &[]),
+                (0xFC, &[]),
+            ]
+        };
+        for (options, reasons) in rows {
+            let properties: &[u8] = if broker.version.is_v5() { &[0] } else { &[] };
+            let body = Body::new().two(1).raw(properties).text(&broker.topic("t")).byte(*options);
+            reject_any(broker, &body.packet(0x82), reasons)?;
+        }
+    }
+
+    /// [MQTT-4.7.1-1, MQTT-4.7.1-2] v3.1.1 [MQTT-4.7.1-2, MQTT-4.7.1-3] Wildcards stand alone on their level, `#` at the end.
+    #[versions(V31, V311, V5)]
+    fn wrong_wildcards_in_filters_are_rejected(broker) {
+        for filter in
+            ["a#", "#a", "a/#/b", "#/", "##", "a/##", "a+", "+a", "a/b+/c", "++", "a/+#", "+#"]
+        {
+            refuse_filter(broker, filter)?;
+        }
+    }
+
+    /// [MQTT-4.8.2-1, MQTT-4.8.2-2] A shared subscription has a share name without wildcards, and a filter after it.
+    #[versions(V5)]
+    fn wrong_shared_filters_are_rejected(broker) {
+        broker.need_shared()?;
+        for filter in [
+            "$share//t",
+            "$share/a+/t",
+            "$share/#/t",
+            "$share/a#b/t",
+            "$share/group",
+            "$share/group/",
+        ] {
+            refuse_filter(broker, filter)?;
+        }
+    }
+
+    /// [MQTT-3.8.3-4] A shared subscription cannot have No Local.
+    #[versions(V5)]
+    fn no_local_on_a_shared_subscription_is_rejected(broker) {
+        broker.need_shared()?;
+        let filter = format!("$share/group/{}", broker.topic("t"));
+        let body = Body::new().two(1).raw(&[0]).text(&filter).byte(0x04);
+        reject(broker, &body.packet(0x82), PROTOCOL_ERROR)?;
+    }
+
+    /// [Q5-3.3.2.3.3-1, Q5-3.3.2.3.2-1, Q5-3.3.2.3.4-1, Q5-3.3.2.3.5-1, Q5-3.3.2.3.6-1, Q5-3.3.2.3.9-1, Q5-3.8.2.1.2-1,
+    /// Q5-3.4.2.2.2-1, Q5-3.5.2.2.2-1, Q5-3.6.2.2.2-1, Q5-3.7.2.2.2-1, Q5-3.14.2.2.2-1, Q5-3.14.2.2.3-1] A property
+    /// other than User Property comes once.
+    #[versions(V5)]
+    fn repeated_property_is_rejected(broker) {
+        broker.need_topic_aliases(1)?;
+        broker.need_subscription_ids()?;
+        let rows: [(u8, Properties); 13] = [
+            (0x30, Properties::new().byte(id::PAYLOAD_FORMAT_INDICATOR, 1)),
+            (0x30, Properties::new().four(id::MESSAGE_EXPIRY_INTERVAL, 60)),
+            (0x30, Properties::new().two(id::TOPIC_ALIAS, 1)),
+            (0x30, Properties::new().text(id::RESPONSE_TOPIC, "answers")),
+            (0x30, Properties::new().binary(id::CORRELATION_DATA, b"data")),
+            (0x30, Properties::new().text(id::CONTENT_TYPE, "text")),
+            (0x40, Properties::new().text(id::REASON_STRING, "reason")),
+            (0x50, Properties::new().text(id::REASON_STRING, "reason")),
+            (0x62, Properties::new().text(id::REASON_STRING, "reason")),
+            (0x70, Properties::new().text(id::REASON_STRING, "reason")),
+            (0x82, Properties::new().variable(id::SUBSCRIPTION_IDENTIFIER, 1)),
+            (0xE0, Properties::new().four(id::SESSION_EXPIRY_INTERVAL, 0)),
+            (0xE0, Properties::new().text(id::REASON_STRING, "reason")),
+        ];
+        for (first_byte, properties) in rows {
+            let bytes = with_properties(broker, first_byte, &properties.clone().all(&properties));
+            reject(broker, &bytes, PROTOCOL_ERROR)?;
+        }
+    }
+
+    /// [Q5-2.2.2.2-1] A property that the packet does not have is rejected.
+    #[versions(V5)]
+    fn property_of_another_packet_is_rejected(broker) {
+        let limit = broker.limits().topic_alias_maximum();
+        for first_byte in [0x30, 0x40, 0x50, 0x62, 0x70, 0x82, 0xA2, 0xE0] {
+            for (property, kind, packets) in PROPERTIES {
+                // A PUBACK that answers nothing may be rejected for that.
+                if packets.contains(&(first_byte >> 4))
+                    || *property == id::TOPIC_ALIAS && limit == 0
+                {
+                    continue;
+                }
+                let bytes = with_properties(broker, first_byte, &sample(*property, *kind));
+                reject_any(broker, &bytes, &[MALFORMED_PACKET, PROTOCOL_ERROR])?;
+            }
+        }
+    }
+
+    /// [Q5-2.2.2.2-2] A property with an identifier that does not exist is rejected.
+    #[versions(V5)]
+    fn unknown_property_is_rejected(broker) {
+        for raw in [&[0x00, 0][..], &[0x2B, 0], &[0x7F, 0], &[0x80, 0x01, 0], &[0x04, 0]] {
+            for first_byte in [0x30, 0x82, 0xA2, 0xE0] {
+                reject(
+                    broker,
+                    &with_properties(broker, first_byte, &Properties::new().raw(raw)),
+                    MALFORMED_PACKET,
+                )?;
+            }
+        }
+    }
+
+    /// [Q5-2.2.2.2-3, Q5-2.2.2.1-1] Properties end where their length says, and values are whole.
+    #[versions(V5)]
+    fn truncated_properties_are_rejected(broker) {
+        for (property, kind, packets) in PROPERTIES {
+            if !packets.contains(&3) {
+                continue;
+            }
+            let whole = sample(*property, *kind);
+            let cut = whole.cut();
+            // The length of the properties says that the value ends too early.
+            reject(broker, &with_properties(broker, 0x30, &cut), MALFORMED_PACKET)?;
+        }
+        // The length says more than the packet has.
+        let body =
+            Body::new().text(&broker.topic("t")).raw(&[100, id::PAYLOAD_FORMAT_INDICATOR, 1]);
+        reject(broker, &body.packet(0x30), MALFORMED_PACKET)?;
+        let no_length = Body::new().text(&broker.topic("t"));
+        reject(broker, &no_length.packet(0x30), MALFORMED_PACKET)?;
+    }
+
+    /// [MQTT-1.5.7-1, MQTT-3.3.2-13, MQTT-3.3.2-19] The strings of properties are UTF-8 without U+0000.
+    #[versions(V5)]
+    fn ill_formed_strings_in_properties_are_rejected(broker) {
+        for text in ILL_FORMED {
+            let pair = Body::new().binary(b"name").binary(text).packet(0);
+            let name = Body::new().binary(text).binary(b"value").packet(0);
+            let rows = [
+                Properties::new().binary(id::CONTENT_TYPE, text),
+                Properties::new().binary(id::RESPONSE_TOPIC, text),
+                Properties::new().raw(&[id::USER_PROPERTY]).raw(&pair[2..]),
+                Properties::new().raw(&[id::USER_PROPERTY]).raw(&name[2..]),
+            ];
+            for properties in rows {
+                reject(broker, &with_properties(broker, 0x30, &properties), MALFORMED_PACKET)?;
+            }
+        }
+    }
+
+    /// [Q5-3.3.2.3.8-1, MQTT-3.3.4-6] A client does not send subscription identifiers in a PUBLISH.
+    #[versions(V5)]
+    fn publish_with_subscription_id_is_rejected(broker) {
+        for number in [1, 268_435_455] {
+            let properties = Properties::new().variable(id::SUBSCRIPTION_IDENTIFIER, number);
+            reject_any(
+                broker,
+                &with_properties(broker, 0x30, &properties),
+                &[PROTOCOL_ERROR, MALFORMED_PACKET],
+            )?;
+        }
+    }
+
+    /// [Q5-3.8.2.1.2-2] Subscription identifiers start at 1.
+    #[versions(V5)]
+    fn subscription_id_0_is_rejected(broker) {
+        broker.need_subscription_ids()?;
+        let properties = Properties::new().variable(id::SUBSCRIPTION_IDENTIFIER, 0);
+        reject(broker, &with_properties(broker, 0x82, &properties), PROTOCOL_ERROR)?;
+    }
+
+    /// [MQTT-3.3.2-14] A Response Topic has no wildcard.
+    #[versions(V5)]
+    fn wildcard_in_response_topic_is_rejected(broker) {
+        for topic in ["#", "+", "a/+", "a/#"] {
+            let bytes =
+                with_properties(broker, 0x30, &Properties::new().text(id::RESPONSE_TOPIC, topic));
+            reject_any(broker, &bytes, &[PROTOCOL_ERROR, MALFORMED_PACKET, 0x90])?;
+        }
+    }
+
+    /// [Q5-3.3.2.3.2-2] The Payload Format Indicator is 0 or 1.
+    #[versions(V5)]
+    fn payload_format_of_2_is_rejected(broker) {
+        let bytes =
+            with_properties(broker, 0x30, &Properties::new().byte(id::PAYLOAD_FORMAT_INDICATOR, 2));
+        reject_any(broker, &bytes, &[PROTOCOL_ERROR, MALFORMED_PACKET])?;
+    }
+
+    /// [MQTT-3.3.2-8, Q5-3.3.4-1] A topic alias is not 0.
+    #[versions(V5)]
+    fn topic_alias_0_is_rejected(broker) {
+        let bytes = with_properties(broker, 0x30, &Properties::new().two(id::TOPIC_ALIAS, 0));
+        reject(broker, &bytes, TOPIC_ALIAS_INVALID)?;
+    }
+
+    /// [MQTT-4.13.1-1, Q5-3.2.2.3.6-1] A packet larger than the server accepts is rejected, before it has come whole.
+    #[versions(V5)]
+    fn packet_larger_than_the_limit_is_rejected(broker) {
+        let Some(limit) = broker.limits().packet_bytes_max().filter(|it| *it < 268_435_455) else {
+            return Err(Failure::skipped("the broker sets no limit"));
+        };
+        let mut client = broker.client()?;
+        // A packet of one byte more than the limit, as far as its topic.
+        let mut bytes = packet(0x30, &vec![0; limit as usize]);
+        bytes.truncate(40);
+        client.send(&bytes);
+        client.end_sending();
+        client.expect_error(&[PACKET_TOO_LARGE])?;
+    }
+
+    /// [MQTT-3.4.2-1, MQTT-3.5.2-1, MQTT-3.6.2-1, MQTT-3.7.2-1, MQTT-3.14.2-1] Reason codes come from the table of their packet.
+    #[versions(V5)]
+    fn reason_codes_of_other_packets_are_rejected(broker) {
+        broker.need_quelea("the text does not say that a receiver checks reason codes")?;
+        let rows =
+            [(0x40, 0x92), (0x50, 0x01), (0x62, 0x80), (0x70, 0x10), (0xE0, 0x01), (0xE0, 0x8E)];
+        for (first_byte, reason) in rows {
+            let body = if first_byte == 0xE0 { Body::new() } else { Body::new().two(1) };
+            let bytes = body.byte(reason).packet(first_byte);
+            reject_any(broker, &bytes, &[MALFORMED_PACKET, PROTOCOL_ERROR])?;
+        }
+    }
+
+    /// [Q5-4.13.1-1, Q4-4.8-1] An error on one connection has no consequences for the others.
+    #[versions(V31, V311, V5)]
+    fn errors_do_not_touch_other_connections(broker) {
+        let topic = broker.topic("t");
+        let mut witness = broker.client()?;
+        witness.subscribe(&topic, 0)?;
+        reject(broker, &publish("", "x").bytes(broker.version), PROTOCOL_ERROR)?;
+        broker.client()?.publish(publish(&topic, "still here"))?;
+        witness.expect_publish("still here")?;
+        claim(witness.expect_silence().is_ok(), "the witness was disturbed")?;
+    }
+}
+
+/// Connects, sends bytes, and expects to be thrown out with `reason`.
+#[track_caller]
+fn reject(broker: &Broker<'_>, bytes: &[u8], reason: u8) -> Outcome {
+    reject_any(broker, bytes, &[reason])
+}
+
+/// Connects, sends bytes, and expects to be thrown out with one of `reasons`.
+#[track_caller]
+fn reject_any(broker: &Broker<'_>, bytes: &[u8], reasons: &[u8]) -> Outcome {
+    let mut client = broker.client()?;
+    match client.expect_rejected(bytes, reasons) {
+        Err(Failure::Broken { what, at }) => {
+            Err(Failure::Broken { what: format!("after {bytes:02x?}: {what}"), at })
+        }
+        outcome => outcome,
+    }
+}
+
+/// Uses a filter in a SUBSCRIBE and in an UNSUBSCRIBE.
+#[track_caller]
+fn reject_filter(
+    broker: &Broker<'_>,
+    filter: &[u8],
+    reject: impl Fn(&Broker<'_>, &[u8]) -> Outcome,
+) -> Outcome {
+    let body =
+        Body::new().two(1).raw(if broker.version.is_v5() { &[0] } else { &[] }).binary(filter);
+    reject(broker, &body.clone().byte(0).packet(0x82))?;
+    reject(broker, &body.packet(0xA2))
+}
+
+/// Expects that a wrongly formed filter is not subscribed to: by a close, or by a SUBACK that says so.
+#[track_caller]
+fn refuse_filter(broker: &Broker<'_>, filter: &str) -> Outcome {
+    let mut client = broker.client()?;
+    client.send_subscribe(&[(filter, 0)], |it| it);
+    match client.expect_close_or_packet()? {
+        Some(crate::wire::Packet::SubAck(suback)) => {
+            let is_refused = suback.reasons.iter().all(|it| *it >= 0x80);
+            claim(
+                is_refused && !broker.is_quelea(),
+                format!("{filter:?} was answered with {suback:?}"),
+            )
+        }
+        Some(crate::wire::Packet::Disconnect(_)) if broker.version.is_v5() => {
+            client.expect_close().map(drop)
+        }
+        Some(packet) => claim(false, format!("{filter:?} was answered with {packet:?}")),
+        None => claim(
+            !broker.is_quelea() || !broker.version.is_v5(),
+            format!("{filter:?} was answered by a close without DISCONNECT"),
+        ),
+    }
+}
+
+/// Returns an otherwise correct packet with these properties.
+fn with_properties(broker: &Broker<'_>, first_byte: u8, properties: &Properties) -> Vec<u8> {
+    let topic = broker.topic("t");
+    let body = match first_byte >> 4 {
+        3 => Body::new().text(&topic).properties(properties).raw(b"x"),
+        8 => Body::new().two(1).properties(properties).text(&topic).byte(0),
+        10 => Body::new().two(1).properties(properties).text(&topic),
+        14 => Body::new().byte(0).properties(properties),
+        _ => Body::new().two(1).byte(0).properties(properties),
+    };
+    body.packet(first_byte)
+}
+
+/// Returns a property with a value that is right for it.
+fn sample(property: u8, kind: Kind) -> Properties {
+    match kind {
+        Kind::Byte => Properties::new().byte(property, 1),
+        Kind::Two => Properties::new().two(property, 1),
+        Kind::Four => Properties::new().four(property, 1),
+        Kind::Variable => Properties::new().variable(property, 1),
+        Kind::Text => Properties::new().text(property, "text"),
+        Kind::Binary => Properties::new().binary(property, b"data"),
+        Kind::Pair => Properties::new().pair("name", "value"),
+    }
+}
