@@ -13,9 +13,16 @@
 //! `$share/{group}/` is stripped by the caller. Text is compared byte by byte, with no normalization ([MQTT-4.7.3-4]).
 
 mod filter_table;
+mod hash_index;
+mod label;
 mod levels;
+mod nodes;
+mod radix_tree;
 mod retained;
 mod shared;
+mod slab;
+mod states;
+mod trie;
 
 pub use filter_table::{FilterId, FilterTable};
 pub use levels::matches;
