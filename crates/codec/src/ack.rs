@@ -119,3 +119,145 @@ pub fn encode_ack(
         out.extend_from_slice(&[first_byte, 3, high, low, reason.0]);
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::error::Malformed;
+    use crate::notation::{check_fault, check_packet, whole_packet};
+
+    const V3: [Version; 2] = [Version::V31, Version::V311];
+    const KINDS: [(u8, PacketKind); 4] = [
+        (0x40, PacketKind::PubAck),
+        (0x50, PacketKind::PubRec),
+        (0x62, PacketKind::PubRel),
+        (0x70, PacketKind::PubComp),
+    ];
+
+    /// Sections 3.4.2, 3.5.2, 3.6.2 and 3.7.2: Reason Code and Property Length may be left out.
+    #[test]
+    fn short_and_long_forms() {
+        for (first_byte, kind) in KINDS {
+            let failure = failure_of(kind);
+            check_packet(
+                &Version::ALL,
+                first_byte,
+                "0102",
+                &packet(kind, ack(ReasonCode::SUCCESS)),
+            );
+            check_packet(
+                &[Version::V5],
+                first_byte,
+                &std::format!("0102 {:02X}", failure.0),
+                &packet(kind, ack(failure)),
+            );
+            let properties = AckProperties {
+                reason_string: Some("why"),
+                user_properties: UserProperties::from_pairs(&[("k", "v")]),
+            };
+            let long = packet(kind, Ack { properties, ..ack(ReasonCode::SUCCESS) });
+            check_packet(&[Version::V5], first_byte, "0102 00 { 1F <why> 26 <k> <v> }", &long);
+            for body in ["0102 00", "0102 00 00"] {
+                crate::notation::check_decodes(
+                    &[Version::V5],
+                    first_byte,
+                    body,
+                    &packet(kind, ack(ReasonCode::SUCCESS)),
+                );
+            }
+        }
+    }
+
+    /// [MQTT-3.4.2-1], [MQTT-3.5.2-1], [MQTT-3.6.2-1], [MQTT-3.7.2-1]
+    #[test]
+    fn faults() {
+        for (first_byte, kind) in KINDS {
+            check_fault(
+                &[Version::V5],
+                first_byte,
+                "0102 01",
+                Violation::ReasonCodeNotAllowed(kind),
+            );
+            check_fault(
+                &[Version::V5],
+                first_byte,
+                "0102 FF 00",
+                Violation::ReasonCodeNotAllowed(kind),
+            );
+            check_fault(&Version::ALL, first_byte, "0000", Violation::ZeroPacketId);
+            check_fault(&Version::ALL, first_byte, "", Malformed::Truncated);
+            check_fault(&Version::ALL, first_byte, "01", Malformed::Truncated);
+            check_fault(&V3, first_byte, "0102 00", Malformed::TrailingBytes);
+            check_fault(&[Version::V5], first_byte, "0102 00 00 00", Malformed::TrailingBytes);
+            check_fault(&[Version::V5], first_byte, "0102 00 05 1F", Malformed::Truncated);
+        }
+        check_fault(
+            &[Version::V5],
+            0x40,
+            "0102 92",
+            Violation::ReasonCodeNotAllowed(PacketKind::PubAck),
+        );
+        check_fault(
+            &[Version::V5],
+            0x62,
+            "0102 10",
+            Violation::ReasonCodeNotAllowed(PacketKind::PubRel),
+        );
+    }
+
+    /// [MQTT-3.6.1-1], v3.1.1 [MQTT-3.6.1-1], v3.1 §2.1: only 3.1 sends PUBREL again with DUP.
+    #[test]
+    fn dup_of_pubrel() {
+        let pubrel = packet(PacketKind::PubRel, ack(ReasonCode::SUCCESS));
+        crate::notation::check_decodes(&[Version::V31], 0x6A, "0102", &pubrel);
+        check_fault(&[Version::V311, Version::V5], 0x6A, "0102", Malformed::FixedHeaderFlags);
+    }
+
+    #[test]
+    fn direct_encoding_agrees() {
+        for (first_byte, kind) in KINDS {
+            let failure = failure_of(kind);
+            for (reason, text, body) in [
+                (ReasonCode::SUCCESS, None, "0102".into()),
+                (failure, None, std::format!("0102 {:02X}", failure.0)),
+                (ReasonCode::SUCCESS, Some("x"), "0102 00 { 1F <x> }".into()),
+                (failure, Some(""), std::format!("0102 {:02X} {{ 1F <> }}", failure.0)),
+            ] {
+                for version in Version::ALL {
+                    let mut encoded = Vec::new();
+                    encode_ack(kind, id(), reason, text, version, &mut encoded);
+                    let expected = if version.is_v5() { &body } else { "0102" };
+                    assert_eq!(
+                        encoded,
+                        whole_packet(first_byte, expected),
+                        "{version:?} {kind} {reason} {text:?}"
+                    );
+                }
+            }
+        }
+    }
+
+    fn id() -> PacketId {
+        PacketId::new(0x0102).expect("not zero")
+    }
+
+    fn ack(reason: ReasonCode) -> Ack<'static> {
+        Ack::new(id(), reason)
+    }
+
+    fn failure_of(kind: PacketKind) -> ReasonCode {
+        match kind {
+            PacketKind::PubRel | PacketKind::PubComp => ReasonCode::PACKET_IDENTIFIER_NOT_FOUND,
+            _ => ReasonCode::QUOTA_EXCEEDED,
+        }
+    }
+
+    fn packet(kind: PacketKind, ack: Ack<'_>) -> Packet<'_> {
+        match kind {
+            PacketKind::PubAck => Packet::PubAck(ack),
+            PacketKind::PubRec => Packet::PubRec(ack),
+            PacketKind::PubRel => Packet::PubRel(ack),
+            _ => Packet::PubComp(ack),
+        }
+    }
+}

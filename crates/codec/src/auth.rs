@@ -79,3 +79,38 @@ impl<'a> From<AuthProperties<'a>> for PropertySet<'a> {
         }
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::error::Malformed;
+    use crate::notation::{check_fault, check_packet};
+    use crate::{Packet, Version};
+
+    const V5: [Version; 1] = [Version::V5];
+
+    #[test]
+    fn short_and_long_forms() {
+        check_packet(&V5, 0xF0, "", &Packet::Auth(Auth::default()));
+        let properties = AuthProperties {
+            method: Some("m"),
+            data: Some(b"d"),
+            reason_string: Some("r"),
+            user_properties: UserProperties::from_pairs(&[("k", "v")]),
+        };
+        let packet = Packet::Auth(Auth { reason: ReasonCode::CONTINUE_AUTHENTICATION, properties });
+        check_packet(&V5, 0xF0, "18 { 15 <m> 16 <d> 1F <r> 26 <k> <v> }", &packet);
+    }
+
+    /// [MQTT-3.15.1-1], [MQTT-3.15.2-1], section 3.15.2.2.2
+    #[test]
+    fn faults() {
+        check_fault(&[Version::V31, Version::V311], 0xF0, "", Malformed::PacketType);
+        check_fault(&V5, 0xF1, "", Malformed::FixedHeaderFlags);
+        check_fault(&V5, 0xF0, "01 00", Violation::ReasonCodeNotAllowed(PacketKind::Auth));
+        check_fault(&V5, 0xF0, "18", Malformed::Truncated);
+        check_fault(&V5, 0xF0, "18 00", Violation::AuthenticationMethodMissing);
+        check_fault(&V5, 0xF0, "18 { 16 <d> }", Violation::AuthenticationMethodMissing);
+        check_fault(&V5, 0xF0, "18 { 15 <m> } 00", Malformed::TrailingBytes);
+    }
+}

@@ -126,3 +126,112 @@ const SESSION_PRESENT: u8 = 1;
 
 /// The return code of 3.x that gives the least away.
 const V3_SERVER_UNAVAILABLE: u8 = 3;
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::Packet;
+    use crate::notation::{check_decodes, check_fault, check_packet};
+
+    const V3: [Version; 2] = [Version::V31, Version::V311];
+
+    #[test]
+    fn accepted() {
+        let accepted = ConnAck::default();
+        check_packet(&V3, 0x20, "00 00", &Packet::ConnAck(accepted));
+        check_packet(&[Version::V5], 0x20, "00 00 00", &Packet::ConnAck(accepted));
+        let resumed = Packet::ConnAck(ConnAck { session_present: true, ..accepted });
+        check_packet(&[Version::V311], 0x20, "01 00", &resumed);
+        check_packet(&[Version::V5], 0x20, "01 00 00", &resumed);
+        // 3.1 has no such flag: the byte is unused, whatever it holds.
+        check_decodes(&[Version::V31], 0x20, "01 00", &Packet::ConnAck(accepted));
+    }
+
+    #[test]
+    fn all_properties() {
+        let packet = Packet::ConnAck(ConnAck {
+            session_present: false,
+            reason: ReasonCode::SUCCESS,
+            properties: ConnAckProperties {
+                session_expiry_secs: Some(1),
+                receive_maximum: NonZeroU16::new(2),
+                maximum_qos: Some(QoS::AtLeastOnce),
+                retain_available: Some(true),
+                packet_bytes_max: NonZeroU32::new(3),
+                assigned_client_id: Some("c"),
+                topic_alias_maximum: Some(4),
+                reason_string: Some("r"),
+                user_properties: UserProperties::from_pairs(&[("k", "v")]),
+                wildcard_subscription_available: Some(false),
+                subscription_id_available: Some(true),
+                shared_subscription_available: Some(false),
+                server_keep_alive_secs: Some(5),
+                response_information: Some("i"),
+                server_reference: Some("s"),
+                authentication_method: Some("m"),
+                authentication_data: Some(b"d"),
+            },
+        });
+        let body = "00 00 { 11 00000001 12 <c> 13 0005 15 <m> 16 <d> 1A <i> 1C <s> 1F <r> 21 0002 22 0004 24 01 25 01
+            27 00000003 28 00 29 01 2A 00 26 <k> <v> }";
+        check_packet(&[Version::V5], 0x20, body, &packet);
+    }
+
+    #[test]
+    fn return_codes_of_3_x() {
+        for (return_code, reason) in [
+            ("00", ReasonCode::SUCCESS),
+            ("01", ReasonCode::UNSUPPORTED_PROTOCOL_VERSION),
+            ("02", ReasonCode::CLIENT_IDENTIFIER_NOT_VALID),
+            ("03", ReasonCode::SERVER_UNAVAILABLE),
+            ("04", ReasonCode::BAD_USER_NAME_OR_PASSWORD),
+            ("05", ReasonCode::NOT_AUTHORIZED),
+        ] {
+            let packet = Packet::ConnAck(ConnAck { reason, ..ConnAck::default() });
+            check_packet(&V3, 0x20, &std::format!("00 {return_code}"), &packet);
+        }
+        check_fault(&V3, 0x20, "00 06", Malformed::ReturnCode);
+        check_fault(&V3, 0x20, "00 80", Malformed::ReturnCode);
+    }
+
+    /// [MQTT-3.2.2-1], [MQTT-3.2.2-6], [MQTT-3.2.2-8]
+    #[test]
+    fn faults() {
+        let later = [Version::V311, Version::V5];
+        check_fault(&later, 0x20, "02 00 00", Malformed::ConnAckFlags);
+        check_fault(&later, 0x20, "80 00 00", Malformed::ConnAckFlags);
+        check_fault(&[Version::V311], 0x20, "01 05", Violation::SessionPresentOnRefusal);
+        check_fault(&[Version::V5], 0x20, "01 87 00", Violation::SessionPresentOnRefusal);
+        let not_allowed = Violation::ReasonCodeNotAllowed(PacketKind::ConnAck);
+        for code in ["01", "04", "8B", "8D", "9E", "A2", "FF"] {
+            check_fault(&[Version::V5], 0x20, &std::format!("00 {code} 00"), not_allowed);
+        }
+        check_fault(&Version::ALL, 0x20, "00", Malformed::Truncated);
+        check_fault(&[Version::V5], 0x20, "00 00", Malformed::Truncated);
+        check_fault(&V3, 0x20, "00 00 00", Malformed::TrailingBytes);
+        check_fault(&[Version::V5], 0x20, "00 00 00 00", Malformed::TrailingBytes);
+    }
+
+    /// [MQTT-3.2.2-6], and what a receiver would reject or misread.
+    #[test]
+    fn fields_without_a_place_are_left_out() {
+        let refused =
+            ConnAck { session_present: true, reason: ReasonCode::BANNED, ..ConnAck::default() };
+        check_encodes(refused, Version::V5, "00 8A 00");
+        check_encodes(refused, Version::V311, "00 05");
+        let malformed = ConnAck { reason: ReasonCode::MALFORMED_PACKET, ..ConnAck::default() };
+        check_encodes(malformed, Version::V311, "00 03");
+        let properties = ConnAckProperties {
+            maximum_qos: Some(QoS::ExactlyOnce),
+            ..ConnAckProperties::default()
+        };
+        check_encodes(ConnAck { properties, ..ConnAck::default() }, Version::V5, "00 00 00");
+    }
+
+    #[track_caller]
+    fn check_encodes(connack: ConnAck<'_>, version: Version, body: &str) {
+        let mut encoded = alloc::vec::Vec::new();
+        Packet::ConnAck(connack).encode(version, &mut encoded);
+        assert_eq!(encoded, crate::notation::whole_packet(0x20, body));
+    }
+}

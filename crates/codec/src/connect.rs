@@ -289,3 +289,256 @@ const WILL: u8 = 1 << 2;
 const WILL_RETAIN: u8 = 1 << 5;
 const PASSWORD: u8 = 1 << 6;
 const USER_NAME: u8 = 1 << 7;
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::Packet;
+    use crate::notation::{check_decodes, check_fault, check_packet, check_refused};
+
+    #[test]
+    fn the_shortest_of_each_version() {
+        for (version, body) in [
+            (Version::V31, "<MQIsdp> 03 02 0000 <c>"),
+            (Version::V311, "<MQTT> 04 02 0000 <c>"),
+            (Version::V5, "<MQTT> 05 02 0000 00 <c>"),
+        ] {
+            // A CONNECT is decoded by the version it names, whatever the connection thought.
+            check_packet(&Version::ALL, 0x10, body, &Packet::Connect(Connect::new(version, "c")));
+        }
+    }
+
+    #[test]
+    fn everything_in_it() {
+        let will = Will {
+            qos: QoS::ExactlyOnce,
+            retain: true,
+            topic: "w",
+            payload: b"\0\xFF",
+            ..Will::default()
+        };
+        let connect = Connect {
+            clean_start: false,
+            keep_alive_secs: 60,
+            will: Some(will),
+            username: Some("u"),
+            password: Some(b"\xFF"),
+            ..Connect::new(Version::V311, "c")
+        };
+        let packet = Packet::Connect(connect);
+        check_packet(
+            &[Version::V311],
+            0x10,
+            "<MQTT> 04 F4 003C <c> <w> 0002 00FF <u> 0001 FF",
+            &packet,
+        );
+
+        let properties = PublishProperties {
+            payload_is_utf8: Some(true),
+            message_expiry_secs: Some(9),
+            content_type: Some("t"),
+            response_topic: Some("r"),
+            correlation_data: Some(b"d"),
+            user_properties: UserProperties::from_pairs(&[("k", "v"), ("k", "w")]),
+            ..PublishProperties::default()
+        };
+        let packet = Packet::Connect(Connect {
+            version: Version::V5,
+            will: Some(Will { delay_secs: 5, properties, ..will }),
+            properties: ConnectProperties {
+                session_expiry_secs: Some(u32::MAX),
+                receive_maximum: NonZeroU16::new(10),
+                packet_bytes_max: NonZeroU32::new(1000),
+                topic_alias_maximum: Some(0),
+                request_response_information: Some(true),
+                request_problem_information: Some(false),
+                authentication_method: Some("m"),
+                authentication_data: Some(b"d"),
+                user_properties: UserProperties::from_pairs(&[("a", "b")]),
+            },
+            ..connect
+        });
+        let body = "<MQTT> 05 F4 003C { 11 FFFFFFFF 15 <m> 16 <d> 17 00 19 01 21 000A 22 0000 27 000003E8 26 <a> <b> }
+            <c> { 02 00000009 18 00000005 01 01 03 <t> 08 <r> 09 <d> 26 <k> <v> 26 <k> <w> } <w> 0002 00FF <u> 0001 FF";
+        check_packet(&[Version::V5], 0x10, body, &packet);
+    }
+
+    /// [MQTT-3.1.2-1], [MQTT-3.1.2-2], v3.1.1 [MQTT-3.1.2-2]
+    #[test]
+    fn other_names_and_levels() {
+        let answered = |answer| ConnectError::VersionUnsupported { answer };
+        check_refused("<MQTT> 06 02 0000 00 <c>", answered(Some(Version::V5)));
+        check_refused("<MQTT> 7F", answered(Some(Version::V5)));
+        check_refused("<MQTT> 03 02 0000 <c>", answered(Some(Version::V311)));
+        check_refused("<MQTT> 00 02 0000 <c>", answered(Some(Version::V311)));
+        check_refused("<MQTT> 84 02 0000 <c>", answered(Some(Version::V311)));
+        check_refused("<MQIsdp> 83 02 0000 <c>", answered(Some(Version::V311)));
+        check_refused("<MQIsdp> 04 02 0000 <c>", answered(Some(Version::V311)));
+        for name in ["<mqtt>", "<MQTT5>", "<>", "<HTTP>", "0002 FFFF"] {
+            check_refused(&std::format!("{name} 04 02 0000 <c>"), answered(None));
+        }
+        assert_eq!(
+            answered(Some(Version::V5)).answer(),
+            Some((Version::V5, crate::ReasonCode::UNSUPPORTED_PROTOCOL_VERSION))
+        );
+        assert_eq!(answered(None).answer(), None);
+    }
+
+    /// v3.1.1 [MQTT-3.1.3-8], [MQTT-3.1.3-6]
+    #[test]
+    fn empty_client_id() {
+        check_refused(
+            "<MQIsdp> 03 02 0000 <>",
+            ConnectError::ClientIdEmpty { version: Version::V31 },
+        );
+        check_refused(
+            "<MQTT> 04 00 0000 <>",
+            ConnectError::ClientIdEmpty { version: Version::V311 },
+        );
+        check_decodes(
+            &Version::ALL,
+            0x10,
+            "<MQTT> 04 02 0000 <>",
+            &Packet::Connect(Connect::new(Version::V311, "")),
+        );
+        check_decodes(
+            &Version::ALL,
+            0x10,
+            "<MQTT> 05 02 0000 00 <>",
+            &Packet::Connect(Connect::new(Version::V5, "")),
+        );
+        // Longer than 23 bytes is accepted everywhere.
+        let client_id = "0123456789012345678901234567890123456789";
+        let packet = Packet::Connect(Connect::new(Version::V31, client_id));
+        check_packet(
+            &[Version::V31],
+            0x10,
+            &std::format!("<MQIsdp> 03 02 0000 <{client_id}>"),
+            &packet,
+        );
+    }
+
+    /// [MQTT-3.1.2-3], [MQTT-3.1.2-11], [MQTT-3.1.2-12], [MQTT-3.1.2-13]
+    #[test]
+    fn connect_flags() {
+        for (start, empty) in [("<MQIsdp> 03", ""), ("<MQTT> 04", ""), ("<MQTT> 05", "00")] {
+            for (flags, fault) in [
+                ("03", Malformed::ConnectFlags),
+                ("0A", Malformed::WillFlags),
+                ("12", Malformed::WillFlags),
+                ("22", Malformed::WillFlags),
+                ("1E", Malformed::WillFlags),
+            ] {
+                check_fault(
+                    &Version::ALL,
+                    0x10,
+                    &std::format!("{start} {flags} 0000 {empty} <c>"),
+                    fault,
+                );
+            }
+        }
+    }
+
+    /// [MQTT-3.1.2-9], [MQTT-3.1.2-16] to [MQTT-3.1.2-19], [MQTT-3.1.3-1], [MQTT-3.1.3-3]
+    #[test]
+    fn the_payload_is_what_the_flags_say() {
+        for body in [
+            "",
+            "00",
+            "<MQTT>",
+            "<MQTT> 04",
+            "<MQTT> 04 02",
+            "<MQTT> 04 02 00",
+            "<MQTT> 04 02 0000",
+            "<MQTT> 04 02 0000 0001",
+            "<MQTT> 04 06 0000 <c>",
+            "<MQTT> 04 06 0000 <c> <w>",
+            "<MQTT> 04 82 0000 <c>",
+            "<MQTT> 04 C2 0000 <c> <u>",
+            "<MQTT> 05 02 0000",
+            "<MQTT> 05 06 0000 00 <c> <w> <p>",
+        ] {
+            check_fault(&Version::ALL, 0x10, body, Malformed::Truncated);
+        }
+        for body in [
+            "<MQTT> 04 02 0000 <c> 00",
+            "<MQTT> 04 82 0000 <c> <u> <p>",
+            "<MQTT> 05 02 0000 00 <c> <w>",
+        ] {
+            check_fault(&Version::ALL, 0x10, body, Malformed::TrailingBytes);
+        }
+    }
+
+    /// v3.1 §3.1: the Remaining Length takes precedence over the flags of User Name and Password.
+    #[test]
+    fn missing_credentials_in_3_1() {
+        let nobody = Connect::new(Version::V31, "c");
+        check_decodes(&Version::ALL, 0x10, "<MQIsdp> 03 C2 0000 <c>", &Packet::Connect(nobody));
+        let somebody = Packet::Connect(Connect { username: Some("u"), ..nobody });
+        check_decodes(&Version::ALL, 0x10, "<MQIsdp> 03 C2 0000 <c> <u>", &somebody);
+        check_fault(&Version::ALL, 0x10, "<MQIsdp> 03 C2 0000 <c> 00", Malformed::Truncated);
+    }
+
+    /// v3.1.1 [MQTT-3.1.2-22], and section 3.1.2.9 of 5.0.
+    #[test]
+    fn password_without_user_name() {
+        for body in ["<MQIsdp> 03 42 0000 <c> <p>", "<MQTT> 04 42 0000 <c> <p>"] {
+            check_fault(&Version::ALL, 0x10, body, Malformed::PasswordWithoutUserName);
+        }
+        let packet =
+            Packet::Connect(Connect { password: Some(b"p"), ..Connect::new(Version::V5, "c") });
+        check_packet(&[Version::V5], 0x10, "<MQTT> 05 42 0000 00 <c> <p>", &packet);
+    }
+
+    /// [MQTT-3.1.3-4], [MQTT-3.1.3-11], [MQTT-3.1.3-12], [MQTT-4.7.0-1], [MQTT-4.7.3-1]
+    #[test]
+    fn strings() {
+        for (body, fault) in [
+            ("<MQTT> 04 02 0000 0001 FF", Malformed::Utf8),
+            ("<MQTT> 04 02 0000 0001 00", Malformed::NullCharacter),
+            ("<MQTT> 04 82 0000 <c> 0001 FF", Malformed::Utf8),
+            ("<MQTT> 04 06 0000 <c> 0001 FF <p>", Malformed::Utf8),
+            ("<MQTT> 04 06 0000 <c> <a/+> <p>", Malformed::TopicNameWildcard),
+            ("<MQTT> 04 06 0000 <c> <> <p>", Malformed::TopicNameEmpty),
+        ] {
+            check_fault(&Version::ALL, 0x10, body, fault);
+        }
+    }
+
+    /// Section 3.1.2.11.10.
+    #[test]
+    fn authentication_data_without_method() {
+        check_fault(
+            &Version::ALL,
+            0x10,
+            "<MQTT> 05 02 0000 { 16 <d> } <c>",
+            Violation::AuthenticationDataAlone,
+        );
+    }
+
+    /// [MQTT-3.1.4-1], v3.1.1 [MQTT-3.1.4-1]: who is answered, and what.
+    #[test]
+    fn answers_to_faults() {
+        use crate::ReasonCode;
+        for (body, answer) in [
+            ("<MQTT> 05 03 0000 00 <c>", Some((Version::V5, ReasonCode::MALFORMED_PACKET))),
+            ("<MQTT> 05 02 0000 { 21 0000 } <c>", Some((Version::V5, ReasonCode::PROTOCOL_ERROR))),
+            ("<MQTT> 04 03 0000 <c>", None),
+            ("<MQIsdp> 03 03 0000 <c>", None),
+            ("<MQTT>", None),
+            (
+                "<MQIsdp> 03 02 0000 <>",
+                Some((Version::V31, ReasonCode::CLIENT_IDENTIFIER_NOT_VALID)),
+            ),
+        ] {
+            let body_bytes = crate::notation::bytes(body);
+            let error =
+                Connect::decode(Frame { first_byte: 0x10, body: &body_bytes }).expect_err(body);
+            assert_eq!(error.answer(), answer, "{body}");
+        }
+        for first_byte in [0x11, 0x00, 0x30, 0xC0] {
+            let error = Connect::decode(Frame { first_byte, body: &[] }).expect_err("no CONNECT");
+            assert_eq!(error.answer(), None, "{first_byte:02X}");
+        }
+    }
+}

@@ -67,3 +67,45 @@ impl<'a> Disconnect<'a> {
         }
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::Packet;
+    use crate::error::Malformed;
+    use crate::notation::{check_decodes, check_fault, check_packet};
+
+    const V3: [Version; 2] = [Version::V31, Version::V311];
+    const V5: [Version; 1] = [Version::V5];
+
+    /// Section 3.14.2: Reason Code and Property Length may be left out.
+    #[test]
+    fn short_and_long_forms() {
+        let normal = Disconnect::default();
+        check_packet(&Version::ALL, 0xE0, "", &Packet::Disconnect(normal));
+        check_decodes(&V5, 0xE0, "00", &Packet::Disconnect(normal));
+        check_decodes(&V5, 0xE0, "00 00", &Packet::Disconnect(normal));
+        let with_will = Disconnect { reason: ReasonCode::DISCONNECT_WITH_WILL_MESSAGE, ..normal };
+        check_packet(&V5, 0xE0, "04", &Packet::Disconnect(with_will));
+        let properties = DisconnectProperties {
+            session_expiry_secs: Some(0),
+            reason_string: Some("r"),
+            user_properties: UserProperties::from_pairs(&[("k", "v")]),
+            server_reference: Some("s"),
+        };
+        let packet = Packet::Disconnect(Disconnect { properties, ..normal });
+        check_packet(&V5, 0xE0, "00 { 11 00000000 1C <s> 1F <r> 26 <k> <v> }", &packet);
+    }
+
+    /// [MQTT-3.14.1-1], [MQTT-3.14.2-1], v3.1.1 [MQTT-3.14.1-1]
+    #[test]
+    fn faults() {
+        check_fault(&Version::ALL, 0xE1, "", Malformed::FixedHeaderFlags);
+        check_fault(&V3, 0xE0, "00", Malformed::TrailingBytes);
+        check_fault(&V5, 0xE0, "00 00 00", Malformed::TrailingBytes);
+        check_fault(&V5, 0xE0, "00 01", Malformed::Truncated);
+        for code in ["01", "10", "84", "85", "92", "FF"] {
+            check_fault(&V5, 0xE0, code, Violation::ReasonCodeNotAllowed(PacketKind::Disconnect));
+        }
+    }
+}

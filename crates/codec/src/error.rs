@@ -329,3 +329,31 @@ impl fmt::Display for Violation {
 impl core::error::Error for DecodeError {}
 impl core::error::Error for Malformed {}
 impl core::error::Error for Violation {}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// Each fault that the text gives a code of its own.
+    #[test]
+    fn codes_other_than_the_general_ones() {
+        check(Malformed::PacketTooLarge, 0x95, "MQTT-3.2.2-15");
+        check(Malformed::TopicNameWildcard, 0x81, "MQTT-3.3.2-2");
+        check(Malformed::TopicFilter(FilterError::ShareName), 0x81, "MQTT-4.8.2-1");
+        check(Violation::TopicAliasZero, 0x94, "MQTT-3.3.2-8");
+        check(Violation::VersionUnsupported, 0x84, "MQTT-3.1.2-2");
+        check(Violation::ClientIdEmpty, 0x85, "MQTT-3.1.3-8");
+        check(Violation::PropertyRepeated(Property::TopicAlias), 0x82, "MQTT-4.13.1-1");
+        check(Violation::ReasonCodeNotAllowed(PacketKind::PubRec), 0x82, "MQTT-3.5.2-1");
+    }
+
+    #[track_caller]
+    fn check(fault: impl Into<DecodeError>, code: u8, statement: &str) {
+        let fault = fault.into();
+        assert_eq!(
+            (fault.reason_code(), fault.statement()),
+            (ReasonCode(code), statement),
+            "{fault}"
+        );
+    }
+}

@@ -67,7 +67,6 @@ pub fn next_frame(buffer: &[u8], packet_bytes_max: u32) -> Result<Framing<'_>, D
 }
 
 /// Reads a fixed header: its size and the Remaining Length, or `None` if it is incomplete.
-#[cold]
 fn fixed_header(buffer: &[u8]) -> Result<Option<(usize, usize)>, DecodeError> {
     let Some((&first_byte, rest)) = buffer.split_first() else {
         return Ok(None);
@@ -133,3 +132,113 @@ const FIRST_FLAGS: [u16; 16] = {
         request, none_set, request, none_set, none_set, none_set, none_set, none_set,
     ]
 };
+
+#[cfg(test)]
+mod tests {
+    use alloc::vec;
+    use alloc::vec::Vec;
+
+    use super::*;
+
+    #[test]
+    fn frames_follow_each_other() {
+        let buffer = [0xC0, 0x00, 0x40, 0x02, 0x00, 0x01, 0x30];
+        check(&buffer, 100, complete(0xC0, &[], 2));
+        check(&buffer[2..], 100, complete(0x40, &[0x00, 0x01], 4));
+        check(&buffer[6..], 100, incomplete(None));
+        check(&[], 100, incomplete(None));
+    }
+
+    #[test]
+    fn the_size_is_known_when_the_header_is_complete() {
+        check(&[0x30, 0x05], 100, incomplete(Some(7)));
+        check(&[0x30, 0x05, 0, 1, 2, 3], 100, incomplete(Some(7)));
+        check(&[0x30, 0x80], 100, incomplete(None));
+        check(&[0x30, 0x80, 0x01], 200, incomplete(Some(131)));
+        check(&[0x30, 0xFF, 0xFF, 0xFF, 0x7F], u32::MAX, incomplete(Some(268_435_460)));
+    }
+
+    /// The body may be of any size with every length of header.
+    #[test]
+    fn lengths_of_two_to_four_bytes() {
+        for (header, body_bytes) in [
+            (vec![0x30, 0x7F], 127),
+            (vec![0x30, 0x80, 0x01], 128),
+            (vec![0x30, 0xFF, 0x7F], 16_383),
+            (vec![0x30, 0x80, 0x80, 0x01], 16_384),
+            (vec![0x30, 0x80, 0x80, 0x80, 0x01], 2_097_152),
+        ] {
+            let consumed = header.len() + body_bytes;
+            let packet: Vec<u8> = header.iter().copied().chain(vec![7; body_bytes]).collect();
+            check(&packet, u32::MAX, complete(0x30, &packet[header.len()..], consumed));
+            check(&packet[..consumed - 1], u32::MAX, incomplete(Some(consumed)));
+        }
+    }
+
+    /// [MQTT-1.5.5-1]
+    #[test]
+    fn remaining_length_has_its_shortest_form() {
+        for length in
+            [&[0x80, 0x00][..], &[0xFF, 0x00], &[0x80, 0x80, 0x00], &[0x80, 0x80, 0x80, 0x00]]
+        {
+            let header: Vec<u8> = [&[0x30], length].concat();
+            check(&header, 100, Err(Malformed::VariableByteInteger.into()));
+        }
+        check(
+            &[0x30, 0x80, 0x80, 0x80, 0x80],
+            u32::MAX,
+            Err(Malformed::VariableByteInteger.into()),
+        );
+        check(
+            &[0x30, 0xFF, 0xFF, 0xFF, 0xFF, 0x01],
+            u32::MAX,
+            Err(Malformed::VariableByteInteger.into()),
+        );
+    }
+
+    /// [MQTT-3.2.2-15] The limit counts the whole packet, and is applied before the body is there.
+    #[test]
+    fn too_large_packets_are_refused_at_once() {
+        check(&[0x30, 0x08], 10, incomplete(Some(10)));
+        check(&[0x30, 0x09], 10, Err(Malformed::PacketTooLarge.into()));
+        check(&[0x30, 0xFF, 0xFF, 0xFF, 0x7F], 10, Err(Malformed::PacketTooLarge.into()));
+        check(&[0xC0, 0x00], 1, Err(Malformed::PacketTooLarge.into()));
+    }
+
+    /// [MQTT-2.1.3-1], [MQTT-3.3.1-4]: no need to wait for the rest.
+    #[test]
+    fn first_bytes_that_no_version_has() {
+        for first_byte in [0x00, 0x07] {
+            check(&[first_byte], 100, Err(Malformed::PacketType.into()));
+        }
+        for first_byte in
+            [0x16, 0x11, 0x21, 0x41, 0x60, 0x61, 0x66, 0x80, 0x84, 0xA0, 0xC1, 0xE1, 0xF1]
+        {
+            check(&[first_byte], 100, Err(Malformed::FixedHeaderFlags.into()));
+        }
+        for first_byte in [0x36, 0x37, 0x38, 0x39, 0x3E, 0x3F] {
+            check(&[first_byte, 0x00], 100, Err(Malformed::PublishFlags.into()));
+        }
+        for first_byte in [0x10, 0x30, 0x31, 0x32, 0x3A, 0x3D, 0x62, 0x6A, 0x82, 0x8A, 0xA2, 0xF0] {
+            check(&[first_byte], 100, incomplete(None));
+        }
+    }
+
+    fn complete<'a>(
+        first_byte: u8,
+        body: &'a [u8],
+        consumed: usize,
+    ) -> Result<Framing<'a>, DecodeError> {
+        Ok(Framing::Complete { frame: Frame { first_byte, body }, consumed })
+    }
+
+    fn incomplete(total_bytes: Option<usize>) -> Result<Framing<'static>, DecodeError> {
+        Ok(Framing::Incomplete { total_bytes })
+    }
+
+    #[track_caller]
+    fn check(buffer: &[u8], packet_bytes_max: u32, expected: Result<Framing<'_>, DecodeError>) {
+        let start = &buffer[..buffer.len().min(8)];
+        assert_eq!(next_frame(buffer, packet_bytes_max), expected, "{start:02X?}");
+    }
+}

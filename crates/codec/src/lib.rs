@@ -21,6 +21,8 @@
 #![forbid(unsafe_code)]
 
 extern crate alloc;
+#[cfg(test)]
+extern crate std;
 
 mod ack;
 mod auth;
@@ -30,6 +32,8 @@ mod connect_error;
 mod disconnect;
 mod error;
 mod frame;
+#[cfg(test)]
+mod notation;
 mod outgoing;
 mod packet;
 mod packet_id;

@@ -273,3 +273,47 @@ impl fmt::Display for PacketKind {
         f.write_str(self.name())
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::notation::{check_fault, check_packet};
+
+    #[test]
+    fn pings() {
+        check_packet(&Version::ALL, 0xC0, "", &Packet::PingReq);
+        check_packet(&Version::ALL, 0xD0, "", &Packet::PingResp);
+        check_fault(&Version::ALL, 0xC0, "00", Malformed::TrailingBytes);
+        check_fault(&Version::ALL, 0xD0, "00", Malformed::TrailingBytes);
+    }
+
+    /// [MQTT-2.1.3-1], v3.1.1 [MQTT-2.2.2-2]
+    #[test]
+    fn reserved_flags() {
+        for kind in PacketKind::ALL.into_iter().filter(|&kind| kind != PacketKind::Publish) {
+            for flags in 0..16 {
+                for version in Version::ALL {
+                    let frame = Frame { first_byte: (kind as u8) << 4 | flags, body: &[] };
+                    let is_fault =
+                        Packet::decode(frame, version) == Err(Malformed::FixedHeaderFlags.into());
+                    assert_eq!(
+                        is_fault,
+                        !version.allows_flags(kind, flags),
+                        "{version:?} {kind} {flags:04b}"
+                    );
+                }
+            }
+        }
+        let reserved = Frame { first_byte: 0x00, body: &[] };
+        assert_eq!(Packet::decode(reserved, Version::V5), Err(Malformed::PacketType.into()));
+    }
+
+    #[test]
+    fn kinds_have_their_numbers() {
+        for (index, kind) in PacketKind::ALL.into_iter().enumerate() {
+            assert_eq!(kind as usize, index + 1);
+            assert_eq!(PacketKind::of_first_byte((kind as u8) << 4 | 0x0F), Some(kind));
+        }
+        assert_eq!(PacketKind::of_first_byte(0x0F), None);
+    }
+}

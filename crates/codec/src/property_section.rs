@@ -113,3 +113,208 @@ impl Span {
         &section[self.start..self.end]
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use alloc::vec::Vec;
+    use std::format;
+    use std::string::String;
+
+    use super::*;
+    use crate::notation::{bytes, check_fault};
+    use crate::{PacketKind, Version};
+
+    /// A place, with a packet of it around the section `{}`.
+    const PLACES: [(Place, u8, &str); 14] = [
+        (Place::Connect, 0x10, "<MQTT> 05 02 0000 {} <c>"),
+        (Place::Will, 0x10, "<MQTT> 05 06 0000 00 <c> {} <w> <p>"),
+        (Place::ConnAck, 0x20, "00 00 {}"),
+        (Place::Publish, 0x30, "<t> {}"),
+        (Place::PubAck, 0x40, "0001 00 {}"),
+        (Place::PubRec, 0x50, "0001 00 {}"),
+        (Place::PubRel, 0x62, "0001 00 {}"),
+        (Place::PubComp, 0x70, "0001 00 {}"),
+        (Place::Subscribe, 0x82, "0001 {} <f> 00"),
+        (Place::SubAck, 0x90, "0001 {} 00"),
+        (Place::Unsubscribe, 0xA2, "0001 {} <f>"),
+        (Place::UnsubAck, 0xB0, "0001 {} 00"),
+        (Place::Disconnect, 0xE0, "00 {}"),
+        (Place::Auth, 0xF0, "00 {}"),
+    ];
+
+    /// Section 2.2.2.2: each property in each place.
+    #[test]
+    fn properties_out_of_place() {
+        for (place, first_byte, body) in PLACES {
+            for &property in Property::ALL {
+                let section = format!("{{ {} }}", sample(property));
+                let body = body.replace("{}", &section);
+                let decoded = decode(first_byte, &body);
+                let fault = Err(Malformed::PropertyNotAllowed(property).into());
+                assert_eq!(
+                    decoded == fault,
+                    !property.is_allowed_in(place),
+                    "{property} in {place:?}"
+                );
+            }
+        }
+    }
+
+    /// Table 2-4 has so many properties in each packet.
+    #[test]
+    fn as_many_properties_as_the_table_has() {
+        for (place, count) in [
+            (Place::Connect, 9),
+            (Place::Will, 7),
+            (Place::ConnAck, 17),
+            (Place::Publish, 8),
+            (Place::PubAck, 2),
+            (Place::Subscribe, 2),
+            (Place::Unsubscribe, 1),
+            (Place::Disconnect, 4),
+            (Place::Auth, 4),
+        ] {
+            let allowed = Property::ALL.iter().filter(|property| property.is_allowed_in(place));
+            assert_eq!(allowed.count(), count, "{place:?}");
+        }
+        assert_eq!(Property::ALL.len(), 27);
+    }
+
+    /// What the property texts call a Protocol Error "to include more than once".
+    #[test]
+    fn repeated_properties() {
+        for (place, first_byte, body) in PLACES {
+            for &property in Property::ALL.iter().filter(|property| property.is_allowed_in(place)) {
+                let sample = sample(property);
+                let body = body.replace("{}", &format!("{{ {sample} {sample} }}"));
+                let is_repeatable = property == Property::UserProperty
+                    || (property, place) == (Property::SubscriptionIdentifier, Place::Publish);
+                let fault = Err(Violation::PropertyRepeated(property).into());
+                assert_eq!(
+                    decode(first_byte, &body) == fault,
+                    !is_repeatable,
+                    "{property} in {place:?}"
+                );
+            }
+        }
+    }
+
+    /// What the property texts call a Protocol Error for its value, and [MQTT-3.3.2-8].
+    #[test]
+    fn values_out_of_range() {
+        for (value, property) in [
+            ("21 0000", Property::ReceiveMaximum),
+            ("27 00000000", Property::MaximumPacketSize),
+            ("24 02", Property::MaximumQoS),
+            ("25 02", Property::RetainAvailable),
+            ("28 FF", Property::WildcardSubscriptionAvailable),
+            ("29 02", Property::SubscriptionIdentifierAvailable),
+            ("2A 02", Property::SharedSubscriptionAvailable),
+        ] {
+            check(0x20, "00 00 {}", value, Violation::PropertyValue(property));
+        }
+        for (value, property) in [
+            ("17 02", Property::RequestProblemInformation),
+            ("19 02", Property::RequestResponseInformation),
+            ("21 0000", Property::ReceiveMaximum),
+        ] {
+            check(0x10, "<MQTT> 05 02 0000 {} <c>", value, Violation::PropertyValue(property));
+        }
+        check(0x30, "<t> {}", "01 02", Violation::PropertyValue(Property::PayloadFormatIndicator));
+        check(0x30, "<t> {}", "0B 00", Violation::PropertyValue(Property::SubscriptionIdentifier));
+        check(
+            0x82,
+            "0001 {} <f> 00",
+            "0B 00",
+            Violation::PropertyValue(Property::SubscriptionIdentifier),
+        );
+        check(0x30, "<t> {}", "23 0000", Violation::TopicAliasZero);
+    }
+
+    /// [MQTT-3.3.2-13], [MQTT-3.3.2-14], [MQTT-3.3.2-19], [MQTT-1.5.7-1]
+    #[test]
+    fn strings_in_properties() {
+        for (value, fault) in [
+            ("08 <a/+>", Malformed::TopicNameWildcard),
+            ("08 <#>", Malformed::TopicNameWildcard),
+            ("08 <>", Malformed::TopicNameEmpty),
+            ("08 0001 FF", Malformed::Utf8),
+            ("03 0001 FF", Malformed::Utf8),
+            ("03 0001 00", Malformed::NullCharacter),
+            ("26 0001 FF <v>", Malformed::Utf8),
+            ("26 <k> 0001 FF", Malformed::Utf8),
+            ("26 <k> 0001 00", Malformed::NullCharacter),
+        ] {
+            check(0x30, "<t> {}", value, fault);
+        }
+    }
+
+    /// [MQTT-1.5.5-1], section 2.2.2.2
+    #[test]
+    fn lengths_and_identifiers() {
+        for (body, fault) in [
+            ("<t> 05 01", Malformed::Truncated),
+            ("<t> 80", Malformed::Truncated),
+            ("<t> 8000", Malformed::VariableByteInteger),
+            ("<t> 8080808001", Malformed::VariableByteInteger),
+            ("<t> { 01 }", Malformed::Truncated),
+            ("<t> { 02 000000 } 00", Malformed::Truncated),
+            ("<t> { 03 0005 61 } 61616161", Malformed::Truncated),
+            ("<t> { 0B 80 } 01", Malformed::Truncated),
+            ("<t> { 0B 8100 }", Malformed::VariableByteInteger),
+            ("<t> { 0B FFFFFFFF01 }", Malformed::VariableByteInteger),
+            ("<t> { 00 }", Malformed::PropertyUnknown),
+            ("<t> { 04 00 }", Malformed::PropertyUnknown),
+            ("<t> { 2B 00 }", Malformed::PropertyUnknown),
+            ("<t> { 8100 01 }", Malformed::PropertyUnknown),
+        ] {
+            check_fault(&[Version::V5], 0x30, body, fault);
+        }
+    }
+
+    /// Returns `property` with some value.
+    fn sample(property: Property) -> String {
+        let value = match property {
+            Property::PayloadFormatIndicator
+            | Property::RequestProblemInformation
+            | Property::RequestResponseInformation
+            | Property::MaximumQoS
+            | Property::RetainAvailable
+            | Property::WildcardSubscriptionAvailable
+            | Property::SubscriptionIdentifierAvailable
+            | Property::SharedSubscriptionAvailable
+            | Property::SubscriptionIdentifier => "01",
+            Property::ServerKeepAlive
+            | Property::ReceiveMaximum
+            | Property::TopicAliasMaximum
+            | Property::TopicAlias => "0001",
+            Property::MessageExpiryInterval
+            | Property::SessionExpiryInterval
+            | Property::WillDelayInterval
+            | Property::MaximumPacketSize => "00000001",
+            Property::ContentType
+            | Property::ResponseTopic
+            | Property::CorrelationData
+            | Property::AssignedClientIdentifier
+            | Property::AuthenticationMethod
+            | Property::AuthenticationData
+            | Property::ResponseInformation
+            | Property::ServerReference
+            | Property::ReasonString => "<x>",
+            Property::UserProperty => "<k> <v>",
+        };
+        format!("{:02X} {value}", property.id())
+    }
+
+    fn decode(first_byte: u8, body: &str) -> Result<PacketKind, DecodeError> {
+        let body: Vec<u8> = bytes(body);
+        let frame = crate::Frame { first_byte, body: &body };
+        crate::Packet::decode(frame, Version::V5).map(|packet| packet.kind())
+    }
+
+    #[track_caller]
+    fn check(first_byte: u8, body: &str, properties: &str, fault: impl Into<DecodeError>) {
+        let body = body.replace("{}", &format!("{{ {properties} }}"));
+        check_fault(&[Version::V5], first_byte, &body, fault);
+    }
+}

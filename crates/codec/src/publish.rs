@@ -104,3 +104,110 @@ const RETAIN: u8 = 1;
 
 /// Why the packet identifier of a PUBLISH at QoS 1 or 2 is there.
 pub(crate) const ID_IS_THERE: &str = "who sends at QoS 1 or 2 gives a packet identifier";
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::notation::{check_decodes, check_fault, check_packet};
+    use crate::{Packet, PacketKind, SubscriptionIds, UserProperties};
+
+    const V3: [Version; 2] = [Version::V31, Version::V311];
+
+    #[test]
+    fn flags() {
+        let publish = Publish { topic: "a/b", payload: b"hi", ..Publish::default() };
+        check_packet(&V3, 0x30, "<a/b> 6869", &Packet::Publish(publish));
+        check_packet(&[Version::V5], 0x30, "<a/b> 00 6869", &Packet::Publish(publish));
+        check_packet(
+            &V3,
+            0x31,
+            "<a/b> 6869",
+            &Packet::Publish(Publish { retain: true, ..publish }),
+        );
+
+        let packet_id = PacketId::new(10);
+        for (first_byte, qos, dup, retain) in [
+            (0x32, QoS::AtLeastOnce, false, false),
+            (0x3B, QoS::AtLeastOnce, true, true),
+            (0x34, QoS::ExactlyOnce, false, false),
+            (0x3C, QoS::ExactlyOnce, true, false),
+        ] {
+            let packet = Packet::Publish(Publish { qos, dup, retain, packet_id, ..publish });
+            check_packet(&V3, first_byte, "<a/b> 000A 6869", &packet);
+            check_packet(&[Version::V5], first_byte, "<a/b> 000A 00 6869", &packet);
+        }
+    }
+
+    #[test]
+    fn empty_payload() {
+        let publish = Publish { topic: "t", ..Publish::default() };
+        check_packet(&V3, 0x30, "<t>", &Packet::Publish(publish));
+        check_packet(&[Version::V5], 0x30, "<t> 00", &Packet::Publish(publish));
+    }
+
+    #[test]
+    fn all_properties() {
+        let properties = PublishProperties {
+            payload_is_utf8: Some(false),
+            message_expiry_secs: Some(1),
+            topic_alias: Some(2),
+            response_topic: Some("r"),
+            correlation_data: Some(b"c"),
+            subscription_ids: SubscriptionIds::from_slice(&[1, 268_435_455, 1]),
+            content_type: Some("t"),
+            user_properties: UserProperties::from_pairs(&[("k", "v"), ("", ""), ("k", "v")]),
+            ..PublishProperties::default()
+        };
+        let packet =
+            Packet::Publish(Publish { topic: "", payload: b"p", properties, ..Publish::default() });
+        let body = "<> { 02 00000001 23 0002 0B 01 0B FFFFFF7F 0B 01 01 00 03 <t> 08 <r> 09 <c>
+            26 <k> <v> 26 <> <> 26 <k> <v> } 70";
+        check_packet(&[Version::V5], 0x30, body, &packet);
+        // Order has no meaning but among User Properties.
+        let body = "<> { 26 <k> <v> 0B FFFFFF7F 26 <> <> 09 <c> 08 <r> 0B 01 03 <t> 23 0002 01 00 26 <k> <v> 0B 01
+            02 00000001 } 70";
+        let ids = SubscriptionIds::from_slice(&[268_435_455, 1, 1]);
+        let properties = PublishProperties { subscription_ids: ids, ..properties };
+        let packet =
+            Packet::Publish(Publish { topic: "", payload: b"p", properties, ..Publish::default() });
+        check_decodes(&[Version::V5], 0x30, body, &packet);
+    }
+
+    /// [MQTT-3.3.1-2], [MQTT-3.3.1-4]: such packets do not pass [`crate::next_frame`] either.
+    #[test]
+    fn flags_that_no_publish_has() {
+        for first_byte in [0x36, 0x37, 0x38, 0x39, 0x3E, 0x3F] {
+            check_fault(&Version::ALL, first_byte, "<t> 0001 00", Malformed::PublishFlags);
+            let frame = Frame { first_byte, body: b"\0\x01t\0\x01\0" };
+            assert_eq!(decode_publish(frame, Version::V5), Err(Malformed::PublishFlags.into()));
+        }
+        for kind in PacketKind::ALL.into_iter().filter(|&kind| kind != PacketKind::Publish) {
+            let frame = Frame { first_byte: (kind as u8) << 4, body: b"\0\x01t\0" };
+            assert_eq!(decode_publish(frame, Version::V5), Err(Malformed::PacketType.into()));
+        }
+    }
+
+    /// [MQTT-3.3.2-1], [MQTT-3.3.2-2], [MQTT-4.7.3-1], v3.1.1 [MQTT-4.7.3-1]
+    #[test]
+    fn topic_name() {
+        check_fault(&Version::ALL, 0x30, "<a/+> 00", Malformed::TopicNameWildcard);
+        check_fault(&Version::ALL, 0x30, "<#> 00", Malformed::TopicNameWildcard);
+        check_fault(&Version::ALL, 0x30, "0003 610062 00", Malformed::NullCharacter);
+        check_fault(&Version::ALL, 0x30, "0002 C328 00", Malformed::Utf8);
+        check_fault(&Version::ALL, 0x30, "0002 61", Malformed::Truncated);
+        check_fault(&Version::ALL, 0x30, "00", Malformed::Truncated);
+        check_fault(&V3, 0x30, "<>", Malformed::TopicNameEmpty);
+        check_fault(&[Version::V5], 0x30, "<> 00", Violation::TopicNameMissing);
+        check_fault(&[Version::V5], 0x30, "<> { 02 00000001 }", Violation::TopicNameMissing);
+    }
+
+    /// [MQTT-2.2.1-3], v3.1.1 [MQTT-2.3.1-1]
+    #[test]
+    fn packet_id() {
+        check_fault(&Version::ALL, 0x32, "<t> 0000 00", Violation::ZeroPacketId);
+        check_fault(&Version::ALL, 0x34, "<t> 0000 00", Violation::ZeroPacketId);
+        check_fault(&Version::ALL, 0x32, "<t>", Malformed::Truncated);
+        check_fault(&Version::ALL, 0x32, "<t> 01", Malformed::Truncated);
+        check_fault(&[Version::V5], 0x30, "<t>", Malformed::Truncated);
+    }
+}

@@ -154,3 +154,65 @@ impl PartialEq for WireForm<'_> {
 }
 
 impl Eq for WireForm<'_> {}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::notation::bytes;
+
+    /// Where the forwarded properties stand side by side they are borrowed, otherwise written again.
+    #[test]
+    fn forwarded_properties_as_they_stand() {
+        check("", Some(""), "");
+        check("02 00000001 23 0001", Some(""), "");
+        check("01 01", Some("01 01"), "01 01");
+        check("26 <k> <v> 03 <t>", Some("26 <k> <v> 03 <t>"), "26 <k> <v> 03 <t>");
+        check("02 00000001 26 <k> <v> 23 0001", Some("26 <k> <v>"), "26 <k> <v>");
+        check("26 <b> <> 23 0001 26 <a> <>", None, "26 <b> <> 26 <a> <>");
+        check("26 <k> <v> 02 00000001 01 00", None, "01 00 26 <k> <v>");
+        check("09 <c> 0B 01 08 <r>", None, "08 <r> 09 <c>");
+    }
+
+    #[test]
+    fn built_properties() {
+        assert_eq!(PublishProperties::default().forwarded_slice(), Some(&[][..]));
+        let properties =
+            PublishProperties { content_type: Some("t"), ..PublishProperties::default() };
+        assert_eq!(properties.forwarded_slice(), None);
+        let mut out = Vec::new();
+        properties.append_forwarded(&mut out);
+        assert_eq!(out, bytes("03 <t>"));
+        assert_eq!(PublishProperties::from_forwarded(&out), properties);
+    }
+
+    #[test]
+    fn bytes_with_a_fault_give_nothing() {
+        assert_eq!(
+            PublishProperties::from_forwarded(&bytes("01 01 03 0005")),
+            PublishProperties::default()
+        );
+    }
+
+    #[track_caller]
+    fn check(section: &str, slice: Option<&str>, appended: &str) {
+        let section_bytes = bytes(section);
+        let set = PropertySet::read_run(&section_bytes, Place::Publish).expect("valid properties");
+        let properties = PublishProperties::from(set);
+        assert_eq!(properties.forwarded_slice(), slice.map(bytes).as_deref(), "{section}");
+
+        let mut out = Vec::new();
+        properties.append_forwarded(&mut out);
+        assert_eq!(out, bytes(appended), "{section}");
+        assert_eq!(properties.forwarded_len(), out.len(), "{section}");
+
+        let read_again = PublishProperties::from_forwarded(&out);
+        let hop_left_out = PublishProperties {
+            message_expiry_secs: None,
+            topic_alias: None,
+            subscription_ids: SubscriptionIds::EMPTY,
+            ..properties
+        };
+        assert_eq!(read_again, hop_left_out, "{section}");
+        assert_eq!(read_again.forwarded_slice(), Some(&out[..]), "{section}");
+    }
+}

@@ -165,3 +165,47 @@ impl fmt::Display for ReasonCode {
         }
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn every_allowed_code_has_a_name() {
+        for kind in PacketKind::ALL {
+            for code in (0..=u8::MAX).map(ReasonCode).filter(|code| code.is_allowed_in(kind)) {
+                assert!(code.name().is_some(), "{code} in {kind}");
+            }
+        }
+    }
+
+    /// How many rows tables 3-1, 3-4 to 3-11 have; DISCONNECT has one more than its table, as the code says.
+    #[test]
+    fn as_many_codes_as_the_tables_have() {
+        for (kind, count) in [
+            (PacketKind::ConnAck, 22),
+            (PacketKind::PubAck, 9),
+            (PacketKind::PubRec, 9),
+            (PacketKind::PubRel, 2),
+            (PacketKind::PubComp, 2),
+            (PacketKind::SubAck, 12),
+            (PacketKind::UnsubAck, 7),
+            (PacketKind::Disconnect, 29 + 1),
+            (PacketKind::Auth, 3),
+            (PacketKind::Publish, 0),
+        ] {
+            let codes = (0..=u8::MAX).map(ReasonCode).filter(|code| code.is_allowed_in(kind));
+            assert_eq!(codes.count(), count, "{kind}");
+        }
+    }
+
+    #[test]
+    fn return_codes_survive() {
+        for return_code in 0..=5 {
+            let reason = ReasonCode::from_v3_connack(return_code).expect("a return code of 3.x");
+            assert_eq!(reason.to_v3_connack(), Some(return_code));
+        }
+        assert_eq!(ReasonCode::from_v3_connack(6), None);
+        assert_eq!(ReasonCode::MALFORMED_PACKET.to_v3_connack(), None);
+    }
+}

@@ -106,3 +106,71 @@ fn check_reasons(reasons: &[u8], kind: PacketKind) -> Result<(), DecodeError> {
 
 /// The return code of 3.1.1 for every failure to subscribe.
 const V3_FAILURE: u8 = 0x80;
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::notation::{check_fault, check_packet, whole_packet};
+    use crate::{Packet, UserProperties};
+
+    const V3: [Version; 2] = [Version::V31, Version::V311];
+    const V5: [Version; 1] = [Version::V5];
+
+    #[test]
+    fn suback() {
+        let suback = SubAck {
+            packet_id: id(),
+            reasons: &[0, 1, 2, 0x80],
+            properties: AckProperties::default(),
+        };
+        check_packet(&V3, 0x90, "000A 00010280", &Packet::SubAck(suback));
+        check_packet(&V5, 0x90, "000A 00 00010280", &Packet::SubAck(suback));
+        let properties = AckProperties {
+            reason_string: Some("why"),
+            user_properties: UserProperties::from_pairs(&[("k", "v")]),
+        };
+        let packet = Packet::SubAck(SubAck { properties, reasons: &[0x97, 0x8F], ..suback });
+        check_packet(&V5, 0x90, "000A { 1F <why> 26 <k> <v> } 978F", &packet);
+    }
+
+    #[test]
+    fn unsuback() {
+        let unsuback =
+            UnsubAck { packet_id: id(), reasons: &[], properties: AckProperties::default() };
+        check_packet(&V3, 0xB0, "000A", &Packet::UnsubAck(unsuback));
+        let packet = Packet::UnsubAck(UnsubAck { reasons: &[0x00, 0x11, 0x87], ..unsuback });
+        check_packet(&V5, 0xB0, "000A 00 001187", &packet);
+    }
+
+    /// v3.1.1 [MQTT-3.9.3-2]: one code stands for all failures.
+    #[test]
+    fn failures_in_3_1_1() {
+        let properties = AckProperties { reason_string: Some("why"), ..AckProperties::default() };
+        let suback = SubAck { packet_id: id(), reasons: &[0x02, 0x87, 0xA2], properties };
+        let mut encoded = alloc::vec::Vec::new();
+        Packet::SubAck(suback).encode(Version::V311, &mut encoded);
+        assert_eq!(encoded, whole_packet(0x90, "000A 028080"));
+    }
+
+    /// [MQTT-3.9.3-2], [MQTT-3.11.3-2]
+    #[test]
+    fn faults() {
+        for code in ["03", "81", "92", "FF"] {
+            let body = std::format!("000A 00 {code}");
+            check_fault(&V5, 0x90, &body, Violation::ReasonCodeNotAllowed(PacketKind::SubAck));
+            check_fault(&V5, 0xB0, &body, Violation::ReasonCodeNotAllowed(PacketKind::UnsubAck));
+            check_fault(&V3, 0x90, &std::format!("000A {code}"), Malformed::ReturnCode);
+        }
+        for first_byte in [0x90, 0xB0] {
+            check_fault(&Version::ALL, first_byte, "0000 00 00", Violation::ZeroPacketId);
+            check_fault(&Version::ALL, first_byte, "00", Malformed::Truncated);
+            check_fault(&V5, first_byte, "000A 00", Malformed::Truncated);
+        }
+        check_fault(&V3, 0x90, "000A", Malformed::Truncated);
+        check_fault(&V3, 0xB0, "000A 00", Malformed::TrailingBytes);
+    }
+
+    fn id() -> PacketId {
+        PacketId::new(10).expect("not zero")
+    }
+}

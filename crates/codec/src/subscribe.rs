@@ -216,3 +216,125 @@ impl fmt::Debug for SubscribeFilters<'_> {
         f.debug_list().entries(*self).finish()
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::notation::{check_decodes, check_fault, check_packet};
+    use crate::{FilterError, Packet};
+
+    const V3: [Version; 2] = [Version::V31, Version::V311];
+    const V5: [Version; 1] = [Version::V5];
+
+    #[test]
+    fn filters_with_options() {
+        let first = SubscriptionOptions::new(QoS::AtLeastOnce);
+        let second = SubscriptionOptions::new(QoS::ExactlyOnce);
+        let filters = [("a/b", first), ("c/#", second)];
+        let packet = Packet::Subscribe(Subscribe::new(id(), None, &filters));
+        check_packet(&V3, 0x82, "000A <a/b> 01 <c/#> 02", &packet);
+        check_packet(&V5, 0x82, "000A 00 <a/b> 01 <c/#> 02", &packet);
+
+        let third = SubscriptionOptions {
+            qos: QoS::AtMostOnce,
+            no_local: true,
+            retain_as_published: true,
+            retain_handling: RetainHandling::DoNotSend,
+        };
+        let filters = [("$share/g/a", first), ("+", third)];
+        let mut subscribe = Subscribe::new(id(), Some(128), &filters);
+        subscribe.user_properties = UserProperties::from_pairs(&[("k", "v")]);
+        let body = "000A { 0B 8001 26 <k> <v> } <$share/g/a> 01 <+> 2C";
+        check_packet(&V5, 0x82, body, &Packet::Subscribe(subscribe));
+    }
+
+    /// v3.1 §2.1, [MQTT-3.8.1-1], v3.1.1 [MQTT-3.8.1-1]
+    #[test]
+    fn dup() {
+        let filters = [("a", SubscriptionOptions::default())];
+        let packet = Packet::Subscribe(Subscribe::new(id(), None, &filters));
+        check_decodes(&[Version::V31], 0x8A, "000A <a> 00", &packet);
+        check_fault(
+            &[Version::V311, Version::V5],
+            0x8A,
+            "000A <a> 00",
+            Malformed::FixedHeaderFlags,
+        );
+    }
+
+    /// [MQTT-3.8.3-5], v3.1.1 [MQTT-3-8.3-4], section 3.8.3.1
+    #[test]
+    fn options_out_of_range() {
+        for options in ["03", "04", "08", "10", "40", "80"] {
+            check_fault(
+                &V3,
+                0x82,
+                &std::format!("000A <a> {options}"),
+                Malformed::SubscriptionOptions,
+            );
+        }
+        for options in ["40", "80", "C3"] {
+            check_fault(
+                &V5,
+                0x82,
+                &std::format!("000A 00 <a> {options}"),
+                Malformed::SubscriptionOptions,
+            );
+        }
+        check_fault(&V5, 0x82, "000A 00 <a> 03", Violation::SubscribeQoS);
+        check_fault(&V5, 0x82, "000A 00 <a> 30", Violation::RetainHandling);
+        check_fault(&V5, 0x82, "000A 00 <ok> 00 <a> 31", Violation::RetainHandling);
+    }
+
+    /// [MQTT-3.8.3-4]
+    #[test]
+    fn no_local_on_shared() {
+        check_fault(&V5, 0x82, "000A 00 <$share/g/a> 04", Violation::NoLocalOnShared);
+    }
+
+    /// [MQTT-3.8.3-1], [MQTT-3.8.3-2], [MQTT-4.7.1-1], [MQTT-4.7.3-1], [MQTT-4.8.2-2]
+    #[test]
+    fn filters_are_there_and_well_formed() {
+        check_fault(&V3, 0x82, "000A", Violation::SubscribeEmpty);
+        check_fault(&V5, 0x82, "000A 00", Violation::SubscribeEmpty);
+        check_fault(&Version::ALL, 0x82, "00", Malformed::Truncated);
+        check_fault(&V3, 0x82, "000A <a>", Malformed::Truncated);
+        check_fault(&V3, 0x82, "000A <a> 00 00", Malformed::Truncated);
+        check_fault(&V3, 0x82, "000A <a> 00 <b>", Malformed::Truncated);
+        check_fault(&Version::ALL, 0x82, "0000 00 <a> 00", Violation::ZeroPacketId);
+        check_fault(&V3, 0x82, "000A 0001 FF 00", Malformed::Utf8);
+        for (filter, fault) in [
+            ("<>", FilterError::Empty),
+            ("<a#>", FilterError::MultiLevelWildcard),
+            ("<a+>", FilterError::SingleLevelWildcard),
+            ("<$share/g>", FilterError::ShareFilterMissing),
+        ] {
+            check_fault(
+                &V3,
+                0x82,
+                &std::format!("000A {filter} 00"),
+                Malformed::TopicFilter(fault),
+            );
+            check_fault(
+                &V5,
+                0x82,
+                &std::format!("000A 00 {filter} 00"),
+                Malformed::TopicFilter(fault),
+            );
+        }
+    }
+
+    #[test]
+    fn options_survive_their_byte() {
+        for byte in 0..=u8::MAX {
+            if let Some(options) = SubscriptionOptions::from_byte(byte) {
+                assert_eq!(options.to_byte(), byte);
+            }
+        }
+        assert_eq!((0..=u8::MAX).filter_map(SubscriptionOptions::from_byte).count(), 3 * 2 * 2 * 3);
+    }
+
+    fn id() -> PacketId {
+        PacketId::new(10).expect("not zero")
+    }
+}

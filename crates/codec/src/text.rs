@@ -61,3 +61,78 @@ fn forbidden_in_word(word: [u8; 8]) -> u64 {
     let wildcard = (word | (ONES * 0x08)) ^ (ONES * 0x2B);
     zero_byte(word) | zero_byte(wildcard)
 }
+
+#[cfg(test)]
+mod tests {
+    use alloc::vec::Vec;
+
+    use super::*;
+
+    /// [MQTT-1.5.4-1]
+    #[test]
+    fn ill_formed_utf8() {
+        // A lone continuation byte, an overlong form, a surrogate (U+D800), above U+10FFFF, a truncated sequence.
+        for bytes in [&b"\x80"[..], b"\xC0\xAF", b"\xED\xA0\x80", b"\xF4\x90\x80\x80", b"a\xE2\x82"]
+        {
+            check(bytes, Err(Malformed::Utf8));
+        }
+    }
+
+    /// [MQTT-1.5.4-2]
+    #[test]
+    fn no_null_character() {
+        for bytes in [&b"\0"[..], b"a\0", b"long enough for a word\0and more"] {
+            check(bytes, Err(Malformed::NullCharacter));
+        }
+    }
+
+    /// [MQTT-1.5.4-3] and the code points that section 1.5.4 only advises against.
+    #[test]
+    fn every_other_character_is_kept() {
+        for text in ["", "\u{FEFF}", "a\u{FEFF}b", "\u{1}\u{7F}\u{9F}", "\u{FFFF}", "A\u{2A6D4}"] {
+            check(text.as_bytes(), Ok(text));
+        }
+    }
+
+    /// [MQTT-3.3.2-2], [MQTT-4.7.3-1], [MQTT-4.7.3-2]; whole words and rests are searched alike.
+    #[test]
+    fn topic_names_are_searched_to_the_last_byte() {
+        for length in 1..40 {
+            let plain: Vec<u8> =
+                (0..length).map(|index| b'"' + (index % 90) as u8).map(unlike_wildcard).collect();
+            check_topic(&plain, Ok(core::str::from_utf8(&plain).expect("ASCII")));
+            for at in 0..length {
+                for (byte, fault) in [
+                    (b'+', Malformed::TopicNameWildcard),
+                    (b'#', Malformed::TopicNameWildcard),
+                    (0, Malformed::NullCharacter),
+                    (0xFF, Malformed::Utf8),
+                ] {
+                    let mut bytes = plain.clone();
+                    bytes[at] = byte;
+                    check_topic(&bytes, Err(fault));
+                }
+            }
+        }
+        check_topic(
+            "Z\u{fc}rich/\u{6e29}\u{5ea6}/\u{1F321}".as_bytes(),
+            Ok("Z\u{fc}rich/\u{6e29}\u{5ea6}/\u{1F321}"),
+        );
+        check_topic(b"", Err(Malformed::TopicNameEmpty));
+        assert_eq!(topic_name_or_empty(b""), Ok(""));
+    }
+
+    fn unlike_wildcard(byte: u8) -> u8 {
+        if matches!(byte, b'+' | b'#') { b'/' } else { byte }
+    }
+
+    #[track_caller]
+    fn check(bytes: &[u8], expected: Result<&str, Malformed>) {
+        assert_eq!(text(bytes), expected, "{bytes:02X?}");
+    }
+
+    #[track_caller]
+    fn check_topic(bytes: &[u8], expected: Result<&str, Malformed>) {
+        assert_eq!(topic_name(bytes), expected, "{bytes:02X?}");
+    }
+}

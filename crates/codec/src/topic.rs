@@ -124,3 +124,74 @@ impl core::error::Error for FilterError {}
 
 /// The longest string that a packet can hold (section 1.5.4).
 const STRING_BYTES_MAX: usize = 65_535;
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// [MQTT-4.7.1-1]
+    #[test]
+    fn multi_level_wildcard_is_the_last_level() {
+        check(&["#", "/#", "a/#", "a//#", "$SYS/#", "+/#"], Ok((None, true)));
+        check(&["a#", "#/", "a/#/b", "##", "a/b#", "#a"], Err(FilterError::MultiLevelWildcard));
+    }
+
+    /// [MQTT-4.7.1-2]
+    #[test]
+    fn single_level_wildcard_is_a_whole_level() {
+        check(&["+", "+/+", "/+", "+/", "a/+/b", "a/+"], Ok((None, true)));
+        check(&["a+", "+a", "a/b+/c", "a/+b", "++", "+#"], Err(FilterError::SingleLevelWildcard));
+    }
+
+    /// [MQTT-4.7.3-1], [MQTT-4.7.3-2], [MQTT-4.7.3-3]
+    #[test]
+    fn plain_filters() {
+        check(
+            &["a", "/", "//", " ", "a/b", "$SYS", "$share", "$shared/a/b", "$SHARE/a", "\u{FEFF}"],
+            Ok((None, false)),
+        );
+        check(&[""], Err(FilterError::Empty));
+        check(&["a\0", "\0", "$share/g\0/a"], Err(FilterError::NullCharacter));
+        check(&["a".repeat(65_535).as_str()], Ok((None, false)));
+        check(&["a".repeat(65_536).as_str()], Err(FilterError::TooLong));
+    }
+
+    /// [MQTT-4.8.2-1], [MQTT-4.8.2-2]
+    #[test]
+    fn shared_subscriptions() {
+        check(&["$share/g/a"], Ok((Some(("g", "a")), false)));
+        check(&["$share/g/a/+/#"], Ok((Some(("g", "a/+/#")), true)));
+        check(&["$share/g//"], Ok((Some(("g", "/")), false)));
+        check(&["$share/g/$share/h/a"], Ok((Some(("g", "$share/h/a")), false)));
+        check(&["$share/", "$share/g", "$share/g/"], Err(FilterError::ShareFilterMissing));
+        check(&["$share//a", "$share/+/a", "$share/g#/a"], Err(FilterError::ShareName));
+        check(&["$share/g/a#"], Err(FilterError::MultiLevelWildcard));
+    }
+
+    /// [MQTT-4.7.0-1]
+    #[test]
+    fn topic_names() {
+        for (name, is_valid) in [
+            ("a", true),
+            ("/", true),
+            ("$SYS/a b", true),
+            ("", false),
+            ("a/+", false),
+            ("#", false),
+            ("a\0", false),
+        ] {
+            assert_eq!(is_valid_topic_name(name), is_valid, "{name:?}");
+        }
+        assert!(is_valid_topic_name(&"a".repeat(65_535)));
+        assert!(!is_valid_topic_name(&"a".repeat(65_536)));
+    }
+
+    /// `expected` is share name and filter, and whether there is a wildcard.
+    #[track_caller]
+    fn check(filters: &[&str], expected: Result<(Option<(&str, &str)>, bool), FilterError>) {
+        for filter in filters {
+            let found = check_topic_filter(filter).map(|shape| (shape.shared, shape.has_wildcard));
+            assert_eq!(found, expected, "{filter:?}");
+        }
+    }
+}

@@ -108,3 +108,51 @@ impl fmt::Debug for UnsubscribeFilters<'_> {
         f.debug_list().entries(*self).finish()
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::notation::{check_decodes, check_fault, check_packet};
+    use crate::{FilterError, Packet};
+
+    const V3: [Version; 2] = [Version::V31, Version::V311];
+    const V5: [Version; 1] = [Version::V5];
+
+    #[test]
+    fn filters() {
+        let mut unsubscribe = Unsubscribe::new(id(), &["a/b", "c/+"]);
+        check_packet(&V3, 0xA2, "000A <a/b> <c/+>", &Packet::Unsubscribe(unsubscribe));
+        check_packet(&V5, 0xA2, "000A 00 <a/b> <c/+>", &Packet::Unsubscribe(unsubscribe));
+        unsubscribe.user_properties = UserProperties::from_pairs(&[("k", "v")]);
+        check_packet(
+            &V5,
+            0xA2,
+            "000A { 26 <k> <v> } <a/b> <c/+>",
+            &Packet::Unsubscribe(unsubscribe),
+        );
+    }
+
+    /// v3.1 §2.1, [MQTT-3.10.1-1], v3.1.1 [MQTT-3.10.1-1]
+    #[test]
+    fn dup() {
+        let packet = Packet::Unsubscribe(Unsubscribe::new(id(), &["a"]));
+        check_decodes(&[Version::V31], 0xAA, "000A <a>", &packet);
+        check_fault(&[Version::V311, Version::V5], 0xAA, "000A <a>", Malformed::FixedHeaderFlags);
+    }
+
+    /// [MQTT-3.10.3-1], [MQTT-3.10.3-2]
+    #[test]
+    fn filters_are_there_and_well_formed() {
+        check_fault(&V3, 0xA2, "000A", Violation::UnsubscribeEmpty);
+        check_fault(&V5, 0xA2, "000A 00", Violation::UnsubscribeEmpty);
+        check_fault(&V3, 0xA2, "0000 <a>", Violation::ZeroPacketId);
+        check_fault(&V3, 0xA2, "000A 0005 61", Malformed::Truncated);
+        check_fault(&V3, 0xA2, "000A <a> 00", Malformed::Truncated);
+        check_fault(&V3, 0xA2, "000A 0001 00", Malformed::NullCharacter);
+        check_fault(&V3, 0xA2, "000A <a> <>", Malformed::TopicFilter(FilterError::Empty));
+    }
+
+    fn id() -> PacketId {
+        PacketId::new(10).expect("not zero")
+    }
+}
