@@ -1,0 +1,161 @@
+//! What a session is given to deliver.
+
+use alloc::boxed::Box;
+use alloc::sync::Arc;
+
+use quelea_codec::QoS;
+
+use crate::message::Message;
+use crate::position::{GroupId, Position};
+
+/// How one session is to receive a message: the outcome of its subscriptions.
+#[derive(Clone, Copy, Debug)]
+pub struct Delivery<'a> {
+    /// The lower of the message's QoS and what the subscription was granted.
+    pub qos: QoS,
+    /// RETAIN as the receiver is to see it.
+    pub retain: bool,
+    /// Identifiers of all subscriptions that matched ([MQTT-3.3.4-4]).
+    pub subscription_ids: &'a [u32],
+    /// The shared subscription it came through.
+    pub group: Option<GroupId>,
+}
+
+/// What became of a delivery.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Delivered {
+    /// It is in the outbox.
+    Sent,
+    /// It waits in the session's queue.
+    Queued,
+    /// It is gone.
+    Dropped(DropReason),
+}
+
+/// Why a receiver did not get a message. Each drop is reported once.
+#[derive(Clone, Copy, Debug, Hash, PartialEq, Eq, PartialOrd, Ord)]
+pub enum DropReason {
+    /// The Message Expiry Interval passed ([MQTT-3.3.2-5]).
+    Expired,
+    /// QoS 0 to a session without a connection.
+    NotConnected,
+    /// Above the receiver's Maximum Packet Size ([MQTT-3.1.2-25]).
+    PacketTooLarge,
+    /// The session's queue is at its limit.
+    QueueFull,
+    /// QoS 0 to a receiver whose write buffer is full.
+    SlowReader,
+}
+
+/// The message of a queued entry.
+#[derive(Clone, Debug)]
+pub enum Body {
+    /// The message.
+    Message(Arc<Message>),
+    /// The retained message of a topic, read when it is sent.
+    Retained(Arc<str>),
+}
+
+/// A message that waits to be sent, or to be sent again.
+#[derive(Debug)]
+pub(crate) struct Entry {
+    /// Given by the store to a durable session; a live one gives it at sending, and this is meaningless.
+    pub(crate) position: Position,
+    pub(crate) body: Body,
+    pub(crate) subscription_ids: KeptIds,
+    pub(crate) group: Option<GroupId>,
+    pub(crate) qos: QoS,
+    pub(crate) retain: bool,
+}
+
+/// Subscription Identifiers of a kept message: nearly always none or one, which take no allocation.
+#[derive(Debug)]
+pub(crate) enum KeptIds {
+    None,
+    One([u32; 1]),
+    Many(Box<[u32]>),
+}
+
+impl DropReason {
+    /// All reasons.
+    pub const ALL: [Self; 5] = [
+        Self::Expired,
+        Self::NotConnected,
+        Self::PacketTooLarge,
+        Self::QueueFull,
+        Self::SlowReader,
+    ];
+
+    /// Returns the reason's name in statistics and logs.
+    pub fn as_str(self) -> &'static str {
+        match self {
+            Self::Expired => "expired",
+            Self::NotConnected => "not-connected",
+            Self::PacketTooLarge => "packet-too-large",
+            Self::QueueFull => "queue-full",
+            Self::SlowReader => "slow-reader",
+        }
+    }
+}
+
+impl Entry {
+    pub(crate) fn new(position: Position, body: Body, delivery: Delivery<'_>) -> Self {
+        Self {
+            position,
+            body,
+            subscription_ids: KeptIds::new(delivery.subscription_ids),
+            group: delivery.group,
+            qos: delivery.qos,
+            retain: delivery.retain,
+        }
+    }
+
+    pub(crate) fn delivery(&self) -> Delivery<'_> {
+        Delivery {
+            qos: self.qos,
+            retain: self.retain,
+            subscription_ids: self.subscription_ids.as_slice(),
+            group: self.group,
+        }
+    }
+
+    /// Returns the entry's share of the queue's bytes.
+    pub(crate) fn size_bytes(&self) -> u64 {
+        size_of::<Self>() as u64 + self.body.size_bytes()
+    }
+
+    /// Returns the message, if it is here.
+    pub(crate) fn into_message(self) -> Option<Arc<Message>> {
+        match self.body {
+            Body::Message(message) => Some(message),
+            Body::Retained(_) => None,
+        }
+    }
+}
+
+impl Body {
+    fn size_bytes(&self) -> u64 {
+        match self {
+            Self::Message(message) => message.size_bytes() as u64,
+            Self::Retained(topic) => topic.len() as u64,
+        }
+    }
+}
+
+impl KeptIds {
+    fn new(ids: &[u32]) -> Self {
+        match *ids {
+            [] => Self::None,
+            [id] => Self::One([id]),
+            _ => Self::Many(ids.into()),
+        }
+    }
+
+    fn as_slice(&self) -> &[u32] {
+        match self {
+            Self::None => &[],
+            Self::One(id) => id,
+            Self::Many(ids) => ids,
+        }
+    }
+}

@@ -1,0 +1,444 @@
+//! Messages that have been sent and whose exchange is not complete.
+//!
+//! Session state: it survives the connection, in the order sent. How many may be under way at once is the
+//! connection's business (`SendQuota`); here each exchange only remembers whether it holds a part of that quota.
+//!
+//! ```text
+//!            PUBACK
+//! Puback --------------> (done)
+//!
+//!            PUBREC < 0x80             durable            PUBCOMP
+//! Pubrec --------------> Releasing ------------> Pubcomp --------> (done)
+//!    |
+//!    +--- PUBREC >= 0x80 ---> (done)
+//! ```
+//!
+//! `Puback`, `Pubrec` and `Pubcomp` are what is waited for. In `Releasing` our PUBREL waits until it is certain
+//! that the PUBLISH will never be sent again ([MQTT-4.3.3-6]).
+
+use alloc::boxed::Box;
+use alloc::collections::VecDeque;
+
+use quelea_codec::PacketId;
+
+use crate::delivery::Entry;
+use crate::position::{GroupId, PACKET_ID_COUNT, Position};
+
+/// The send side of one session's QoS 1 and 2 exchanges.
+#[derive(Debug)]
+pub(crate) struct Exchanges {
+    /// In the order sent, which is the order they are sent again on resumption ([MQTT-4.4.0-1]). The first is
+    /// never done; positions rise, and the last is less than 65,535 after the first, so that no two have the
+    /// same packet identifier.
+    slots: VecDeque<Slot>,
+    /// The position of the first slot.
+    first: Position,
+    /// Slots that are not done.
+    open_count: usize,
+    resends: Resends,
+}
+
+/// What a resumed session has still to send again, and where to look for it.
+#[derive(Clone, Copy, Debug, Default)]
+struct Resends {
+    publish_count: usize,
+    /// No PUBLISH before this index is to be sent again.
+    publish_from: usize,
+    pubrel_count: usize,
+    /// No PUBREL before this index is to be sent again.
+    pubrel_from: usize,
+}
+
+/// One exchange: 16 bytes, because there is one for each message on its way to every client.
+#[derive(Debug)]
+struct Slot {
+    /// What it takes to send the PUBLISH again, or to have another member of the group receive it.
+    kept: Option<Box<Entry>>,
+    group: Option<GroupId>,
+    id: PacketId,
+    state: State,
+    standing: Standing,
+}
+
+/// What an exchange waits for.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum State {
+    /// A QoS 1 message has been sent.
+    Puback,
+    /// A QoS 2 message has been sent.
+    Pubrec,
+    /// PUBREC has come, and PUBREL waits for the host.
+    Releasing,
+    /// PUBREL has been sent.
+    Pubcomp,
+    /// Nothing: a hole in the order.
+    Done,
+}
+
+/// How an exchange stands on the present connection.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Standing {
+    /// It holds a part of the send quota.
+    Counted,
+    /// It goes on without holding any.
+    Uncounted,
+    /// It belongs to an earlier connection, and its PUBLISH or PUBREL is to be sent again.
+    Waiting,
+}
+
+/// An exchange that is complete.
+#[derive(Debug)]
+pub(crate) struct Closed {
+    pub(crate) position: Position,
+    pub(crate) group: Option<GroupId>,
+    pub(crate) is_counted: bool,
+    pub(crate) kept: Option<Box<Entry>>,
+}
+
+impl Exchanges {
+    pub(crate) fn new() -> Self {
+        Self {
+            slots: VecDeque::new(),
+            first: Position::new(0),
+            open_count: 0,
+            resends: Resends::default(),
+        }
+    }
+
+    /// Adds the exchange of the message at `position`. Only after [`Self::may_open`].
+    #[inline]
+    pub(crate) fn open(
+        &mut self,
+        position: Position,
+        state: State,
+        standing: Standing,
+        group: Option<GroupId>,
+        kept: Option<Box<Entry>>,
+    ) {
+        debug_assert!(self.may_open(position), "asked before opening");
+        if self.slots.is_empty() {
+            self.first = position;
+        }
+        let id = position.packet_id();
+        self.slots.push_back(Slot { kept, group, id, state, standing });
+        self.open_count += 1;
+        self.resends.count(state, standing, 1);
+    }
+
+    /// Ends the exchange at `index`.
+    #[inline]
+    pub(crate) fn close(&mut self, index: usize) -> Closed {
+        let position = self.position(index);
+        let slot = &mut self.slots[index];
+        self.resends.count(slot.state, slot.standing, -1);
+        slot.state = State::Done;
+        let closed = Closed {
+            position,
+            group: slot.group,
+            is_counted: slot.standing == Standing::Counted,
+            kept: slot.kept.take(),
+        };
+        self.open_count -= 1;
+        self.drop_done();
+        closed
+    }
+
+    /// Notes that the peer has the QoS 2 message at `index`: its body is of no more use.
+    #[inline]
+    pub(crate) fn start_release(&mut self, index: usize) {
+        let slot = &mut self.slots[index];
+        self.resends.count(slot.state, slot.standing, -1);
+        slot.state = State::Releasing;
+        if slot.standing == Standing::Waiting {
+            slot.standing = Standing::Uncounted;
+        }
+        slot.kept = None;
+    }
+
+    /// Notes that the PUBREL at `index` has been sent on the present connection.
+    #[inline]
+    pub(crate) fn released(&mut self, index: usize) {
+        let slot = &mut self.slots[index];
+        self.resends.count(slot.state, slot.standing, -1);
+        slot.state = State::Pubcomp;
+        if slot.standing == Standing::Waiting {
+            slot.standing = Standing::Uncounted;
+        }
+    }
+
+    /// Notes that the PUBREL at `index` may be sent, and is to be if the exchange was resumed meanwhile.
+    pub(crate) fn allow_release(&mut self, index: usize) {
+        let slot = &mut self.slots[index];
+        if slot.state == State::Releasing {
+            slot.state = State::Pubcomp;
+            self.resends.count(slot.state, slot.standing, 1);
+            self.resends.pubrel_from = self.resends.pubrel_from.min(index);
+        }
+    }
+
+    /// Notes that the PUBLISH at `index` has been sent again.
+    pub(crate) fn resent(&mut self, index: usize) {
+        let slot = &mut self.slots[index];
+        self.resends.count(slot.state, slot.standing, -1);
+        slot.standing = Standing::Counted;
+    }
+
+    /// Has everything sent again on a new connection: PUBLISH where PUBREC or PUBACK is missing, PUBREL where
+    /// PUBCOMP is ([MQTT-4.4.0-1]).
+    pub(crate) fn resume(&mut self) {
+        self.resends = Resends::default();
+        for slot in &mut self.slots {
+            let is_lost =
+                matches!(slot.state, State::Puback | State::Pubrec) && slot.kept.is_none();
+            if is_lost {
+                slot.state = State::Done;
+                self.open_count -= 1;
+            }
+            slot.standing = Standing::Waiting;
+            self.resends.count(slot.state, slot.standing, 1);
+        }
+        self.drop_done();
+    }
+
+    /// Takes the bodies of unacknowledged QoS 1 messages that `is_taken` chooses by their group.
+    ///
+    /// An exchange that the peer will acknowledge keeps its packet identifier until it does.
+    pub(crate) fn take_unacknowledged(
+        &mut self,
+        is_taken: impl Fn(GroupId) -> bool,
+        mut take: impl FnMut(Entry),
+    ) {
+        for slot in &mut self.slots {
+            if slot.state != State::Puback || !slot.group.is_some_and(&is_taken) {
+                continue;
+            }
+            slot.group = None;
+            if let Some(entry) = slot.kept.take() {
+                take(*entry);
+            }
+            if slot.standing == Standing::Waiting {
+                self.resends.count(slot.state, slot.standing, -1);
+                slot.state = State::Done;
+                self.open_count -= 1;
+            }
+        }
+        self.drop_done();
+    }
+
+    /// Forgets the oldest exchange, whatever its state.
+    pub(crate) fn forget_first(&mut self) {
+        if !self.slots.is_empty() {
+            self.close(0);
+        }
+    }
+
+    /// Gives back room beyond what the slots need.
+    pub(crate) fn shrink(&mut self) {
+        self.slots.shrink_to_fit();
+    }
+
+    /// Returns where the exchange with packet identifier `id` is.
+    #[inline]
+    pub(crate) fn find(&self, id: PacketId) -> Option<usize> {
+        let offset = distance(self.slots.front()?.id, id);
+        let index = match self.slots.get(offset) {
+            Some(slot) if slot.id == id => offset,
+            _ => self.find_behind_gap(offset)?,
+        };
+        (self.slots[index].state != State::Done).then_some(index)
+    }
+
+    /// Finds the slot that is `offset` positions after the first where positions between them are missing.
+    #[cold]
+    fn find_behind_gap(&self, offset: usize) -> Option<usize> {
+        let first = self.slots.front()?.id;
+        let index = self.slots.partition_point(|slot| distance(first, slot.id) < offset);
+        (distance(first, self.slots.get(index)?.id) == offset).then_some(index)
+    }
+
+    /// Returns whether a message may be sent at `position`: not while one 65,535 positions before is open,
+    /// whose packet identifier it would share ([MQTT-4.3.2-1], [MQTT-4.3.3-1]).
+    #[inline]
+    pub(crate) fn may_open(&self, position: Position) -> bool {
+        self.slots.is_empty() || position.distance_from(self.first) < PACKET_ID_COUNT
+    }
+
+    /// Returns the next PUBREL to be sent again.
+    pub(crate) fn next_pubrel(&mut self) -> Option<usize> {
+        if self.resends.pubrel_count == 0 {
+            return None;
+        }
+        let index = self.next_waiting(self.resends.pubrel_from, |state| state == State::Pubcomp)?;
+        self.resends.pubrel_from = index;
+        Some(index)
+    }
+
+    /// Returns the next PUBLISH to be sent again.
+    pub(crate) fn next_publish(&mut self) -> Option<usize> {
+        if self.resends.publish_count == 0 {
+            return None;
+        }
+        let index = self.next_waiting(self.resends.publish_from, State::needs_publish)?;
+        self.resends.publish_from = index;
+        Some(index)
+    }
+
+    fn next_waiting(&self, from: usize, is_wanted: impl Fn(State) -> bool) -> Option<usize> {
+        (from..self.slots.len()).find(|&index| {
+            let slot = &self.slots[index];
+            slot.standing == Standing::Waiting && is_wanted(slot.state)
+        })
+    }
+
+    /// Returns whether PUBLISH packets are to be sent again, before which no new ones may go.
+    #[inline]
+    pub(crate) fn has_publish_to_resend(&self) -> bool {
+        self.resends.publish_count > 0
+    }
+
+    pub(crate) fn has_resends(&self) -> bool {
+        self.resends.publish_count + self.resends.pubrel_count > 0
+    }
+
+    #[inline]
+    pub(crate) fn state(&self, index: usize) -> State {
+        self.slots[index].state
+    }
+
+    #[inline]
+    pub(crate) fn position(&self, index: usize) -> Position {
+        let offset = distance(self.slots[0].id, self.slots[index].id);
+        self.first.plus(offset as u64)
+    }
+
+    /// Returns whether the message at `index` can be sent again.
+    #[inline]
+    pub(crate) fn is_kept(&self, index: usize) -> bool {
+        self.slots[index].kept.is_some()
+    }
+
+    pub(crate) fn kept_mut(&mut self, index: usize) -> Option<&mut Entry> {
+        self.slots[index].kept.as_deref_mut()
+    }
+
+    /// Returns how many exchanges are open.
+    #[inline]
+    pub(crate) fn open_count(&self) -> usize {
+        self.open_count
+    }
+
+    /// Keeps the promise that the first slot is open.
+    #[inline]
+    fn drop_done(&mut self) {
+        let Some(old_first) = self.slots.front().map(|slot| slot.id) else {
+            return;
+        };
+        while let Some(slot) = self.slots.front() {
+            if slot.state != State::Done {
+                self.first = self.first.plus(distance(old_first, slot.id) as u64);
+                return;
+            }
+            self.slots.pop_front();
+            self.resends.publish_from = self.resends.publish_from.saturating_sub(1);
+            self.resends.pubrel_from = self.resends.pubrel_from.saturating_sub(1);
+        }
+    }
+}
+
+impl Resends {
+    /// Counts an exchange in or out, if it has something to be sent again.
+    #[inline]
+    fn count(&mut self, state: State, standing: Standing, by: isize) {
+        if standing != Standing::Waiting {
+            return;
+        }
+        let count = match state {
+            State::Puback | State::Pubrec => &mut self.publish_count,
+            State::Pubcomp => &mut self.pubrel_count,
+            State::Releasing | State::Done => return,
+        };
+        *count = count.strict_add_signed(by);
+    }
+}
+
+impl State {
+    /// Returns whether the PUBLISH is what is sent again.
+    fn needs_publish(self) -> bool {
+        matches!(self, Self::Puback | Self::Pubrec)
+    }
+}
+
+/// Returns how many identifiers after `first` comes `id`, counting on from 65,535 to 1.
+#[inline]
+fn distance(first: PacketId, id: PacketId) -> usize {
+    let (first, id) = (usize::from(first.value()), usize::from(id.value()));
+    if id >= first { id - first } else { id + PACKET_ID_COUNT as usize - first }
+}
+
+#[cfg(test)]
+mod tests {
+    use quelea_codec::PacketId;
+
+    use super::{Exchanges, Slot, Standing, State};
+    use crate::position::Position;
+
+    #[test]
+    fn a_slot_takes_16_bytes() {
+        assert_eq!(size_of::<Slot>(), 16);
+    }
+
+    #[test]
+    fn acknowledgements_come_in_any_order() {
+        for order in [[10, 11, 12, 13], [13, 12, 11, 10], [11, 10, 13, 12], [12, 13, 10, 11]] {
+            let mut exchanges = opened([10, 11, 12, 13]);
+            for (done, position) in order.into_iter().enumerate() {
+                let index = exchanges.find(id(position)).expect("is open");
+                assert_eq!(exchanges.close(index).position, Position::new(position));
+                assert_eq!(exchanges.find(id(position)), None, "acknowledged twice");
+                assert_eq!(exchanges.open_count(), 3 - done);
+            }
+            assert!(exchanges.slots.is_empty());
+        }
+    }
+
+    #[test]
+    fn positions_may_have_gaps_and_identifiers_wrap() {
+        let positions = [65_530, 65_533, 65_534, 65_535, 65_540, 131_064];
+        let mut exchanges = opened(positions);
+        for missing in [65_529, 65_531, 65_536, 65_541, 131_063] {
+            assert_eq!(exchanges.find(id(missing)), None, "{missing}");
+        }
+        for (index, position) in positions.into_iter().enumerate() {
+            assert_eq!(exchanges.find(id(position)), Some(index));
+        }
+        exchanges.close(0);
+        exchanges.close(1);
+        assert_eq!(exchanges.find(id(65_533)), Some(0));
+        assert_eq!(exchanges.find(id(131_064)), Some(4));
+    }
+
+    /// [MQTT-4.3.2-1], [MQTT-4.3.3-1]
+    #[test]
+    fn an_identifier_in_use_is_not_given_again() {
+        let mut exchanges = opened([7, 8]);
+        assert!(exchanges.may_open(Position::new(7 + 65_534)));
+        assert!(!exchanges.may_open(Position::new(7 + 65_535)));
+        exchanges.close(0);
+        assert!(exchanges.may_open(Position::new(7 + 65_535)));
+        assert!(!exchanges.may_open(Position::new(8 + 65_535)));
+    }
+
+    #[track_caller]
+    fn opened<const N: usize>(positions: [u64; N]) -> Exchanges {
+        let mut exchanges = Exchanges::new();
+        for position in positions {
+            let position = Position::new(position);
+            exchanges.open(position, State::Puback, Standing::Counted, None, None);
+        }
+        exchanges
+    }
+
+    fn id(position: u64) -> PacketId {
+        Position::new(position).packet_id()
+    }
+}
