@@ -27,6 +27,7 @@ pub struct Client {
     pub(crate) inbox: VecDeque<Packet>,
     connack: ConnAck,
     aliases: HashMap<u32, String>,
+    largest_packet_bytes: usize,
     label: usize,
     evidence: Evidence,
 }
@@ -60,6 +61,7 @@ impl Client {
             inbox: VecDeque::new(),
             connack: ConnAck::default(),
             aliases: HashMap::new(),
+            largest_packet_bytes: 0,
             label,
             evidence,
         }
@@ -84,6 +86,11 @@ impl Client {
     /// Ends what this side sends, and keeps reading.
     pub(crate) fn end_sending(&mut self) {
         let _ = self.stream.shutdown(Shutdown::Write);
+    }
+
+    /// Returns the size of the largest packet that came.
+    pub(crate) fn largest_packet_bytes(&self) -> usize {
+        self.largest_packet_bytes
     }
 
     /// Returns the CONNACK that accepted this client.
@@ -272,6 +279,7 @@ impl Client {
                 let packet = Packet::read(self.version, first_byte, body);
                 let bytes: Vec<u8> = self.buffer.drain(..size).collect();
                 self.log('<', &bytes);
+                self.largest_packet_bytes = self.largest_packet_bytes.max(size);
                 return Ok(Arrival::Packet(self.resolve_alias(packet?)?));
             }
             // A read timeout of zero would mean none.

@@ -3,14 +3,19 @@
 mod connect_accept;
 mod connect_format;
 mod filters;
+mod flow_control;
+mod leaving;
 mod malformed;
+mod message;
 mod ping;
 mod publish_qos01;
 mod publish_qos2;
 mod retain;
+mod session;
 mod shared;
 mod subscribe;
 mod unsubscribe;
+mod will;
 
 use crate::Case;
 
@@ -20,14 +25,19 @@ pub fn all() -> impl Iterator<Item = &'static Case> {
         connect_accept::CASES,
         connect_format::CASES,
         filters::CASES,
+        flow_control::CASES,
+        leaving::CASES,
         malformed::CASES,
+        message::CASES,
         ping::CASES,
         publish_qos01::CASES,
         publish_qos2::CASES,
         retain::CASES,
+        session::CASES,
         shared::CASES,
         subscribe::CASES,
         unsubscribe::CASES,
+        will::CASES,
     ];
     files.into_iter().flatten()
 }
