@@ -2,4 +2,4 @@
 
 #![no_main]
 
-libfuzzer_sys::fuzz_target!(|input: &[u8]| quelea_fuzz::topics::run(input));
+libfuzzer_sys::fuzz_target!(|input: &[u8]| quelea_fuzz::run("topics", input));

@@ -5,7 +5,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use quelea_topics::{FilterId, FilterTable, RetainedStore, matches};
 
 /// Reads `input` as operations: a byte for what to do, then a topic or filter (`text`).
-pub fn run(input: &[u8]) {
+pub fn check_operations(input: &[u8]) {
     let mut filters = Filters { table: FilterTable::with_seed(1), model: BTreeMap::new() };
     let mut topics = Topics { store: RetainedStore::new(), model: BTreeMap::new() };
     let mut bytes = input.iter().copied();
