@@ -1,5 +1,6 @@
 //! `cargo xtask fuzz`: cargo-fuzz on one target.
 
+use std::fs;
 use std::process::Command;
 
 use crate::program;
@@ -16,19 +17,16 @@ pub(crate) fn run(target: &str, seconds: &str) -> Result<(), String> {
             return Err(format!("fuzzing needs `{how}`"));
         }
     }
-    program::run(
-        // The variables of the cargo that runs us name its own toolchain.
-        Command::new("rustup").env_remove("CARGO").env_remove("RUSTUP_TOOLCHAIN").args([
-            "run",
-            "nightly",
-            "cargo",
-            "fuzz",
-            "run",
-            target,
-            "--",
-            &format!("-max_total_time={seconds}"),
-        ]),
-    )
+    // What the search keeps goes below `target/`; the corpus in the repository is where it starts, too.
+    let kept = program::target_directory().join("fuzz").join(target);
+    fs::create_dir_all(&kept).map_err(|error| format!("{}: {error}", kept.display()))?;
+    let mut command = Command::new("rustup");
+    // The variables of the cargo that runs us name its own toolchain.
+    command.env_remove("CARGO").env_remove("RUSTUP_TOOLCHAIN");
+    command.args(["run", "nightly", "cargo", "fuzz", "run", "--features", "libfuzzer", target]);
+    command.arg(kept).arg(format!("fuzz/corpus/{target}"));
+    command.args(["--", &format!("-max_total_time={seconds}")]);
+    program::run(&mut command)
 }
 
 /// How long a target runs when nothing is said.
