@@ -71,8 +71,11 @@ pub(crate) struct Entry {
 /// Subscription Identifiers of a kept message: nearly always none or one, which take no allocation.
 #[derive(Debug)]
 pub(crate) enum KeptIds {
-    None,
-    One([u32; 1]),
+    /// The first `count` of `ids`. The form makes the type two words.
+    Few {
+        ids: [u32; 1],
+        count: u32,
+    },
     Many(Box<[u32]>),
 }
 
@@ -145,16 +148,15 @@ impl Body {
 impl KeptIds {
     fn new(ids: &[u32]) -> Self {
         match *ids {
-            [] => Self::None,
-            [id] => Self::One([id]),
+            [] => Self::Few { ids: [0], count: 0 },
+            [id] => Self::Few { ids: [id], count: 1 },
             _ => Self::Many(ids.into()),
         }
     }
 
     fn as_slice(&self) -> &[u32] {
         match self {
-            Self::None => &[],
-            Self::One(id) => id,
+            Self::Few { ids, count } => &ids[..*count as usize],
             Self::Many(ids) => ids,
         }
     }
