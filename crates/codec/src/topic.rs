@@ -132,14 +132,14 @@ mod tests {
     /// [MQTT-4.7.1-1]
     #[test]
     fn multi_level_wildcard_is_the_last_level() {
-        check(&["#", "/#", "a/#", "a//#", "$SYS/#", "+/#"], Ok((None, true)));
+        check(&["#", "/#", "a/#", "a//#", "$SYS/#", "+/#"], Ok(shape(None, true)));
         check(&["a#", "#/", "a/#/b", "##", "a/b#", "#a"], Err(FilterError::MultiLevelWildcard));
     }
 
     /// [MQTT-4.7.1-2]
     #[test]
     fn single_level_wildcard_is_a_whole_level() {
-        check(&["+", "+/+", "/+", "+/", "a/+/b", "a/+"], Ok((None, true)));
+        check(&["+", "+/+", "/+", "+/", "a/+/b", "a/+"], Ok(shape(None, true)));
         check(&["a+", "+a", "a/b+/c", "a/+b", "++", "+#"], Err(FilterError::SingleLevelWildcard));
     }
 
@@ -148,21 +148,21 @@ mod tests {
     fn plain_filters() {
         check(
             &["a", "/", "//", " ", "a/b", "$SYS", "$share", "$shared/a/b", "$SHARE/a", "\u{FEFF}"],
-            Ok((None, false)),
+            Ok(shape(None, false)),
         );
         check(&[""], Err(FilterError::Empty));
         check(&["a\0", "\0", "$share/g\0/a"], Err(FilterError::NullCharacter));
-        check(&["a".repeat(65_535).as_str()], Ok((None, false)));
+        check(&["a".repeat(65_535).as_str()], Ok(shape(None, false)));
         check(&["a".repeat(65_536).as_str()], Err(FilterError::TooLong));
     }
 
     /// [MQTT-4.8.2-1], [MQTT-4.8.2-2]
     #[test]
     fn shared_subscriptions() {
-        check(&["$share/g/a"], Ok((Some(("g", "a")), false)));
-        check(&["$share/g/a/+/#"], Ok((Some(("g", "a/+/#")), true)));
-        check(&["$share/g//"], Ok((Some(("g", "/")), false)));
-        check(&["$share/g/$share/h/a"], Ok((Some(("g", "$share/h/a")), false)));
+        check(&["$share/g/a"], Ok(shape(Some(("g", "a")), false)));
+        check(&["$share/g/a/+/#"], Ok(shape(Some(("g", "a/+/#")), true)));
+        check(&["$share/g//"], Ok(shape(Some(("g", "/")), false)));
+        check(&["$share/g/$share/h/a"], Ok(shape(Some(("g", "$share/h/a")), false)));
         check(&["$share/", "$share/g", "$share/g/"], Err(FilterError::ShareFilterMissing));
         check(&["$share//a", "$share/+/a", "$share/g#/a"], Err(FilterError::ShareName));
         check(&["$share/g/a#"], Err(FilterError::MultiLevelWildcard));
@@ -186,12 +186,14 @@ mod tests {
         assert!(!is_valid_topic_name(&"a".repeat(65_536)));
     }
 
-    /// `expected` is share name and filter, and whether there is a wildcard.
+    fn shape<'a>(shared: Option<(&'a str, &'a str)>, has_wildcard: bool) -> FilterShape<'a> {
+        FilterShape { shared, has_wildcard }
+    }
+
     #[track_caller]
-    fn check(filters: &[&str], expected: Result<(Option<(&str, &str)>, bool), FilterError>) {
+    fn check(filters: &[&str], expected: Result<FilterShape<'_>, FilterError>) {
         for filter in filters {
-            let found = check_topic_filter(filter).map(|shape| (shape.shared, shape.has_wildcard));
-            assert_eq!(found, expected, "{filter:?}");
+            assert_eq!(check_topic_filter(filter), expected, "{filter:?}");
         }
     }
 }
