@@ -4,60 +4,142 @@ use std::hash::Hasher;
 
 use foldhash::SharedSeed;
 use foldhash::quality::FoldHasher;
-use hashbrown::HashTable;
+
+use crate::nodes::NONE;
 
 /// Finds nodes by the hash of their key. The key itself is in the node: the caller compares.
 ///
-/// The hash is kept beside the index, so that neither growth nor most false candidates touch a node.
+/// A hash map whose buckets are one cache line each, with the hashes in it: to look up is one miss, where a map with its
+/// marks apart has two, and neither growth nor all but one in a billion false candidates touch a node.
 #[derive(Debug, Default)]
 pub(crate) struct HashIndex {
-    entries: HashTable<Entry>,
+    /// A power of two of them, or none. At least half empty after growth, never more than six sevenths full.
+    buckets: Vec<Bucket>,
+    entry_count: usize,
 }
 
-#[derive(Clone, Copy, Debug, PartialEq)]
-struct Entry {
-    hash: u32,
-    node: u32,
+/// Entries whose hash leads here, or to a bucket before this one that was full.
+#[derive(Clone, Debug)]
+#[repr(align(64))]
+struct Bucket {
+    hashes: [u32; PLACE_COUNT],
+    /// [`NONE`] where there is no entry.
+    nodes: [u32; PLACE_COUNT],
+    /// How many entries are further on because this bucket was full when they came.
+    passed_count: u32,
 }
 
 impl HashIndex {
     pub(crate) fn insert(&mut self, hash: u32, node: u32) {
-        let entry = Entry { hash, node };
-        self.entries.insert_unique(entry.spread(), entry, Entry::spread);
+        if self.entry_count >= self.buckets.len() * ENTRIES_PER_BUCKET_MAX {
+            self.grow();
+        }
+        self.entry_count += 1;
+        self.put(hash, node);
     }
 
     pub(crate) fn remove(&mut self, hash: u32, node: u32) {
-        let entry = Entry { hash, node };
-        if let Ok(found) = self.entries.find_entry(entry.spread(), |it| *it == entry) {
-            found.remove();
+        let Some((bucket, place)) = self.place_of(hash, node) else {
+            debug_assert!(false, "an edge that was attached is here");
+            return;
+        };
+        self.buckets[bucket].nodes[place] = NONE;
+        self.entry_count -= 1;
+        let mut passed = self.home(hash);
+        while passed != bucket {
+            self.buckets[passed].passed_count -= 1;
+            passed = self.behind(passed);
         }
     }
 
     /// Puts a node in the place of another that has the same key.
     pub(crate) fn replace(&mut self, hash: u32, old: u32, new: u32) {
-        let entry = Entry { hash, node: old };
-        if let Some(found) = self.entries.find_mut(entry.spread(), |it| *it == entry) {
-            found.node = new;
+        if let Some((bucket, place)) = self.place_of(hash, old) {
+            self.buckets[bucket].nodes[place] = new;
         }
     }
 
     /// Returns the nodes that may have a key with this hash: nearly always the one that has it, or none.
     pub(crate) fn candidates(&self, hash: u32) -> impl Iterator<Item = u32> {
-        let entries = self.entries.iter_hash(spread(hash));
-        entries.filter(move |entry| entry.hash == hash).map(|entry| entry.node)
+        self.places(hash).map(|(bucket, place)| self.buckets[bucket].nodes[place])
+    }
+
+    fn place_of(&self, hash: u32, node: u32) -> Option<(usize, usize)> {
+        let mut places = self.places(hash);
+        places.find(|(bucket, place)| self.buckets[*bucket].nodes[*place] == node)
+    }
+
+    /// Returns where the entries with this hash are.
+    fn places(&self, hash: u32) -> impl Iterator<Item = (usize, usize)> {
+        let mut next_bucket = (!self.buckets.is_empty()).then(|| self.home(hash));
+        let mut bucket = 0;
+        let mut found = 0;
+        std::iter::from_fn(move || {
+            while found == 0 {
+                bucket = next_bucket?;
+                found = self.buckets[bucket].places(hash);
+                let is_last = self.buckets[bucket].passed_count == 0;
+                next_bucket = (!is_last).then(|| self.behind(bucket));
+            }
+            let place = found.trailing_zeros() as usize;
+            found &= found - 1;
+            Some((bucket, place))
+        })
+    }
+
+    fn put(&mut self, hash: u32, node: u32) {
+        let mut index = self.home(hash);
+        loop {
+            let bucket = &mut self.buckets[index];
+            if let Some(place) = bucket.nodes.iter().position(|node| *node == NONE) {
+                bucket.hashes[place] = hash;
+                bucket.nodes[place] = node;
+                return;
+            }
+            bucket.passed_count += 1;
+            index = self.behind(index);
+        }
+    }
+
+    fn grow(&mut self) {
+        let count = (self.buckets.len() * 2).max(1);
+        let old = std::mem::replace(&mut self.buckets, vec![Bucket::EMPTY; count]);
+        for bucket in &old {
+            for (hash, node) in bucket.hashes.iter().zip(bucket.nodes) {
+                if node != NONE {
+                    self.put(*hash, node);
+                }
+            }
+        }
+    }
+
+    fn home(&self, hash: u32) -> usize {
+        hash as usize & (self.buckets.len() - 1)
+    }
+
+    fn behind(&self, bucket: usize) -> usize {
+        (bucket + 1) & (self.buckets.len() - 1)
     }
 }
 
-impl Entry {
-    fn spread(&self) -> u64 {
-        spread(self.hash)
+impl Bucket {
+    const EMPTY: Self =
+        Self { hashes: [0; PLACE_COUNT], nodes: [NONE; PLACE_COUNT], passed_count: 0 };
+
+    /// Returns a bit for each entry with this hash. Without a branch: which place it is cannot be foreseen.
+    fn places(&self, hash: u32) -> u32 {
+        let mut found = 0;
+        for place in 0..PLACE_COUNT {
+            let is_here = (self.hashes[place] == hash) & (self.nodes[place] != NONE);
+            found |= u32::from(is_here) << place;
+        }
+        found
     }
 }
 
-/// The table takes places from the low bits and marks from the high ones: both get all we have.
-fn spread(hash: u32) -> u64 {
-    u64::from(hash) << 32 | u64::from(hash)
-}
+const PLACE_COUNT: usize = 7;
+const ENTRIES_PER_BUCKET_MAX: usize = 6;
+const _: () = assert!(size_of::<Bucket>() == 64);
 
 /// Hashes with two secrets drawn from one seed: who does not know it cannot choose texts that collide.
 #[derive(Debug)]

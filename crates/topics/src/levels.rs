@@ -31,6 +31,12 @@ pub(crate) fn first_level(text: &[u8]) -> &[u8] {
     &text[..end.unwrap_or(text.len())]
 }
 
+/// Tells whether the first level of `text` is `level`.
+pub(crate) fn starts_with_level(text: &[u8], level: &[u8]) -> bool {
+    let behind = text.strip_prefix(level);
+    behind.is_some_and(|behind| matches!(behind, [] | [b'/', ..]))
+}
+
 /// Returns how many bytes the levels take that `one` and `other` begin with alike, without a separator behind.
 ///
 /// Both begin with the same level.

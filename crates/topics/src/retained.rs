@@ -174,3 +174,140 @@ fn literal_start(filter: &str) -> &str {
 const BEHIND_DOLLAR: &str = "%";
 /// Put behind a topic, makes the lowest text that is behind all that is below the topic.
 const BEHIND_ALL_BELOW: &str = "\0";
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_is_below_a_topic_follows_it() {
+        check(
+            "#",
+            &["a!", "a/b/c", "b", "a", "/", "a/b", "a/", "ab", "/a"],
+            &["/", "/a", "a", "a/", "a/b", "a/b/c", "a!", "ab", "b"],
+        );
+    }
+
+    /// [MQTT-4.7.1-1], [MQTT-4.7.1-2]
+    #[test]
+    fn wildcards_match_as_defined() {
+        let topics = ["a", "a/b", "a/b/c", "a/b/c/d", "a/c", "a/c/c", "ab/c", "b/b/c"];
+        check("a/#", &topics, &["a", "a/b", "a/b/c", "a/b/c/d", "a/c", "a/c/c"]);
+        check("a/+", &topics, &["a/b", "a/c"]);
+        check("a/+/c", &topics, &["a/b/c", "a/c/c"]);
+        check("+/b/c", &topics, &["a/b/c", "b/b/c"]);
+        check("+/+", &topics, &["a/b", "a/c", "ab/c"]);
+        check("a/b/c", &topics, &["a/b/c"]);
+        check("a/b/x", &topics, &[]);
+        check("+/b/#", &topics, &["a/b", "a/b/c", "a/b/c/d", "b/b/c"]);
+    }
+
+    /// Section 4.7.3: a separator makes levels, also empty ones.
+    #[test]
+    fn empty_levels_are_levels() {
+        let topics = ["/", "//", "/a", "a", "a/", "a//b", "a/b"];
+        check("+/+", &topics, &["/", "/a", "a/", "a/b"]);
+        check("/+", &topics, &["/", "/a"]);
+        check("/#", &topics, &["/", "//", "/a"]);
+        check("a/+/b", &topics, &["a//b"]);
+        check("+", &topics, &["a"]);
+    }
+
+    /// [MQTT-4.7.2-1]
+    #[test]
+    fn leading_wildcard_skips_dollar_topics() {
+        let topics = ["!", "$", "$SYS", "$SYS/load", "a/$SYS", "a/load"];
+        check("#", &topics, &["!", "a/$SYS", "a/load"]);
+        check("+/load", &topics, &["a/load"]);
+        check("+", &topics, &["!"]);
+        check("$SYS/#", &topics, &["$SYS", "$SYS/load"]);
+        check("$SYS/+", &topics, &["$SYS/load"]);
+    }
+
+    #[test]
+    fn subtrees_that_cannot_match_are_skipped() {
+        let mut store = RetainedStore::new();
+        for it in 0..1_000 {
+            store.insert(&format!("a/noise/{it}"), ());
+            store.insert(&format!("b/noise/{it}"), ());
+        }
+        store.insert("a/wanted/1", ());
+        store.insert("b/wanted/1", ());
+        for filter in ["+/wanted/+", "+/wanted/#", "+/+/1"] {
+            let work_max = if filter == "+/+/1" { 16 } else { 8 };
+            let mut visited = Vec::new();
+            let end = store.scan(filter, None, work_max, &mut |topic, ()| {
+                visited.push(topic.to_owned());
+                true
+            });
+            assert_eq!(end, None, "{filter}");
+            assert!(visited.contains(&"b/wanted/1".to_owned()), "{filter}");
+        }
+    }
+
+    #[test]
+    fn a_scan_stops_and_goes_on() {
+        let mut store = RetainedStore::new();
+        for topic in ["a", "b", "c", "d"] {
+            store.insert(topic, ());
+        }
+        let scan = |after: Option<&str>, work_max, visits_max: usize| {
+            let mut visited = String::new();
+            let end = store.scan("#", after, work_max, &mut |topic, ()| {
+                visited.push_str(topic);
+                visited.len() < visits_max
+            });
+            (visited, end.as_deref().map(str::to_owned))
+        };
+        let some = |topic: &str| Some(topic.to_owned());
+        assert_eq!(scan(None, 2, 9), ("ab".into(), some("b")));
+        assert_eq!(scan(Some("b"), 9, 1), ("c".into(), some("c")), "the last one visited counts");
+        assert_eq!(
+            scan(Some("bb"), 9, 9),
+            ("cd".into(), None),
+            "where it goes on need not be there"
+        );
+        assert_eq!(scan(Some("d"), 9, 9), (String::new(), None));
+        assert_eq!(scan(None, 0, 9), ("a".into(), some("a")), "a scan always gets on");
+        assert_eq!(scan(None, 4, 9), ("abcd".into(), None), "nothing is left to go on for");
+    }
+
+    /// [MQTT-4.7.3-3] A branch at every byte: neither the stack nor the time may depend on it.
+    #[test]
+    fn the_deepest_topics_are_nothing_special() {
+        let deepest = "/".repeat(65_535);
+        let mut store = RetainedStore::new();
+        for length in (1..=65_535).step_by(257) {
+            assert_eq!(store.insert(&deepest[..length], length), None);
+        }
+        let mut visited = Vec::new();
+        let end = store.scan("#", None, usize::MAX, &mut |topic, length| {
+            assert_eq!(topic.len(), *length);
+            visited.push(*length);
+            true
+        });
+        assert_eq!(end, None);
+        assert!(visited.is_sorted());
+        assert!(visited.iter().all(|length| store.remove(&deepest[..*length]) == Some(*length)));
+        assert!(store.is_empty());
+    }
+
+    #[track_caller]
+    fn check(filter: &str, topics: &[&str], expected: &[&str]) {
+        let mut store = RetainedStore::new();
+        for topic in topics {
+            assert_eq!(store.insert(topic, topic.len()), None);
+        }
+        let mut visited = Vec::new();
+        let end = store.scan(filter, None, usize::MAX, &mut |topic, length| {
+            assert_eq!(topic.len(), *length);
+            visited.push(topic.to_owned());
+            true
+        });
+        assert_eq!(
+            (visited, end),
+            (expected.iter().map(|it| it.to_string()).collect(), None),
+            "{filter}"
+        );
+    }
+}

@@ -1,5 +1,7 @@
 //! The places in the trie that the levels of a topic seen so far lead to.
 
+use crate::nodes::ROOT;
+
 /// A node, and how much of its label is matched.
 #[derive(Clone, Copy, Debug, Default)]
 pub(crate) struct State {
@@ -9,6 +11,11 @@ pub(crate) struct State {
 }
 
 impl State {
+    /// All of the root's label is matched, which has no level.
+    pub(crate) fn at_root() -> Self {
+        Self { node: ROOT, label_offset: 1 }
+    }
+
     /// Nothing of the label is matched yet.
     pub(crate) fn before(node: u32) -> Self {
         Self { node, label_offset: 0 }
@@ -26,26 +33,34 @@ impl State {
     }
 }
 
-/// A list of states that allocates only when it is long: 32 are all combinations of a literal and `+` in five levels.
-#[derive(Debug)]
-pub(crate) struct States {
-    first: [State; FIRST_COUNT],
-    first_count: usize,
-    /// Those that have no room in `first`. At most one for each node of the trie.
-    others: Vec<State>,
+/// A node that a state may lead to: the label has not been looked at yet.
+#[derive(Clone, Copy, Debug, Default)]
+pub(crate) struct Candidate {
+    pub(crate) node: u32,
+    /// The parent of the node, unless hashes have collided.
+    pub(crate) parent: u32,
 }
 
-impl States {
+/// A list that allocates only when it is long: 32 are all combinations of a literal and `+` in five levels.
+#[derive(Debug)]
+pub(crate) struct ShortList<T> {
+    first: [T; FIRST_COUNT],
+    first_count: usize,
+    /// Those that have no room in `first`. At most one for each node of the trie.
+    others: Vec<T>,
+}
+
+impl<T: Copy + Default> ShortList<T> {
     pub(crate) fn new() -> Self {
-        Self { first: [State::default(); FIRST_COUNT], first_count: 0, others: Vec::new() }
+        Self { first: [T::default(); FIRST_COUNT], first_count: 0, others: Vec::new() }
     }
 
-    pub(crate) fn push(&mut self, state: State) {
+    pub(crate) fn push(&mut self, value: T) {
         if let Some(place) = self.first.get_mut(self.first_count) {
-            *place = state;
+            *place = value;
             self.first_count += 1;
         } else {
-            self.others.push(state);
+            self.others.push(value);
         }
     }
 
@@ -58,7 +73,7 @@ impl States {
         self.first_count == 0
     }
 
-    pub(crate) fn iter(&self) -> impl Iterator<Item = State> {
+    pub(crate) fn iter(&self) -> impl Iterator<Item = T> {
         let first = &self.first[..self.first_count];
         first.iter().chain(&self.others).copied()
     }

@@ -11,9 +11,9 @@
 
 use crate::filter_table::{FilterId, FilterTable};
 use crate::label::Label;
-use crate::levels::{common_levels, first_level};
+use crate::levels::{common_levels, first_level, starts_with_level};
 use crate::nodes::{NONE, ROOT};
-use crate::states::{State, States};
+use crate::states::{Candidate, ShortList, State};
 
 impl<V> FilterTable<V> {
     /// Returns the node at which `filter` ends, which is made when it is not there.
@@ -58,7 +58,7 @@ impl<V> FilterTable<V> {
                 self.detach(index);
                 self.nodes.free(index);
                 let above = &self.nodes[parent];
-                if parent != ROOT && above.value.is_none() && above.child_count() == 1 {
+                if parent != ROOT && !above.ends_filter() && above.child_count() == 1 {
                     self.merge_with_child(parent);
                 }
             }
@@ -77,29 +77,37 @@ impl<V> FilterTable<V> {
         if wildcards_apply && root.number_sign != NONE {
             out.extend(self.id(root.number_sign));
         }
-        let mut states = States::new();
-        let mut next = States::new();
-        states.push(State { node: ROOT, label_offset: 1 });
+        let mut states = ShortList::new();
+        let mut next = ShortList::new();
+        let mut candidates = ShortList::new();
+        states.push(State::at_root());
         for level in topic.split(|byte| *byte == b'/') {
             let mut level_hash = None;
             next.clear();
+            candidates.clear();
             for state in states.iter() {
-                let node = &self.nodes[state.node];
+                let parent = state.node;
+                let node = &self.nodes[parent];
                 if !state.is_at_end_of(node.label.as_bytes()) {
                     self.advance(state, level, &mut next, out);
                     continue;
                 }
                 if node.plus != NONE && wildcards_apply {
-                    self.advance(State::before(node.plus), level, &mut next, out);
+                    let node = node.plus;
+                    candidates.push(Candidate { node, parent });
                 }
                 if node.literal_count > 0 {
                     let level_hash = *level_hash.get_or_insert_with(|| self.hasher.text(level));
-                    let edge = self.hasher.edge(state.node, level_hash);
-                    for child in self.edges.candidates(edge) {
-                        if self.nodes[child].parent == state.node {
-                            self.advance(State::before(child), level, &mut next, out);
-                        }
+                    let edge = self.hasher.edge(parent, level_hash);
+                    for node in self.edges.candidates(edge) {
+                        candidates.push(Candidate { node, parent });
                     }
+                }
+            }
+            // Apart from the look-ups, so that these need not wait for one another's nodes.
+            for Candidate { node, parent } in candidates.iter() {
+                if self.nodes[node].parent == parent {
+                    self.advance(State::before(node), level, &mut next, out);
                 }
             }
             std::mem::swap(&mut states, &mut next);
@@ -116,14 +124,23 @@ impl<V> FilterTable<V> {
     }
 
     /// Takes one level of the topic along a label. A `#` that follows matches whatever comes, and if nothing comes.
-    fn advance(&self, state: State, level: &[u8], next: &mut States, out: &mut Vec<FilterId>) {
+    fn advance(
+        &self,
+        state: State,
+        level: &[u8],
+        next: &mut ShortList<State>,
+        out: &mut Vec<FilterId>,
+    ) {
         let node = &self.nodes[state.node];
         let label = node.label.as_bytes();
-        let wanted = first_level(&label[state.label_offset as usize..]);
-        if wanted != level && wanted != b"+" {
+        let rest = &label[state.label_offset as usize..];
+        let state = if starts_with_level(rest, level) {
+            state.behind(level)
+        } else if starts_with_level(rest, b"+") {
+            state.behind(b"+")
+        } else {
             return;
-        }
-        let state = state.behind(wanted);
+        };
         if state.is_at_end_of(label) {
             if node.number_sign != NONE {
                 out.extend(self.id(node.number_sign));
