@@ -264,3 +264,6 @@ impl Session {
         group
     }
 }
+
+#[cfg(test)]
+mod tests;

@@ -295,3 +295,6 @@ impl core::error::Error for Refusal {}
 
 /// The largest packet that the protocol can express: five bytes of fixed header and 268,435,455 more.
 const PACKET_BYTES_MAX: u32 = 268_435_460;
+
+#[cfg(test)]
+mod tests;

@@ -411,3 +411,6 @@ impl Outgoing<'_> {
 
 /// How many queued messages one call looks at: with many expired ones a turn would take too long.
 const PUMP_WORK_MAX: usize = 1024;
+
+#[cfg(test)]
+mod tests;

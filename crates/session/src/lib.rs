@@ -25,6 +25,8 @@ mod queue;
 mod quota;
 mod received;
 mod session;
+#[cfg(test)]
+mod testing;
 mod time;
 mod violation;
 

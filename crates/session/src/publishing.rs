@@ -204,3 +204,6 @@ impl Deref for Topic<'_> {
         }
     }
 }
+
+#[cfg(test)]
+mod tests;
