@@ -257,6 +257,7 @@ mod tests {
             "#".to_owned(),
             "/+/#".to_owned(),
         ];
+        let mut table = FilterTable::with_seed(0);
         let mut ids = filters.each_ref().map(|filter| table.insert(filter, ()));
         let mut found = Vec::new();
         table.match_into(&topic, &mut found);
