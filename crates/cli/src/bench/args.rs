@@ -1,0 +1,259 @@
+//! The options of `quelea bench`, and what a run makes of them.
+
+use std::time::Duration;
+
+use clap::ValueEnum;
+use quelea_codec::{QoS, Version};
+
+use super::stamp;
+
+/// Loads a broker, ours or another, and reports latency, loss and the broker's price per delivery.
+///
+/// Closed loop by default: a publisher sends the next message only when an earlier one has arrived (and is
+/// acknowledged, above QoS 0), so that nothing is measured by being dropped. With --rate the loop is open:
+/// messages leave on a fixed schedule and latency counts from the time at which each was meant to leave.
+#[derive(Debug, Clone, clap::Args)]
+#[command(disable_version_flag = true)]
+pub(crate) struct Args {
+    /// What to do to the broker.
+    #[arg(value_enum)]
+    pub scenario: Scenario,
+    /// The broker's host.
+    #[arg(long, default_value = "127.0.0.1")]
+    pub host: String,
+    /// The broker's port.
+    #[arg(long, default_value_t = 1883)]
+    pub port: u16,
+    /// Publishers (pairs, fanin, shared), subscribers (fanout), connections (idle, storm) or receivers (flood).
+    #[arg(long, value_parser = clap::value_parser!(u32).range(1..=1_000_000))]
+    pub clients: Option<u32>,
+    /// Members of the group (shared).
+    #[arg(long, default_value_t = 4, value_parser = clap::value_parser!(u32).range(1..=1_000_000))]
+    pub members: u32,
+    /// QoS of publishes and subscriptions.
+    #[arg(long, default_value_t = 0, value_parser = clap::value_parser!(u8).range(0..=2))]
+    pub qos: u8,
+    /// Payload bytes: at least 16, for the stamp that finds loss, duplicates and reordering.
+    #[arg(long, default_value_t = 64, value_parser = clap::value_parser!(u32).range(16..=16_777_216))]
+    pub size: u32,
+    /// MQTT version: 3.1, 3.1.1 or 5.
+    #[arg(long = "version", default_value = "3.1.1", value_parser = parse_version)]
+    pub mqtt_version: Version,
+    /// Closed loop: messages in flight end to end per publisher. For storm: handshakes at once.
+    #[arg(long, conflicts_with = "rate", value_parser = clap::value_parser!(u32).range(1..=1_000_000))]
+    pub window: Option<u32>,
+    /// Open loop: messages a second in all, spread evenly over publishers and time. For storm: connects a second.
+    #[arg(long, value_parser = parse_rate)]
+    pub rate: Option<f64>,
+    /// Seconds that are measured. For idle: seconds that the connections are held before the broadcast.
+    #[arg(long, default_value = "10", value_parser = parse_secs)]
+    pub duration: Duration,
+    /// Seconds of the same load before the measurement.
+    #[arg(long, default_value = "2", value_parser = parse_secs)]
+    pub warmup: Duration,
+    /// The broker's process id, to measure its CPU time and memory (on this machine, Linux).
+    #[arg(long)]
+    pub pid: Option<i32>,
+    /// Whether subscribers start clean: Clean Start, and Clean Session before 5.0.
+    #[arg(long, default_value_t = true, action = clap::ArgAction::Set)]
+    pub clean: bool,
+    /// Seconds for which the broker keeps a subscriber's session. Before 5.0, any number above 0 means Clean Session 0.
+    #[arg(long)]
+    pub session_expiry: Option<u32>,
+    /// Gives each idle connection a topic of its own, instead of one filter for all.
+    #[arg(long)]
+    pub distinct: bool,
+    /// Threads of the generator (pairs, idle and storm; the others need one, flood two).
+    #[arg(long, default_value_t = 1, value_parser = clap::value_parser!(u32).range(1..=64))]
+    pub threads: u32,
+    /// Prints one JSON object instead of the table.
+    #[arg(long)]
+    pub json: bool,
+    /// No progress line.
+    #[arg(long)]
+    pub quiet: bool,
+}
+
+/// The shapes of load.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
+pub(crate) enum Scenario {
+    /// N publishers and N subscribers, a topic for each pair.
+    Pairs,
+    /// One publisher to N subscribers.
+    Fanout,
+    /// N publishers to one subscriber.
+    Fanin,
+    /// N publishers to one group that shares a subscription.
+    Shared,
+    /// N connections with a subscription each, held, then one broadcast to all.
+    Idle,
+    /// N connections as fast as asked.
+    Storm,
+    /// A publisher that floods N receivers, beside a pair at 1,000 messages a second.
+    Flood,
+}
+
+impl Args {
+    /// Returns the number of clients, or the scenario's default.
+    pub(crate) fn client_count(&self) -> u32 {
+        self.clients.unwrap_or(match self.scenario {
+            Scenario::Pairs | Scenario::Shared => 10,
+            Scenario::Fanout | Scenario::Fanin => 100,
+            Scenario::Idle | Scenario::Storm | Scenario::Flood => 1_000,
+        })
+    }
+
+    /// Returns the closed loop's window, or `None` for an open loop and for scenarios without one.
+    pub(crate) fn closed_window(&self) -> Option<u32> {
+        match self.scenario {
+            Scenario::Idle | Scenario::Storm => None,
+            Scenario::Pairs | Scenario::Fanin | Scenario::Shared | Scenario::Flood => {
+                Some(self.window.unwrap_or(100))
+            }
+            Scenario::Fanout => Some(self.window.unwrap_or(10)),
+        }
+        .filter(|_| self.rate.is_none())
+    }
+
+    /// Returns the QoS of publishes and subscriptions.
+    pub(crate) fn qos(&self) -> QoS {
+        QoS::from_byte(self.qos).expect("the parser accepts 0, 1 and 2 only")
+    }
+
+    /// Returns whether a subscriber's session outlives its connection.
+    pub(crate) fn is_durable(&self) -> bool {
+        let is_kept = self.session_expiry.is_some_and(|secs| secs > 0);
+        is_kept || (!self.clean && !self.mqtt_version.is_v5())
+    }
+
+    /// Returns whether a broker may drop messages: QoS 0 promises nothing, and an open loop does not hold back.
+    pub(crate) fn is_loss_allowed(&self) -> bool {
+        self.qos == 0 && self.rate.is_some()
+    }
+
+    /// Returns the version as people write it.
+    pub(crate) fn version_name(&self) -> &'static str {
+        match self.mqtt_version {
+            Version::V31 => "3.1",
+            Version::V311 => "3.1.1",
+            Version::V5 => "5",
+        }
+    }
+
+    /// Checks what the parser cannot see in one option alone.
+    ///
+    /// # Errors
+    ///
+    /// Says what does not go together.
+    pub(crate) fn check(&self) -> Result<(), String> {
+        let can_split = matches!(self.scenario, Scenario::Pairs | Scenario::Idle | Scenario::Storm);
+        if self.threads > 1 && !can_split {
+            return Err("--threads is for pairs, idle and storm: the other scenarios share one publisher or one subscriber".into());
+        }
+        if self.threads > self.client_count() {
+            return Err("--threads is more than --clients".into());
+        }
+        if self.scenario == Scenario::Idle && self.rate.is_some() {
+            return Err("idle has no rate: it sends one broadcast".into());
+        }
+        if self.scenario == Scenario::Flood && self.rate.is_some() {
+            return Err("flood is a closed loop: set its --window".into());
+        }
+        if self.scenario != Scenario::Storm && self.window.is_some_and(|it| it > WINDOW_MAX) {
+            return Err(format!(
+                "--window is at most {WINDOW_MAX}: a message in flight has a packet identifier"
+            ));
+        }
+        if self.duration.is_zero() {
+            return Err("--duration must be above 0".into());
+        }
+        Ok(())
+    }
+}
+
+/// The widest window: a flow gives each of its slots, up to twice the window, a packet identifier.
+pub(crate) const WINDOW_MAX: u32 = 16_384;
+
+const _: () = assert!(stamp::BYTES == 16, "the range of --size begins there");
+
+fn parse_version(text: &str) -> Result<Version, String> {
+    match text {
+        "3" | "3.1.1" | "311" | "4" => Ok(Version::V311),
+        "3.1" | "31" => Ok(Version::V31),
+        "5" | "5.0" => Ok(Version::V5),
+        _ => Err("3.1, 3.1.1 or 5".into()),
+    }
+}
+
+fn parse_secs(text: &str) -> Result<Duration, String> {
+    let secs: f64 = text.parse().map_err(|_| "a number of seconds")?;
+    if !(0.0..=1_000_000.0).contains(&secs) {
+        return Err("0 to 1,000,000 seconds".into());
+    }
+    Ok(Duration::from_secs_f64(secs))
+}
+
+fn parse_rate(text: &str) -> Result<f64, String> {
+    let rate: f64 = text.parse().map_err(|_| "a number per second")?;
+    if !(0.001..=100_000_000.0).contains(&rate) {
+        return Err("0.001 to 100,000,000 per second".into());
+    }
+    Ok(rate)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[derive(clap::Parser)]
+    struct Line {
+        #[command(flatten)]
+        args: Args,
+    }
+
+    #[test]
+    fn defaults_make_a_closed_loop() {
+        let args = parse("pairs").unwrap();
+        assert_eq!(args.closed_window(), Some(100));
+        assert_eq!(args.client_count(), 10);
+        assert_eq!(args.version_name(), "3.1.1");
+        assert!(!args.is_durable());
+    }
+
+    #[test]
+    fn a_rate_opens_the_loop() {
+        let args = parse("pairs --rate 1000").unwrap();
+        assert_eq!(args.closed_window(), None);
+        assert!(parse("pairs --rate 1000 --window 5").is_err());
+    }
+
+    #[test]
+    fn what_does_not_go_together_is_refused() {
+        for line in [
+            "fanout --threads 2",
+            "idle --rate 5",
+            "flood --rate 5",
+            "pairs --size 15",
+            "pairs --window 20000",
+            "pairs --duration 0",
+            "pairs --version 6",
+            "pairs --clients 2 --threads 3",
+        ] {
+            assert!(parse(line).is_err(), "{line} should be refused");
+        }
+    }
+
+    #[test]
+    fn sessions_are_durable_when_asked() {
+        assert!(parse("pairs --clean false").unwrap().is_durable());
+        assert!(!parse("pairs --clean false --version 5").unwrap().is_durable());
+        assert!(parse("pairs --session-expiry 60 --version 5").unwrap().is_durable());
+    }
+
+    fn parse(line: &str) -> Result<Args, String> {
+        let words = std::iter::once("bench").chain(line.split(' '));
+        let line = <Line as clap::Parser>::try_parse_from(words).map_err(|it| it.to_string())?;
+        line.args.check()?;
+        Ok(line.args)
+    }
+}

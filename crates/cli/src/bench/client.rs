@@ -1,0 +1,199 @@
+//! One connection of the generator: its socket, what is unsent, and a packet that has come in part.
+
+use std::io::{self, Read, Write};
+use std::net::SocketAddr;
+
+use mio::net::TcpStream;
+use mio::{Interest, Registry, Token};
+
+/// How far a connection has come.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Stage {
+    /// Not begun.
+    Idle,
+    /// TCP handshake.
+    Connecting,
+    /// CONNECT is sent.
+    Greeting,
+    /// SUBSCRIBE is sent.
+    Subscribing,
+    /// All that was planned before the traffic is done.
+    Ready,
+    /// Refused, lost or closed.
+    Gone,
+}
+
+/// A connection.
+#[derive(Debug)]
+pub(crate) struct Client {
+    /// How far it has come.
+    pub stage: Stage,
+    /// What is to be sent; the first `written` bytes are.
+    pub out: Vec<u8>,
+    /// When it began, or was to begin, in nanoseconds since the epoch.
+    pub began_ns: u64,
+    /// PUBLISH packets above QoS 0 that may still be sent before an acknowledgement ([MQTT-3.3.4-7]).
+    pub quota: u32,
+    /// Whether it is in the worker's list of those with something to send.
+    pub is_dirty: bool,
+    /// Whether it is in the worker's list of those with something to read.
+    pub is_unread: bool,
+    /// The peer will send nothing more: what is left is read to its end.
+    pub is_read_closed: bool,
+    stream: Option<TcpStream>,
+    written: usize,
+    is_blocked: bool,
+    partial: Vec<u8>,
+}
+
+/// What a read brought.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum ReadOutcome {
+    /// The buffer holds so many bytes, those of an earlier part included, and the socket has no more.
+    Drained(usize),
+    /// The buffer holds so many bytes, and the socket may have more.
+    MayHaveMore(usize),
+    /// The peer has closed the connection.
+    Closed,
+}
+
+impl Client {
+    /// Returns a connection that is not begun.
+    pub(crate) fn new() -> Self {
+        Self {
+            stage: Stage::Idle,
+            out: Vec::new(),
+            began_ns: 0,
+            quota: u32::from(u16::MAX),
+            is_dirty: false,
+            is_unread: false,
+            is_read_closed: false,
+            stream: None,
+            written: 0,
+            is_blocked: true,
+            partial: Vec::new(),
+        }
+    }
+
+    /// Begins the TCP handshake.
+    ///
+    /// # Errors
+    ///
+    /// Those of the system.
+    pub(crate) fn connect(
+        &mut self,
+        address: SocketAddr,
+        registry: &Registry,
+        token: Token,
+    ) -> io::Result<()> {
+        let mut stream = TcpStream::connect(address)?;
+        registry.register(&mut stream, token, Interest::READABLE | Interest::WRITABLE)?;
+        self.stream = Some(stream);
+        self.stage = Stage::Connecting;
+        Ok(())
+    }
+
+    /// Returns whether the TCP handshake is done.
+    ///
+    /// # Errors
+    ///
+    /// The reason why it failed.
+    pub(crate) fn finish_connect(&mut self) -> io::Result<bool> {
+        let Some(stream) = &self.stream else {
+            return Ok(false);
+        };
+        if let Some(error) = stream.take_error()? {
+            return Err(error);
+        }
+        match stream.peer_addr() {
+            Ok(_) => {}
+            Err(error) if error.kind() == io::ErrorKind::NotConnected => return Ok(false),
+            Err(error) => return Err(error),
+        }
+        stream.set_nodelay(true)?;
+        self.is_blocked = false;
+        Ok(true)
+    }
+
+    /// Notes that the socket takes bytes again.
+    pub(crate) fn on_writable(&mut self) {
+        self.is_blocked = false;
+    }
+
+    /// Writes what the socket takes.
+    ///
+    /// # Errors
+    ///
+    /// Those of the socket.
+    pub(crate) fn flush(&mut self) -> io::Result<()> {
+        let Some(stream) = &mut self.stream else {
+            self.out.clear();
+            return Ok(());
+        };
+        while !self.is_blocked && self.written < self.out.len() {
+            match stream.write(&self.out[self.written..]) {
+                Ok(count) => self.written += count,
+                Err(error) if error.kind() == io::ErrorKind::WouldBlock => self.is_blocked = true,
+                Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
+                Err(error) => return Err(error),
+            }
+        }
+        if self.written == self.out.len() {
+            self.out.clear();
+            self.written = 0;
+        } else if self.written > self.out.len() / 2 {
+            self.out.drain(..self.written);
+            self.written = 0;
+        }
+        Ok(())
+    }
+
+    /// Returns how many bytes are unsent.
+    pub(crate) fn unsent_bytes(&self) -> usize {
+        self.out.len() - self.written
+    }
+
+    /// Puts what is left of the last read, and one read more, at the start of `buffer`.
+    ///
+    /// # Errors
+    ///
+    /// Those of the socket.
+    pub(crate) fn read(&mut self, buffer: &mut [u8]) -> io::Result<ReadOutcome> {
+        let Some(stream) = &mut self.stream else {
+            return Ok(ReadOutcome::Drained(0));
+        };
+        let kept = self.partial.len();
+        buffer[..kept].copy_from_slice(&self.partial);
+        loop {
+            match stream.read(&mut buffer[kept..]) {
+                Ok(0) => return Ok(ReadOutcome::Closed),
+                // A short read has emptied the socket, and what comes later is an event. The end of the
+                // stream, once announced, is not.
+                Ok(count) if kept + count < buffer.len() && !self.is_read_closed => {
+                    return Ok(ReadOutcome::Drained(kept + count));
+                }
+                Ok(count) => return Ok(ReadOutcome::MayHaveMore(kept + count)),
+                Err(error) if error.kind() == io::ErrorKind::WouldBlock => {
+                    return Ok(ReadOutcome::Drained(kept));
+                }
+                Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
+                Err(error) => return Err(error),
+            }
+        }
+    }
+
+    /// Keeps `rest`, the part of a packet that is not whole, for the next read.
+    pub(crate) fn keep(&mut self, rest: &[u8]) {
+        self.partial.clear();
+        self.partial.extend_from_slice(rest);
+    }
+
+    /// Closes the socket.
+    pub(crate) fn close(&mut self) {
+        self.stage = Stage::Gone;
+        self.stream = None;
+        self.out = Vec::new();
+        self.written = 0;
+        self.partial = Vec::new();
+    }
+}
