@@ -123,7 +123,7 @@ pub(crate) fn output_of_any_end(command: &mut Command) -> Result<String, String>
 
 /// Returns the repository's root.
 pub(crate) fn root() -> &'static Path {
-    Path::new(concat!(env!("CARGO_MANIFEST_DIR"), "/.."))
+    Path::new(env!("CARGO_MANIFEST_DIR")).parent().expect("xtask is in the repository")
 }
 
 /// Returns the directory for what cargo and these commands build, which git ignores.
