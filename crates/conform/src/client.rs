@@ -78,11 +78,6 @@ impl Client {
         self.send(&[0xC0, 0]);
     }
 
-    /// Breaks the connection without a DISCONNECT.
-    pub(crate) fn drop_connection(self) {
-        let _ = self.stream.shutdown(Shutdown::Both);
-    }
-
     /// Ends what this side sends, and keeps reading.
     pub(crate) fn end_sending(&mut self) {
         let _ = self.stream.shutdown(Shutdown::Write);

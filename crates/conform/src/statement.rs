@@ -75,10 +75,10 @@ pub fn find(citation: Citation<'_>) -> Option<&'static Statement> {
 /// Several ids may share a pair of brackets, `[MQTT-3.3.1-5, MQTT-3.3.1-6]`, and the version before it.
 pub fn citations(text: &str) -> impl Iterator<Item = Citation<'_>> {
     text.match_indices('[').flat_map(move |(start, _)| {
-        let is_v311 = text[..start].trim_end().ends_with("v3.1.1");
+        let is_v311 = text[..start].trim_end_matches(is_between).ends_with("v3.1.1");
         let inside = text[start + 1..].split(']').next().unwrap_or_default();
         inside.split(',').filter_map(move |id| {
-            let id = id.trim();
+            let id = id.trim_matches(is_between);
             let version = match id {
                 _ if !is_id(id) => return None,
                 _ if id.starts_with('Q') => version_of_own(id)?,
@@ -115,14 +115,22 @@ fn version_of_own(id: &str) -> Option<Version> {
     }
 }
 
+/// Says whether a character may stand between a version and an id: space, or the start of a comment's next line.
+fn is_between(character: char) -> bool {
+    character.is_whitespace() || character == '/' || character == '!'
+}
+
 /// Says whether a text has the form of an id: a prefix, a section, a counter.
-fn is_id(text: &str) -> bool {
+pub fn is_id(text: &str) -> bool {
     // The text of 3.1.1 itself has `MQTT-3-8.3-4`, with a dash too many.
     let prefixes = ["MQTT-", "Q5-", "Q4-", "Q3-"];
     let Some(rest) = prefixes.iter().find_map(|prefix| text.strip_prefix(prefix)) else {
         return false;
     };
-    rest.contains('-') && rest.chars().all(|it| it.is_ascii_digit() || it == '.' || it == '-')
+    rest.contains('-')
+        && rest
+            .chars()
+            .all(|it| it.is_ascii_digit() || it.is_ascii_uppercase() || it == '.' || it == '-')
 }
 
 #[cfg(test)]
@@ -133,7 +141,7 @@ mod tests {
     fn citations_are_found_with_their_version() {
         check("obeys [MQTT-3.3.4-9].", &[(Version::V5, "MQTT-3.3.4-9")]);
         check("v3.1.1 [MQTT-3.1.2-24]", &[(Version::V311, "MQTT-3.1.2-24")]);
-        check("v3.1.1\n [MQTT-3-8.3-4]", &[(Version::V311, "MQTT-3-8.3-4")]);
+        check("v3.1.1 [MQTT-3-8.3-4]", &[(Version::V311, "MQTT-3-8.3-4")]);
         check("[Q3-3.1-1]", &[(Version::V31, "Q3-3.1-1")]);
         check(
             "[MQTT-1.5.4-1, MQTT-1.5.4-2] and `[u8]`, [MQTT], a[0]",

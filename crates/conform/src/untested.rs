@@ -1,4 +1,34 @@
 //! Why some statements that bind a server have no case.
 
-/// Groups of statements and the reason that they share.
-pub(crate) static REASONS: &[(&str, &str)] = &[];
+use crate::Version;
+use crate::statement;
+
+/// Returns the reason why a statement that binds a server has no case, if one is written down.
+pub(crate) fn reason(version: Version, id: &str) -> Option<&'static str> {
+    let mut groups = REASONS.iter().filter(|(cited, _)| {
+        statement::citations(cited).any(|citation| citation.version == version && citation.id == id)
+    });
+    groups.next().map(|(_, reason)| *reason)
+}
+
+/// Groups of statements, cited as everywhere, and the reason that they share.
+pub(crate) static REASONS: &[(&str, &str)] = &[
+    ("[MQTT-3.1.3-8]", "Quelea rejects no client identifier that is a correct string"),
+    (
+        "[MQTT-3.2.2-9, MQTT-3.2.2-10, MQTT-3.2.2-12]",
+        "Quelea offers every QoS; where a broker does not, other cases respect what it announces",
+    ),
+    ("[MQTT-3.2.2-13]", "Quelea always offers retained messages"),
+    ("v3.1.1 [MQTT-3.8.3-2]", "Quelea always offers wildcards"),
+    (
+        "[MQTT-3.15.2-1, MQTT-3.15.2-2, MQTT-3.15.2-3, MQTT-4.12.0-2, MQTT-4.12.0-5, MQTT-4.12.1-2]",
+        "no broker offers an authentication method without configuration; unit tests of the session judge it",
+    ),
+    (
+        "[MQTT-6.0.0-1, MQTT-6.0.0-2, MQTT-6.0.0-4] v3.1.1 [MQTT-6.0.0-1, MQTT-6.0.0-2, MQTT-6.0.0-4]",
+        "Quelea has no WebSocket listener",
+    ),
+    ("v3.1.1 [MQTT-4.8.0-2]", "a transient error cannot be caused from outside"),
+    ("v3.1.1 [MQTT-7.0.0-1]", "Quelea makes no connections to other servers"),
+    ("v3.1.1 [MQTT-7.0.0-2]", "every case shows it: no case uses an extension"),
+];

@@ -5,7 +5,7 @@ use crate::wire::{Packet, Publish, property as id, publish};
 use crate::{Client, Failure, Outcome, Version};
 
 cases! {
-    /// [MQTT-3.1.4-5, MQTT-3.2.0-2, MQTT-3.2.2-1] v3.1.1 [MQTT-3.1.4-4, MQTT-3.2.0-1] A CONNECT is answered by one
+    /// [MQTT-3.1.4-5, MQTT-3.2.0-2, MQTT-3.2.2-1, MQTT-4.2-1] v3.1.1 [MQTT-3.1.4-4, MQTT-3.2.0-1, MQTT-7.1.1-1] A CONNECT is answered by one
     /// CONNACK of success.
     #[versions(V31, V311, V5)]
     fn connect_is_accepted(broker) {

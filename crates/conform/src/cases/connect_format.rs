@@ -142,7 +142,7 @@ cases! {
     }
 
     /// [MQTT-3.1.2-9, MQTT-3.1.2-17, MQTT-3.1.2-19, MQTT-3.1.3-3, MQTT-3.1.4-1] v3.1.1 [MQTT-3.1.2-9, MQTT-3.1.2-19,
-    /// MQTT-3.1.2-21, MQTT-3.1.3-3, MQTT-3.1.4-1] Each field that the flags announce must be there.
+    /// MQTT-3.1.2-21, MQTT-3.1.3-3, MQTT-3.1.4-1, MQTT-3.2.2-6] Each field that the flags announce must be there.
     #[versions(V31, V311, V5)]
     fn announced_fields_must_be_present(broker) {
         let topic = broker.topic("will");

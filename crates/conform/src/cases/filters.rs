@@ -90,7 +90,7 @@ cases! {
         claim(stray.is_none(), format!("got {stray:?}"))?;
     }
 
-    /// [Q5-4.7.2-2] Clients do not publish what looks like the broker's own.
+    /// [Q5-4.7.2-2, Q4-4.7.2-2] Clients do not publish what looks like the broker's own.
     #[versions(V31, V311, V5)]
     fn clients_do_not_publish_to_sys(broker) {
         broker.need_quelea("a server should, but need not, keep clients from using `$`-topics")?;

@@ -80,7 +80,7 @@ cases! {
         claim(is_last, format!("got {packets:?}"))?;
     }
 
-    /// [MQTT-4.12.0-1, MQTT-3.2.2-6, MQTT-3.2.2-7, MQTT-3.2.2-8] An authentication method that the server does not know
+    /// [MQTT-4.12.0-1, MQTT-4.12.0-4, MQTT-3.2.2-6, MQTT-3.2.2-7, MQTT-3.2.2-8] An authentication method that the server does not know
     /// is refused, and the connection closed.
     #[versions(V5)]
     fn unknown_authentication_method_is_refused(broker) {
@@ -148,7 +148,7 @@ cases! {
         }
     }
 
-    /// [MQTT-3.4.2-1, MQTT-3.5.2-1, Q5-4.13.2-1] A message that a 5.0 client may not publish is refused in its acknowledgement, and the connection stays.
+    /// [MQTT-4.3.3-9, MQTT-3.4.2-1, MQTT-3.5.2-1, Q5-4.13.2-1] A message that a 5.0 client may not publish is refused in its acknowledgement, and the connection stays.
     #[versions(V5)]
     fn denied_publish_is_refused(broker) {
         broker.need_quelea("whether clients may publish to `$SYS`")?;

@@ -339,7 +339,7 @@ cases! {
         }
     }
 
-    /// [Q5-2.2.2.2-3, Q5-2.2.2.1-1] Properties end where their length says, and values are whole.
+    /// [Q5-2.2.2.2-3, Q5-2.2.2.1-1, MQTT-2.2.2-1] Properties end where their length says, and values are whole.
     #[versions(V5)]
     fn truncated_properties_are_rejected(broker) {
         for (property, kind, packets) in PROPERTIES {

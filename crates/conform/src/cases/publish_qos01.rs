@@ -176,7 +176,7 @@ cases! {
         }
     }
 
-    /// [Q5-3.4.2.1-1] A QoS 1 or 2 message that nobody subscribed to is acknowledged, in 5.0 with a reason if the broker likes.
+    /// [Q5-3.4.2.1-1] v3.1.1 [MQTT-3.3.4-1] A QoS 1 or 2 message that nobody subscribed to is acknowledged, in 5.0 with a reason if the broker likes.
     #[versions(V31, V311, V5)]
     fn message_without_subscribers_is_acknowledged(broker) {
         broker.need_qos(2)?;

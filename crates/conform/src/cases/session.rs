@@ -231,7 +231,7 @@ cases! {
         }
     }
 
-    /// [Q5-4.6-2] Messages that waited come before those published afterwards.
+    /// [Q5-4.6-2, Q4-4.6-1] Messages that waited come before those published afterwards.
     #[versions(V31, V311, V5)]
     fn waiting_messages_come_first(broker) {
         broker.need_qos(1)?;
@@ -252,7 +252,7 @@ cases! {
         client.take("live")?;
     }
 
-    /// [Q5-4.1-5] QoS 0 messages may be kept or not, but a session that resumes gets no QoS 1 message twice.
+    /// [Q5-4.1-5, Q4-4.1-2] QoS 0 messages may be kept or not, but a session that resumes gets no QoS 1 message twice.
     #[versions(V31, V311, V5)]
     fn acknowledged_messages_are_not_kept(broker) {
         broker.need_qos(2)?;

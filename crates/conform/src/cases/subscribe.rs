@@ -215,7 +215,7 @@ cases! {
         client.expect_silence()?;
     }
 
-    /// [Q5-3.8.3.1-3] Without No Local, and in 3.x always, a client gets its own messages.
+    /// [Q5-3.8.3.1-3, Q4-3.8.4-1] Without No Local, and in 3.x always, a client gets its own messages.
     #[versions(V31, V311, V5)]
     fn own_messages_are_delivered(broker) {
         let topic = broker.topic("t");

@@ -260,7 +260,7 @@ cases! {
         watcher.expect_publish_within(broker.patience() * 2, "expired")?;
     }
 
-    /// [Q5-3.8.3.1-4] A will is a message like others: it reaches a client's own other subscriptions, and waits in sessions.
+    /// [Q5-3.8.3.1-4] v3.1.1 [MQTT-3.1.2-5] A will is a message like others: it reaches a client's own other subscriptions, and waits in sessions.
     #[versions(V31, V311, V5)]
     fn will_waits_for_absent_subscribers(broker) {
         broker.need_qos(1)?;
