@@ -1,5 +1,33 @@
 //! The Quelea MQTT broker as a library.
+//!
+//! ```no_run
+//! use quelea_broker::{Broker, Config};
+//!
+//! # fn main() -> Result<(), quelea_broker::StartError> {
+//! let broker = Broker::start(Config::default())?;
+//! println!("listening on {:?}", broker.local_addrs());
+//! broker.wait_for_signal();
+//! broker.stop();
+//! # Ok(())
+//! # }
+//! ```
 
+mod arena;
+mod auth;
 pub mod config;
+mod control;
+mod counters;
+mod mail;
+mod net;
+mod os;
+mod retained;
+mod shard;
+mod start;
+mod sys;
+mod table;
 
+pub use auth::{EnhancedAuthenticator, Exchange, Step};
 pub use config::Config;
+pub use control::Signal;
+pub use counters::{Counter, Counters, Totals};
+pub use start::{Broker, Extensions, StartError};

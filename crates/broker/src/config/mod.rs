@@ -39,7 +39,7 @@ settings! {
         pub allow_anonymous: Option<bool> = None, Switch;
 
         /// Threads that serve clients, each with its own sessions. Unset, one for each processor core.
-        pub shards: Option<NonZeroUsize> = None, Count(1..=1_024);
+        pub shards: Option<NonZeroUsize> = None, Count(1..=64);
 
         /// Which member of a shared subscription gets a message: the one with the fewest in flight relative to
         /// its window (`least-in-flight`), each in turn (`round-robin`), one by the publisher's client id

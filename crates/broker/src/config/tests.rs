@@ -99,7 +99,7 @@ interval_secs = 1
             "q.toml:13: 1883 is no address: write an IP address and a port, such as \"127.0.0.1:1883\" or \"[::1]:1883\"",
             "q.toml:14: there is no setting \"sis\"; the nearest is \"sys\"",
             "environment variable QUELEA_LIMIT_QOS_MAX: sets nothing; the nearest is QUELEA_LIMITS_QOS_MAX",
-            "environment variable QUELEA_SHARDS: shards must be a number from 1 to 1,024, not \"many\"",
+            "environment variable QUELEA_SHARDS: shards must be a number from 1 to 64, not \"many\"",
             "--set: limits.topic_alias_max must be a number from 0 to 65,535, not \"-1\"",
         ],
     );

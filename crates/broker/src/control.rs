@@ -1,0 +1,145 @@
+//! The control plane: one tokio runtime for all that is slow or rare.
+
+use std::io;
+use std::sync::Arc;
+use std::sync::mpsc::{Receiver, Sender, channel};
+use std::thread::JoinHandle;
+use std::time::Duration;
+
+use tokio::runtime::Builder;
+use tokio::signal::unix::{SignalKind, signal};
+use tokio::sync::{mpsc, oneshot};
+use tokio::time::MissedTickBehavior;
+
+use crate::auth::Request;
+use crate::mail::Letter;
+use crate::os;
+use crate::shard::Shared;
+use crate::sys::Reporter;
+
+/// What a signal asks of the broker.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Signal {
+    /// SIGTERM or SIGINT.
+    Stop,
+    /// SIGHUP.
+    Reload,
+}
+
+/// The thread of the control plane.
+pub(crate) struct Control {
+    end: oneshot::Sender<()>,
+    thread: JoinHandle<()>,
+}
+
+impl Control {
+    /// Starts the control plane.
+    ///
+    /// # Errors
+    ///
+    /// The system is out of threads, files or memory.
+    pub(crate) fn start(
+        shared: Arc<Shared>,
+        requests: mpsc::Receiver<Request>,
+    ) -> io::Result<(Self, Receiver<Signal>)> {
+        let (end, ended) = oneshot::channel();
+        let (signals, received) = channel();
+        let runtime = Builder::new_current_thread()
+            .enable_all()
+            .max_blocking_threads(AUTHENTICATIONS_AT_ONCE)
+            .build()?;
+        let run = move || {
+            runtime.spawn(watch_signals(signals));
+            runtime.spawn(report(Arc::clone(&shared)));
+            runtime.spawn(give_memory_back(Arc::clone(&shared)));
+            runtime.spawn(authenticate(shared, requests));
+            // An error means that the broker was dropped, not stopped: serve on.
+            if runtime.block_on(ended).is_err() {
+                runtime.block_on(std::future::pending::<()>());
+            }
+            runtime.shutdown_background();
+        };
+        let thread = std::thread::Builder::new().name("control".to_owned()).spawn(run)?;
+        Ok((Self { end, thread }, received))
+    }
+
+    /// Ends the control plane.
+    pub(crate) fn stop(self) {
+        // Fails only when the thread is gone already.
+        let _ = self.end.send(());
+        let _ = self.thread.join();
+    }
+}
+
+async fn watch_signals(signals: Sender<Signal>) {
+    let kinds = [SignalKind::terminate(), SignalKind::interrupt(), SignalKind::hangup()];
+    let [terminate, interrupt, hangup] = kinds.map(signal);
+    let (Ok(mut terminate), Ok(mut interrupt), Ok(mut hangup)) = (terminate, interrupt, hangup)
+    else {
+        tracing::warn!("signals cannot be watched: they end the broker at once");
+        return;
+    };
+    loop {
+        let received = tokio::select! {
+            _ = terminate.recv() => Signal::Stop,
+            _ = interrupt.recv() => Signal::Stop,
+            _ = hangup.recv() => Signal::Reload,
+        };
+        if signals.send(received).is_err() {
+            return;
+        }
+    }
+}
+
+/// Publishes the statistics under `$SYS`.
+async fn report(shared: Arc<Shared>) {
+    let secs = shared.config.sys.interval_secs;
+    if secs == 0 {
+        return;
+    }
+    let mut reporter = Reporter::new();
+    let mut interval = tokio::time::interval(Duration::from_secs(secs.into()));
+    interval.set_missed_tick_behavior(MissedTickBehavior::Skip);
+    loop {
+        interval.tick().await;
+        // Any shard can publish them; the first always exists.
+        shared.mailboxes[0].send(Letter::Statistics(reporter.report(&shared)));
+    }
+}
+
+/// Returns the memory of what has passed (a storm, a broadcast) to the system, when traffic is low.
+async fn give_memory_back(shared: Arc<Shared>) {
+    let mut interval = tokio::time::interval(TRIM_EVERY);
+    let mut bytes_before = 0;
+    let mut is_due = false;
+    loop {
+        interval.tick().await;
+        let totals = shared.totals();
+        let bytes = totals.bytes_received + totals.bytes_sent;
+        let passed = bytes - bytes_before;
+        bytes_before = bytes;
+        if passed > BUSY_BYTES {
+            is_due = true;
+        } else if is_due {
+            is_due = false;
+            os::trim_memory();
+        }
+    }
+}
+
+/// Works out steps of authentications, a bounded number at once.
+async fn authenticate(shared: Arc<Shared>, mut requests: mpsc::Receiver<Request>) {
+    while let Some(request) = requests.recv().await {
+        let mailboxes = Arc::clone(&shared.mailboxes);
+        tokio::task::spawn_blocking(move || request.answer(&mailboxes));
+    }
+}
+
+/// Authentications worked out at once.
+const AUTHENTICATIONS_AT_ONCE: usize = 4;
+
+/// How often it is looked whether memory can be given back.
+const TRIM_EVERY: Duration = Duration::from_secs(2);
+
+/// Traffic in that time that makes it worth a look once it is over.
+const BUSY_BYTES: u64 = 256 * 1024;

@@ -1,0 +1,301 @@
+//! Mail between shards.
+//!
+//! A shard gathers what it has for another one during a turn and posts it once, at the end: one
+//! lock a turn and target, no allocation and no reference count per message. Publishes travel as
+//! bytes in a [`Batch`] that goes back to be filled again.
+
+use std::net::SocketAddr;
+use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
+use std::sync::{Arc, Mutex, PoisonError};
+
+use quelea_codec::QoS;
+use quelea_session::{Content, GroupId, Time};
+use quelea_store::{Placed, ShardIndex, Submission};
+use quelea_topics::FilterId;
+
+use crate::arena::Key;
+use crate::auth::Answer;
+use crate::net::Stream;
+
+/// Something for a shard to do in its next turn.
+pub(crate) enum Letter {
+    /// Publishes of another shard.
+    Batch(Batch),
+    /// A network connection whose session lives here, or one fresh from a listener.
+    Arrived(Box<Arrival>),
+    /// The store placed messages in queues of this shard's sessions.
+    Placed(Vec<Placed>),
+    /// Everything this shard submitted up to here is durable.
+    Durable(Submission),
+    /// Asks for a [`Letter::Pong`]: the turn that may have used an older table is then over.
+    Ping { from: ShardIndex, token: u64 },
+    /// The answer to a ping.
+    Pong { token: u64 },
+    /// The broker's own statistics, as topics and values to publish and retain.
+    Statistics(Vec<(String, String)>),
+    /// What an authenticator decided for a link.
+    Authenticated { link: Key, answer: Box<Answer> },
+    /// The broker stops: say goodbye to everyone.
+    Stop,
+}
+
+/// A network connection on its way to a shard.
+pub(crate) struct Arrival {
+    pub(crate) stream: Stream,
+    pub(crate) address: SocketAddr,
+    /// What was read and not yet handled. Its first packet is the CONNECT.
+    pub(crate) unread: Vec<u8>,
+    /// When the network connection was accepted: the time to CONNECT counts from here.
+    pub(crate) accepted_at: Time,
+    /// Whether it was already moved once, and must stay.
+    pub(crate) is_home: bool,
+}
+
+/// Publishes for one shard, in order.
+#[derive(Debug, Default)]
+pub(crate) struct Batch {
+    bytes: Vec<u8>,
+    publishes: Vec<MailedPublish>,
+    filters: Vec<FilterId>,
+    directs: Vec<Direct>,
+    receivers_guess: usize,
+}
+
+/// One publish of a batch. Its parts lie one after the other in the batch's arrays.
+#[derive(Clone, Copy, Debug)]
+struct MailedPublish {
+    topic_bytes: u32,
+    forwarded_bytes: u32,
+    payload_bytes: u32,
+    filter_count: u32,
+    direct_count: u32,
+    expires_at: Option<Time>,
+    qos: QoS,
+    retain: bool,
+}
+
+/// A session that a shared group chose, on another shard than the publisher's.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Direct {
+    pub(crate) session: Key,
+    pub(crate) qos: QoS,
+    pub(crate) retain: bool,
+    pub(crate) subscription_id: u32,
+    pub(crate) group: GroupId,
+}
+
+/// A publish taken out of a batch.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Posted<'a> {
+    pub(crate) content: Content<'a>,
+    pub(crate) qos: QoS,
+    pub(crate) retain: bool,
+    pub(crate) filters: &'a [FilterId],
+    pub(crate) directs: &'a [Direct],
+}
+
+impl Batch {
+    /// Appends a publish.
+    pub(crate) fn push(
+        &mut self,
+        content: &Content<'_>,
+        qos: QoS,
+        retain: bool,
+        filters: &[FilterId],
+        directs: &[Direct],
+    ) {
+        self.publishes.push(MailedPublish {
+            topic_bytes: content.topic.len() as u32,
+            forwarded_bytes: content.forwarded.len() as u32,
+            payload_bytes: content.payload.len() as u32,
+            filter_count: filters.len() as u32,
+            direct_count: directs.len() as u32,
+            expires_at: content.expires_at,
+            qos,
+            retain,
+        });
+        self.bytes.reserve(content.topic.len() + content.forwarded.len() + content.payload.len());
+        self.bytes.extend_from_slice(content.topic.as_bytes());
+        self.bytes.extend_from_slice(content.forwarded);
+        self.bytes.extend_from_slice(content.payload);
+        self.filters.extend_from_slice(filters);
+        self.directs.extend_from_slice(directs);
+        self.receivers_guess += filters.len() + directs.len();
+    }
+
+    /// Returns whether nothing is in it.
+    pub(crate) fn is_empty(&self) -> bool {
+        self.publishes.is_empty()
+    }
+
+    /// Returns whether it is small enough to be delivered by whoever wrote it.
+    pub(crate) fn is_small(&self) -> bool {
+        self.receivers_guess <= ASSISTED_RECEIVERS_MAX && self.bytes.len() <= ASSISTED_BYTES_MAX
+    }
+
+    /// Returns the bytes it holds on to.
+    pub(crate) fn size_bytes(&self) -> usize {
+        self.bytes.len() + self.publishes.len() * size_of::<MailedPublish>()
+    }
+
+    /// Calls `with` for each publish, in order.
+    pub(crate) fn for_each(&self, mut with: impl FnMut(Posted<'_>)) {
+        let mut bytes = &self.bytes[..];
+        let mut filters = &self.filters[..];
+        let mut directs = &self.directs[..];
+        for publish in &self.publishes {
+            let (topic, rest) = bytes.split_at(publish.topic_bytes as usize);
+            let (forwarded, rest) = rest.split_at(publish.forwarded_bytes as usize);
+            let (payload, rest) = rest.split_at(publish.payload_bytes as usize);
+            bytes = rest;
+            let (own_filters, rest) = filters.split_at(publish.filter_count as usize);
+            filters = rest;
+            let (own_directs, rest) = directs.split_at(publish.direct_count as usize);
+            directs = rest;
+            // A topic was checked when its PUBLISH was decoded, and is copied as it was.
+            let Ok(topic) = std::str::from_utf8(topic) else { continue };
+            with(Posted {
+                content: Content { topic, payload, forwarded, expires_at: publish.expires_at },
+                qos: publish.qos,
+                retain: publish.retain,
+                filters: own_filters,
+                directs: own_directs,
+            });
+        }
+    }
+
+    fn clear(&mut self) {
+        self.bytes.clear();
+        self.publishes.clear();
+        self.filters.clear();
+        self.directs.clear();
+        self.receivers_guess = 0;
+        // One large burst must not be paid for ever.
+        self.bytes.shrink_to(SPARE_BYTES_MAX);
+    }
+}
+
+/// Where a shard's mail arrives.
+pub(crate) struct Mailbox {
+    inner: Mutex<Inbox>,
+    /// Whether the shard waits in its poll, or is about to. Whoever turns it to false wakes it.
+    pub(crate) is_sleeping: AtomicBool,
+    /// Bytes of batches that wait. Publishers stop reading while it is above [`DEBT_BYTES_MAX`].
+    debt_bytes: AtomicUsize,
+    waker: Arc<mio::Waker>,
+}
+
+#[derive(Default)]
+struct Inbox {
+    letters: Vec<Letter>,
+    spares: Vec<Batch>,
+}
+
+impl Mailbox {
+    pub(crate) fn new(waker: Arc<mio::Waker>) -> Self {
+        Self {
+            inner: Mutex::default(),
+            is_sleeping: AtomicBool::new(false),
+            debt_bytes: AtomicUsize::new(0),
+            waker,
+        }
+    }
+
+    /// Posts a batch and takes an empty one in exchange. Does not wake.
+    pub(crate) fn post_batch(&self, batch: Batch) -> Batch {
+        self.debt_bytes.fetch_add(batch.size_bytes(), Ordering::Relaxed);
+        let mut inbox = self.inner.lock().unwrap_or_else(PoisonError::into_inner);
+        inbox.letters.push(Letter::Batch(batch));
+        inbox.spares.pop().unwrap_or_default()
+    }
+
+    /// Posts a letter. Does not wake.
+    pub(crate) fn post(&self, letter: Letter) {
+        self.inner.lock().unwrap_or_else(PoisonError::into_inner).letters.push(letter);
+    }
+
+    /// Posts a letter and wakes the shard if it sleeps.
+    pub(crate) fn send(&self, letter: Letter) {
+        self.post(letter);
+        self.wake();
+    }
+
+    /// Wakes the shard if it sleeps.
+    pub(crate) fn wake(&self) {
+        if self.is_sleeping.swap(false, Ordering::SeqCst) {
+            // Fails only when the eventfd's counter is full, and then it is readable anyway.
+            let _ = self.waker.wake();
+        }
+    }
+
+    /// Moves all mail into `into`, which is empty.
+    pub(crate) fn take(&self, into: &mut Vec<Letter>) {
+        let mut inbox = self.inner.lock().unwrap_or_else(PoisonError::into_inner);
+        std::mem::swap(&mut inbox.letters, into);
+    }
+
+    /// Returns whether nothing waits.
+    pub(crate) fn is_empty(&self) -> bool {
+        self.inner.lock().unwrap_or_else(PoisonError::into_inner).letters.is_empty()
+    }
+
+    /// Gives back a batch that was handled.
+    pub(crate) fn recycle(&self, mut batch: Batch) {
+        self.debt_bytes.fetch_sub(batch.size_bytes(), Ordering::Relaxed);
+        batch.clear();
+        let mut inbox = self.inner.lock().unwrap_or_else(PoisonError::into_inner);
+        if inbox.spares.len() < SPARES_MAX {
+            inbox.spares.push(batch);
+        }
+    }
+
+    /// Returns whether so much waits that publishers should not be read.
+    pub(crate) fn is_overdue(&self) -> bool {
+        self.debt_bytes.load(Ordering::Relaxed) > DEBT_BYTES_MAX
+    }
+}
+
+/// A batch for more receivers is left to the shard's own thread.
+const ASSISTED_RECEIVERS_MAX: usize = 16;
+
+/// A larger batch is left to the shard's own thread.
+const ASSISTED_BYTES_MAX: usize = 64 * 1024;
+
+/// How many empty batches a mailbox keeps.
+const SPARES_MAX: usize = 8;
+
+/// How large an empty batch may be that is kept.
+const SPARE_BYTES_MAX: usize = 256 * 1024;
+
+/// Bytes of waiting batches beyond which publishers are not read until the shard has caught up.
+const DEBT_BYTES_MAX: usize = 16 * 1024 * 1024;
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn publishes_come_out_of_a_batch_as_they_went_in() {
+        let mut batch = Batch::default();
+        let filter = |index| FilterId { index, generation: 0 };
+        let content = |topic, payload| Content {
+            topic,
+            payload,
+            forwarded: b"\x01\x01",
+            expires_at: Some(Time::from_millis(5)),
+        };
+        batch.push(&content("a", b"one"), QoS::AtMostOnce, false, &[filter(1)], &[]);
+        batch.push(&content("b/c", b""), QoS::ExactlyOnce, true, &[filter(2), filter(3)], &[]);
+        let mut seen = Vec::new();
+        batch.for_each(|it| {
+            assert_eq!(it.content.forwarded, b"\x01\x01");
+            seen.push((it.content.topic.to_owned(), it.content.payload.to_vec(), it.qos, it.retain));
+            assert_eq!(it.filters.len(), seen.len());
+        });
+        let expected = [
+            ("a".to_owned(), b"one".to_vec(), QoS::AtMostOnce, false),
+            ("b/c".to_owned(), vec![], QoS::ExactlyOnce, true),
+        ];
+        assert_eq!(seen, expected);
+    }
+}

@@ -1,0 +1,196 @@
+//! Accepting connections: one thread per listener, round robin to the shards.
+//!
+//! `SO_REUSEPORT` is not used: a second broker would start on the same port without a word.
+
+use std::io;
+use std::net::{SocketAddr, TcpListener};
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
+use std::thread::JoinHandle;
+use std::time::{Duration, Instant};
+
+use mio::{Events, Interest, Poll, Token, Waker};
+use socket2::{Domain, Protocol, Socket, TcpKeepalive, Type};
+
+use super::Stream;
+use super::runner::now;
+use crate::mail::{Arrival, Letter};
+use crate::shard::Shared;
+
+/// Opens a listening socket.
+///
+/// # Errors
+///
+/// The address is in use, not of this machine, or not permitted.
+pub(crate) fn bind(address: SocketAddr) -> io::Result<TcpListener> {
+    let socket = Socket::new(Domain::for_address(address), Type::STREAM, Some(Protocol::TCP))?;
+    socket.set_reuse_address(true)?;
+    if address.is_ipv6() {
+        // `[::]` must not take the IPv4 port too: that is a listener of its own.
+        socket.set_only_v6(true)?;
+    }
+    socket.bind(&address.into())?;
+    socket.listen(BACKLOG)?;
+    socket.set_nonblocking(true)?;
+    Ok(socket.into())
+}
+
+/// A thread that accepts connections of one listener.
+pub(crate) struct Acceptor {
+    waker: Waker,
+    is_over: Arc<AtomicBool>,
+    thread: JoinHandle<()>,
+}
+
+impl Acceptor {
+    /// Starts to accept.
+    ///
+    /// # Errors
+    ///
+    /// The system is out of files, memory or threads.
+    pub(crate) fn start(
+        listener: TcpListener,
+        shared: Arc<Shared>,
+        clock: Instant,
+    ) -> io::Result<Self> {
+        let mut listener = mio::net::TcpListener::from_std(listener);
+        let poll = Poll::new()?;
+        poll.registry().register(&mut listener, LISTENER, Interest::READABLE)?;
+        let waker = Waker::new(poll.registry(), WAKE)?;
+        let is_over = Arc::new(AtomicBool::new(false));
+        let work = Work { listener, poll, shared, clock, is_over: Arc::clone(&is_over) };
+        let thread = std::thread::Builder::new()
+            .name("accept".to_owned())
+            .spawn(move || work.run())?;
+        Ok(Self { waker, is_over, thread })
+    }
+
+    /// Closes the listener. Connections that wait in its backlog are refused by the system.
+    pub(crate) fn stop(self) {
+        self.is_over.store(true, Ordering::SeqCst);
+        // Without the wake-up the thread ends at its next retry.
+        let _ = self.waker.wake();
+        let _ = self.thread.join();
+    }
+}
+
+struct Work {
+    listener: mio::net::TcpListener,
+    poll: Poll,
+    shared: Arc<Shared>,
+    clock: Instant,
+    is_over: Arc<AtomicBool>,
+}
+
+impl Work {
+    fn run(mut self) {
+        let mut events = Events::with_capacity(8);
+        let mut reserve = Reserve::open();
+        let mut is_starved = false;
+        while !self.is_over.load(Ordering::SeqCst) {
+            // The listener reports an edge: after "too many files" nothing more is reported, and
+            // only a retry finds out that there is room again.
+            let timeout = is_starved.then_some(RETRY);
+            if let Err(error) = self.poll.poll(&mut events, timeout)
+                && error.kind() != io::ErrorKind::Interrupted
+            {
+                tracing::error!(%error, "no more connections are accepted");
+                return;
+            }
+            is_starved = !self.accept_all(&mut reserve);
+        }
+    }
+
+    /// Accepts until nothing waits. Returns false when files ran out.
+    fn accept_all(&self, reserve: &mut Reserve) -> bool {
+        loop {
+            match self.listener.accept() {
+                Ok((stream, address)) => self.admit(stream, address),
+                Err(error) if error.kind() == io::ErrorKind::WouldBlock => return true,
+                Err(error) if is_out_of_files(&error) => {
+                    tracing::warn!(%error, "a connection was refused");
+                    if !reserve.turn_away(&self.listener) {
+                        return false;
+                    }
+                }
+                // The connection was gone before it was accepted.
+                Err(_) => {}
+            }
+        }
+    }
+
+    fn admit(&self, stream: mio::net::TcpStream, address: SocketAddr) {
+        let count = self.shared.connection_count.fetch_add(1, Ordering::Relaxed);
+        if count >= self.shared.config.limits.connections_max as usize {
+            self.shared.connection_count.fetch_sub(1, Ordering::Relaxed);
+            self.shared.connections_refused.fetch_add(1, Ordering::Relaxed);
+            return;
+        }
+        // Neither is worth refusing a connection for.
+        let _ = stream.set_nodelay(true);
+        let keepalive = TcpKeepalive::new().with_time(PROBE_AFTER).with_interval(PROBE_EVERY);
+        let _ = socket2::SockRef::from(&stream).set_tcp_keepalive(&keepalive);
+        let mailbox = &self.shared.mailboxes[self.shared.next_shard()];
+        mailbox.send(Letter::Arrived(Box::new(Arrival {
+            stream: Stream::Tcp(stream),
+            address,
+            unread: Vec::new(),
+            accepted_at: now(self.clock),
+            is_home: false,
+        })));
+    }
+}
+
+/// A descriptor kept for the moment when there is none: with it a connection can be accepted to be
+/// closed, and its peer is told instead of left hanging.
+struct Reserve(Option<std::fs::File>);
+
+impl Reserve {
+    fn open() -> Self {
+        Self(std::fs::File::open("/dev/null").ok())
+    }
+
+    /// Accepts one connection and closes it. Returns false when not even that worked.
+    fn turn_away(&mut self, listener: &mio::net::TcpListener) -> bool {
+        if self.0.take().is_none() {
+            *self = Self::open();
+            return false;
+        }
+        let is_refused = listener.accept().is_ok();
+        *self = Self::open();
+        is_refused
+    }
+}
+
+fn is_out_of_files(error: &io::Error) -> bool {
+    matches!(
+        error.raw_os_error(),
+        Some(libc::EMFILE | libc::ENFILE | libc::ENOBUFS | libc::ENOMEM)
+    )
+}
+
+/// Spreads arrivals over the shards.
+#[derive(Debug, Default)]
+pub(crate) struct RoundRobin(AtomicUsize);
+
+impl RoundRobin {
+    pub(crate) fn next(&self, count: usize) -> usize {
+        self.0.fetch_add(1, Ordering::Relaxed) % count
+    }
+}
+
+/// Connections that the system keeps for us while we are busy: std and mio ask for 128 only, and a
+/// storm after an outage is thousands.
+const BACKLOG: i32 = 4_096;
+
+/// How often a listener without files looks for some.
+const RETRY: Duration = Duration::from_millis(100);
+
+/// A silent peer is probed by TCP after this time, for clients that keep alive at 0.
+const PROBE_AFTER: Duration = Duration::from_secs(300);
+
+/// And then every so often.
+const PROBE_EVERY: Duration = Duration::from_secs(30);
+
+const LISTENER: Token = Token(0);
+const WAKE: Token = Token(1);

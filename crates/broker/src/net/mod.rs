@@ -1,0 +1,57 @@
+//! Sockets: what a shard reads from and writes to, and how connections come in.
+//!
+//! A shard knows its connections by [`Key`] and does all input and output through [`Io`]. That
+//! trait is the line between the real network and the simulated one.
+
+mod accept;
+mod runner;
+mod sockets;
+
+use std::io;
+
+pub(crate) use accept::{Acceptor, RoundRobin, bind};
+pub(crate) use runner::{Home, WAKE, now, spawn};
+pub(crate) use sockets::{Sockets, Stream};
+
+use crate::arena::Key;
+
+/// The network as a shard sees it. Nothing here blocks.
+pub(crate) trait Io: Send {
+    /// Takes over a stream under the name `key`. Its readiness is reported from here on.
+    ///
+    /// # Errors
+    ///
+    /// The stream cannot be watched. It is closed.
+    fn adopt(&mut self, key: Key, stream: Stream) -> io::Result<()>;
+
+    /// Gives a stream away. Nothing is reported of it any more.
+    fn release(&mut self, key: Key) -> Option<Stream>;
+
+    /// Reads what has arrived. 0 bytes mean that the peer has ended its side.
+    ///
+    /// # Errors
+    ///
+    /// `WouldBlock` when nothing has arrived, anything else when the connection is lost.
+    fn read(&mut self, key: Key, buffer: &mut [u8]) -> io::Result<usize>;
+
+    /// Writes as much of `bytes` as fits.
+    ///
+    /// # Errors
+    ///
+    /// `WouldBlock` when nothing fits, anything else when the connection is lost.
+    fn write(&mut self, key: Key, bytes: &[u8]) -> io::Result<usize>;
+
+    /// Ends our side of the connection: the peer reads what was written, then the end.
+    fn shutdown(&mut self, key: Key);
+
+    /// Closes the connection.
+    fn close(&mut self, key: Key);
+}
+
+/// Readiness of a connection, as reported by the system. It is reported once, when it changes.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Ready {
+    pub(crate) key: Key,
+    pub(crate) is_readable: bool,
+    pub(crate) is_writable: bool,
+}

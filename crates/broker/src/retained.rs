@@ -1,0 +1,155 @@
+//! The retained messages of all shards.
+//!
+//! Partitioned by topic, each partition behind a lock that is held for one change or one bounded
+//! scan. Every shard reads in place: a value is read when it is sent, so a subscriber never gets an
+//! older value than one it has had.
+
+use std::hash::{BuildHasher, Hasher};
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::{Arc, PoisonError, RwLock, RwLockReadGuard, RwLockWriteGuard};
+
+use foldhash::quality::FixedState;
+use quelea_codec::QoS;
+use quelea_session::Message;
+use quelea_topics::RetainedStore;
+
+use crate::config::Limits;
+
+/// Retained messages by topic.
+pub(crate) struct Retained {
+    partitions: Box<[RwLock<RetainedStore<Value>>]>,
+    hasher: FixedState,
+    count: AtomicU64,
+    bytes: AtomicU64,
+    messages_max: u64,
+    bytes_max: u64,
+}
+
+/// The retained message of a topic.
+#[derive(Clone, Debug)]
+pub(crate) struct Value {
+    pub(crate) message: Arc<Message>,
+    pub(crate) qos: QoS,
+    /// When it was published, relative to all others: an older one never replaces a newer one.
+    order: u64,
+}
+
+/// A place in the scan of all partitions.
+#[derive(Clone, Debug, Default)]
+pub(crate) struct Place {
+    partition: usize,
+    after: Option<Box<str>>,
+}
+
+impl Retained {
+    pub(crate) fn new(shard_count: usize, seed: u64, limits: &Limits) -> Self {
+        let partition_count = shard_count.next_power_of_two().min(PARTITIONS_MAX);
+        Self {
+            partitions: (0..partition_count).map(|_| RwLock::new(RetainedStore::new())).collect(),
+            hasher: FixedState::with_seed(seed),
+            count: AtomicU64::new(0),
+            bytes: AtomicU64::new(0),
+            messages_max: limits.retained_messages_max,
+            bytes_max: limits.retained_bytes_max,
+        }
+    }
+
+    /// Sets the retained message of its topic. Returns false when a limit forbids it.
+    pub(crate) fn set(&self, message: Arc<Message>, qos: QoS, order: u64) -> bool {
+        let content = message.content();
+        let topic = content.topic;
+        let size = message.size_bytes() as u64;
+        let mut partition = self.write(topic);
+        let before = partition.get(topic).map(|it| (it.order, it.message.size_bytes() as u64));
+        let (is_new, old_size) = match before {
+            Some((known, _)) if known > order => return true,
+            Some((_, old_size)) => (false, old_size),
+            None => (true, 0),
+        };
+        let count = self.count.load(Ordering::Relaxed);
+        let bytes = self.bytes.load(Ordering::Relaxed);
+        let is_too_many = is_new && count >= self.messages_max;
+        let is_too_big = size > old_size && bytes + size - old_size > self.bytes_max;
+        if is_too_many || is_too_big {
+            return false;
+        }
+        let owner = Arc::clone(&message);
+        partition.insert(owner.content().topic, Value { message, qos, order });
+        self.count.fetch_add(u64::from(is_new), Ordering::Relaxed);
+        self.bytes.fetch_add(size.wrapping_sub(old_size), Ordering::Relaxed);
+        true
+    }
+
+    /// Removes the retained message of a topic ([MQTT-3.3.1-6]).
+    pub(crate) fn clear(&self, topic: &str, order: u64) {
+        let mut partition = self.write(topic);
+        if partition.get(topic).is_some_and(|it| it.order < order)
+            && let Some(old) = partition.remove(topic)
+        {
+            self.count.fetch_sub(1, Ordering::Relaxed);
+            self.bytes.fetch_sub(old.message.size_bytes() as u64, Ordering::Relaxed);
+        }
+    }
+
+    /// Returns the retained message of a topic.
+    pub(crate) fn read(&self, topic: &str) -> Option<Value> {
+        let partition = &self.partitions[self.partition_of(topic)];
+        read(partition).get(topic).cloned()
+    }
+
+    /// Appends up to `count_max` matches of `filter` to `found` and moves `place` behind them.
+    /// Returns false when there are no more.
+    ///
+    /// Looks at a bounded number of topics at a time, so that no writer waits long: it may return
+    /// true with nothing found.
+    pub(crate) fn scan(
+        &self,
+        filter: &str,
+        place: &mut Place,
+        count_max: usize,
+        found: &mut Vec<Value>,
+    ) -> bool {
+        let Some(partition) = self.partitions.get(place.partition) else { return false };
+        let enough = found.len() + count_max;
+        let next = read(partition).scan(filter, place.after.as_deref(), SCAN_WORK, &mut |_, it| {
+            found.push(it.clone());
+            found.len() < enough
+        });
+        match next {
+            Some(after) => place.after = Some(after),
+            None => *place = Place { partition: place.partition + 1, after: None },
+        }
+        place.partition < self.partitions.len()
+    }
+
+    /// Returns how many messages are retained.
+    pub(crate) fn count(&self) -> u64 {
+        self.count.load(Ordering::Relaxed)
+    }
+
+    /// Returns how many bytes they take.
+    pub(crate) fn bytes(&self) -> u64 {
+        self.bytes.load(Ordering::Relaxed)
+    }
+
+    fn partition_of(&self, topic: &str) -> usize {
+        let mut hasher = self.hasher.build_hasher();
+        hasher.write(topic.as_bytes());
+        hasher.finish() as usize & (self.partitions.len() - 1)
+    }
+
+    fn write(&self, topic: &str) -> RwLockWriteGuard<'_, RetainedStore<Value>> {
+        let partition = &self.partitions[self.partition_of(topic)];
+        partition.write().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+fn read(partition: &RwLock<RetainedStore<Value>>) -> RwLockReadGuard<'_, RetainedStore<Value>> {
+    partition.read().unwrap_or_else(PoisonError::into_inner)
+}
+
+/// More partitions than this gain nothing.
+const PARTITIONS_MAX: usize = 16;
+
+/// Nodes of the topic tree that one scan looks at, some tens of microseconds.
+const SCAN_WORK: usize = 1_024;

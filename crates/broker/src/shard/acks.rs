@@ -1,0 +1,179 @@
+//! PUBACK, PUBREC, PUBREL and PUBCOMP from clients.
+
+use quelea_codec::{Ack, PacketId, PacketKind, ReasonCode};
+use quelea_session::{AfterPuback, AfterPubcomp, AfterPubrec, AfterPubrel, Pumped};
+use quelea_store::Operation;
+
+use super::Shard;
+use super::held::{Held, HeldEntry};
+use super::link::Stage;
+use crate::arena::Key;
+
+impl Shard {
+    /// Handles any of the four acknowledgements.
+    pub(super) fn on_ack(&mut self, key: Key, kind: PacketKind, ack: &Ack<'_>) {
+        match kind {
+            PacketKind::PubAck => self.on_puback(key, ack.packet_id, ack.reason),
+            PacketKind::PubRec => self.on_pubrec(key, ack.packet_id, ack.reason),
+            PacketKind::PubRel => self.on_pubrel(key, ack.packet_id),
+            _ => self.on_pubcomp(key, ack.packet_id),
+        }
+    }
+
+    /// Handles a PUBACK: its message is done.
+    #[inline]
+    pub(super) fn on_puback(&mut self, key: Key, packet_id: PacketId, reason: ReasonCode) {
+        let Some(link) = self.links.get_mut(key) else { return };
+        let Stage::Open(open) = &mut link.stage else { return };
+        let session_key = open.session;
+        let Some(session) = self.sessions.get_mut(session_key) else { return };
+        let connection = &mut open.connection;
+        match session.protocol.on_puback(connection, packet_id, reason, &mut self.effects) {
+            Ok(AfterPuback::Freed { .. } | AfterPuback::Refused { .. }) => {
+                self.after_acknowledgement(key, session_key);
+            }
+            // It was acknowledged before, on a connection that ended before we read it.
+            Ok(AfterPuback::Unknown) => {}
+            Err(violation) => {
+                self.fail(key, violation.reason_code(), &violation);
+            }
+        }
+    }
+
+    fn on_pubrec(&mut self, key: Key, packet_id: PacketId, reason: ReasonCode) {
+        let Some(link) = self.links.get_mut(key) else { return };
+        let Stage::Open(open) = &mut link.stage else { return };
+        let session_key = open.session;
+        let Some(session) = self.sessions.get_mut(session_key) else { return };
+        let connection = &mut open.connection;
+        match session.protocol.on_pubrec(connection, packet_id, reason, &mut self.effects) {
+            Ok(AfterPubrec::Release { position }) => match session.number() {
+                Some(number) => {
+                    let after = self.submit(Operation::Received { session: number, position });
+                    let held = Held::Pubrel { session: session_key, packet_id };
+                    self.hold(Some(key), HeldEntry { after, grace: 0, held });
+                }
+                None => self.send_pubrel(key, packet_id, ReasonCode::SUCCESS),
+            },
+            Ok(AfterPubrec::ReleaseAgain) => self.send_pubrel(key, packet_id, ReasonCode::SUCCESS),
+            Ok(AfterPubrec::WaitsForFirst) => {}
+            Ok(AfterPubrec::Refused { .. }) => self.after_acknowledgement(key, session_key),
+            Ok(AfterPubrec::Unknown) => {
+                self.send_pubrel(key, packet_id, ReasonCode::PACKET_IDENTIFIER_NOT_FOUND);
+            }
+            Err(violation) => {
+                self.fail(key, violation.reason_code(), &violation);
+            }
+        }
+    }
+
+    /// Sends PUBREL for an exchange of the link's session.
+    pub(super) fn send_pubrel(&mut self, key: Key, packet_id: PacketId, reason: ReasonCode) {
+        let Some(link) = self.links.get_mut(key) else { return };
+        let Stage::Open(open) = &mut link.stage else { return };
+        let Some(session) = self.sessions.get_mut(open.session) else { return };
+        let connection = &mut open.connection;
+        session.protocol.finish_pubrec(connection, packet_id, reason, &mut link.output);
+        self.mark_dirty(key);
+    }
+
+    fn on_pubcomp(&mut self, key: Key, packet_id: PacketId) {
+        let Some(link) = self.links.get_mut(key) else { return };
+        let Stage::Open(open) = &mut link.stage else { return };
+        let session_key = open.session;
+        let Some(session) = self.sessions.get_mut(session_key) else { return };
+        let connection = &mut open.connection;
+        match session.protocol.on_pubcomp(connection, packet_id, &mut self.effects) {
+            Ok(AfterPubcomp::Freed { .. }) => self.after_acknowledgement(key, session_key),
+            Ok(AfterPubcomp::Unknown) => {}
+            Err(violation) => {
+                self.fail(key, violation.reason_code(), &violation);
+            }
+        }
+    }
+
+    fn on_pubrel(&mut self, key: Key, packet_id: PacketId) {
+        let Some(link) = self.links.get_mut(key) else { return };
+        let Stage::Open(open) = &mut link.stage else { return };
+        let Some(session) = self.sessions.get_mut(open.session) else { return };
+        match session.protocol.on_pubrel(packet_id) {
+            Ok(AfterPubrel::Complete) => {
+                let reason = ReasonCode::SUCCESS;
+                let Some(number) = session.number() else {
+                    self.send_pubcomp(key, packet_id, reason);
+                    return;
+                };
+                let after = self.submit(Operation::Release { session: number, packet_id });
+                let held = Held::Pubcomp { packet_id };
+                self.hold(Some(key), HeldEntry { after, grace: 0, held });
+            }
+            // Answered all the same: the client may have lost our PUBCOMP.
+            Ok(AfterPubrel::Unknown) => {
+                self.send_pubcomp(key, packet_id, ReasonCode::PACKET_IDENTIFIER_NOT_FOUND);
+            }
+            Err(violation) => {
+                self.fail(key, violation.reason_code(), &violation);
+            }
+        }
+    }
+
+    /// Sends PUBCOMP for an exchange of the link's session.
+    pub(super) fn send_pubcomp(&mut self, key: Key, packet_id: PacketId, reason: ReasonCode) {
+        let Some(link) = self.links.get_mut(key) else { return };
+        let Stage::Open(open) = &mut link.stage else { return };
+        let Some(session) = self.sessions.get_mut(open.session) else { return };
+        let connection = &mut open.connection;
+        session.protocol.finish_pubrel(connection, packet_id, reason, &mut link.output);
+        self.mark_dirty(key);
+    }
+
+    /// Tells the store what is done, and sends what the freed window lets through.
+    #[inline]
+    fn after_acknowledgement(&mut self, key: Key, session_key: Key) {
+        let Some(session) = self.sessions.get(session_key) else { return };
+        if session.extra.is_none() && !session.protocol.wants_pump() {
+            return;
+        }
+        self.pump(key, session_key);
+    }
+
+    /// Sends what a session's window and its link's buffer let through.
+    pub(super) fn pump(&mut self, key: Key, session_key: Key) {
+        let bytes_max = self.shared.config.limits.write_buffer_bytes_max as usize;
+        let Some(session) = self.sessions.get_mut(session_key) else { return };
+        let Some(link) = self.links.get_mut(key) else { return };
+        if session.protocol.wants_pump() && link.is_answered {
+            if link.output.capacity() == 0 {
+                link.output = self.buffers.pop().unwrap_or_default();
+            }
+            let Some((connection, mut outbox)) = link.sender(bytes_max) else { return };
+            let retained = &self.shared.retained;
+            let read = |topic: &str| retained.read(topic).map(|value| value.message);
+            let effects = &mut self.effects;
+            let pumped =
+                session.protocol.pump(connection, self.now, &read, &mut outbox, effects);
+            let is_unfinished = pumped == Pumped::Unfinished;
+            if is_unfinished || link.unsent_bytes() > 0 {
+                self.mark_dirty(key);
+            }
+        }
+        self.settle(session_key);
+        self.continue_cursors(session_key);
+    }
+
+    /// After something happened to a session's queue: tells the store which entries are done, and
+    /// the other shards how much room there is.
+    pub(super) fn settle(&mut self, session_key: Key) {
+        if let Some(session) = self.sessions.get_mut(session_key) {
+            session.settle_gauge();
+            if !self.effects.finished.is_empty() {
+                let positions = std::mem::take(&mut self.effects.finished);
+                if let Some(session) = session.number() {
+                    self.submit(Operation::Finish { session, positions });
+                }
+            }
+        }
+        self.effects.finished.clear();
+        self.count_effects();
+    }
+}

@@ -1,0 +1,226 @@
+//! The end of a link.
+//!
+//! A link ends in two steps. First it parts from its session, and its last packet is put into its
+//! output ([`Shard::end_link`]). When that has left, our side of the connection is shut down, and
+//! what the peer still sends is thrown away until it closes too: closing at once could take the
+//! last packet away from a peer that has not read it yet.
+
+use std::io;
+
+use quelea_codec::{Disconnect, DisconnectProperties, Packet, QoS, ReasonCode, Version};
+use quelea_session::Unsettled;
+use quelea_store::{Operation, Submission};
+
+use super::Shard;
+use super::held::{Held, HeldEntry};
+use super::link::{Ending, Stage};
+use super::wheel::Subject;
+use crate::arena::Key;
+use crate::net::Io;
+
+impl Shard {
+    /// Handles a DISCONNECT.
+    pub(super) fn on_disconnect(&mut self, key: Key, disconnect: &Disconnect<'_>) {
+        let Some(link) = self.links.get_mut(key) else { return };
+        let Some(session_key) = link.open().map(|open| open.session) else {
+            self.end_link(key, Ending::Abnormal(ReasonCode::SUCCESS));
+            return;
+        };
+        let ending = match disconnect.reason {
+            ReasonCode::NORMAL_DISCONNECTION => Ending::Normal,
+            // With 0x04, and with any error of the client's, the will is published.
+            _ => Ending::WithWill,
+        };
+        let Some(session) = self.sessions.get_mut(session_key) else { return };
+        let number = session.number();
+        let expiry_secs = session.extra.as_ref().map_or(0, |extra| extra.expiry_secs);
+        if let Some(asked) = disconnect.properties.session_expiry_secs {
+            // [MQTT-3.14.2-2] and the rule beside it: a session that ends with its connection
+            // cannot be made to outlive it any more.
+            if expiry_secs == 0 && asked != 0 {
+                self.fail(key, ReasonCode::PROTOCOL_ERROR, &"session expiry raised from zero");
+                return;
+            }
+            let expiry_secs = asked.min(self.shared.server_limits.session_expiry_max_secs);
+            if let Some(extra) = &mut session.extra {
+                extra.expiry_secs = expiry_secs;
+            }
+        }
+        let mut after = Submission(0);
+        if let Some(session) = number {
+            let extra = self.sessions.get(session_key).and_then(|it| it.extra.as_ref());
+            let expiry_secs = extra.map_or(0, |extra| extra.expiry_secs);
+            if ending == Ending::Normal {
+                self.submit(Operation::Will { session, will: None });
+            }
+            let change = Operation::SessionChange { session, expiry_secs, is_connected: false };
+            after = self.submit(change);
+        }
+        // The close is the acknowledgement: it says that the will is gone and the expiry known.
+        self.hold(Some(key), HeldEntry { after, grace: 0, held: Held::Close(ending) });
+        if let Some(link) = self.links.get_mut(key) {
+            link.is_leaving = true;
+        }
+        self.release_held(key);
+    }
+
+    /// Parts a link from its session, says goodbye where the version has a word for it, and lets
+    /// what was written leave.
+    pub(super) fn end_link(&mut self, key: Key, ending: Ending) {
+        let Some(link) = self.links.get_mut(key) else { return };
+        let version = link.version();
+        let was_answered = link.is_answered;
+        let stage = std::mem::replace(&mut link.stage, Stage::Lingering);
+        let held = link.held.take();
+        link.is_answered = false;
+        link.is_paused = false;
+        link.unread = Vec::new();
+        link.has_packets = false;
+        link.stage_ends_at = self.now.plus_millis(LINGER_MILLIS);
+        let deadline = link.stage_ends_at;
+        let address = link.address;
+        if matches!(stage, Stage::Lingering) {
+            return;
+        }
+        let reason = ending.reason();
+        if version == Version::V5 && was_answered && reason != ReasonCode::SUCCESS {
+            let properties = DisconnectProperties::default();
+            Packet::Disconnect(Disconnect { reason, properties })
+                .encode(Version::V5, &mut link.output);
+        }
+        if link.has_input {
+            self.list_readable(key);
+        }
+        self.timers.arm(Subject::Link, key, deadline);
+        // Even with nothing to write: the flush shuts the connection down.
+        self.mark_dirty(key);
+        if let Stage::Open(open) = stage {
+            self.part(open.session, key, ending, held, address);
+        }
+    }
+
+    /// The socket is gone, or has nothing more to give.
+    pub(super) fn lose(&mut self, key: Key, error: Option<&io::Error>, io: &mut dyn Io) {
+        let Some(mut link) = self.links.remove(key) else { return };
+        io.close(key);
+        self.counters().connections_closed.add(1);
+        self.shared.connection_count.fetch_sub(1, std::sync::atomic::Ordering::Relaxed);
+        if let Some(error) = error {
+            tracing::debug!(address = %link.address, %error, "connection lost");
+        }
+        let ending = if link.is_leaving {
+            // DISCONNECT was read: it is not taken back by what happened to the socket since.
+            let last = link.held.as_mut().and_then(|held| held.pop_back());
+            match last.map(|entry| entry.held) {
+                Some(Held::Close(ending)) => ending,
+                _ => Ending::Normal,
+            }
+        } else {
+            Ending::Abnormal(ReasonCode::SUCCESS)
+        };
+        if let Stage::Open(open) = link.stage {
+            self.part(open.session, key, ending, link.held.take(), link.address);
+        }
+    }
+
+    /// Parts a session from its link.
+    fn part(
+        &mut self,
+        session_key: Key,
+        link: Key,
+        ending: Ending,
+        held: Option<Box<std::collections::VecDeque<HeldEntry>>>,
+        address: std::net::SocketAddr,
+    ) {
+        let Some(session) = self.sessions.get_mut(session_key) else { return };
+        if session.link != Some(link) {
+            return;
+        }
+        tracing::info!(client_id = %session.client_id, %address, reason = ending.as_str(), "disconnected");
+        let is_awaited = |entry: &HeldEntry| {
+            matches!(&entry.held, Held::Publish(_, routed) if routed.qos == QoS::ExactlyOnce)
+        };
+        let unsettled = match &held {
+            Some(held) if held.iter().any(is_awaited) => Unsettled::AwaitStore,
+            Some(_) | None => Unsettled::Forget,
+        };
+        self.detach(session_key, ending, unsettled);
+        if let Some(held) = held {
+            self.adopt_held(*held);
+        }
+    }
+
+    /// Looks at a link whose time may be up.
+    pub(super) fn on_link_timer(&mut self, key: Key, io: &mut dyn Io) {
+        let now = self.now;
+        let Some(link) = self.links.get_mut(key) else { return };
+        match &link.stage {
+            Stage::Connecting | Stage::Authenticating(_) => {
+                if link.stage_ends_at <= now {
+                    tracing::debug!(address = %link.address, "no CONNECT in time");
+                    self.lose(key, None, io);
+                }
+            }
+            Stage::Open(open) => {
+                let Some(limit) = open.connection.keep_alive_limit_millis() else { return };
+                if link.is_paused {
+                    // The silence is ours.
+                    self.timers.arm(Subject::Link, key, now.plus_millis(limit));
+                    return;
+                }
+                let deadline = link.last_packet_at.plus_millis(limit);
+                if deadline > now {
+                    self.timers.arm(Subject::Link, key, deadline);
+                    return;
+                }
+                // [MQTT-3.1.2-22]
+                self.end_link(key, Ending::Abnormal(ReasonCode::KEEP_ALIVE_TIMEOUT));
+            }
+            Stage::Lingering => {
+                if link.stage_ends_at <= now {
+                    self.lose(key, None, io);
+                }
+            }
+        }
+    }
+
+    /// The broker stops: everyone is told, and nothing new is taken in.
+    pub(super) fn on_stop(&mut self, io: &mut dyn Io) {
+        self.is_stopping = true;
+        for key in self.links.keys() {
+            match self.links.get(key).map(|link| &link.stage) {
+                Some(Stage::Open(_)) => {
+                    self.end_link(key, Ending::Abnormal(ReasonCode::SERVER_SHUTTING_DOWN));
+                }
+                Some(Stage::Connecting | Stage::Authenticating(_)) => self.lose(key, None, io),
+                Some(Stage::Lingering) | None => {}
+            }
+        }
+    }
+}
+
+impl Ending {
+    /// Returns what a 5.0 client is told; success when it is told nothing.
+    fn reason(self) -> ReasonCode {
+        match self {
+            Self::Normal | Self::WithWill => ReasonCode::SUCCESS,
+            Self::Abnormal(reason) => reason,
+            Self::TakenOver { .. } => ReasonCode::SESSION_TAKEN_OVER,
+        }
+    }
+
+    fn as_str(self) -> &'static str {
+        match self {
+            Self::Normal => "client disconnected",
+            Self::WithWill => "client disconnected with will",
+            Self::TakenOver { .. } => "session taken over",
+            Self::Abnormal(ReasonCode::SUCCESS) => "connection lost",
+            Self::Abnormal(ReasonCode::KEEP_ALIVE_TIMEOUT) => "keep alive timeout",
+            Self::Abnormal(ReasonCode::SERVER_SHUTTING_DOWN) => "server shutting down",
+            Self::Abnormal(_) => "closed by the broker",
+        }
+    }
+}
+
+/// How long a peer has to close its side after its last packet was written.
+const LINGER_MILLIS: u64 = 2_000;

@@ -1,0 +1,286 @@
+//! A message to the live receivers of this shard.
+
+use std::collections::VecDeque;
+
+use quelea_codec::{QoS, SubscriptionOptions};
+use quelea_session::{
+    Delivered, Delivery, DropReason, Effects, SessionLimits, Sharing, Time,
+};
+use quelea_topics::FilterId;
+
+use super::Shard;
+use super::link::Link;
+use super::receivers::Receiver;
+use super::sessions::HomeSession;
+use crate::arena::{Arena, Key};
+use crate::mail::{Direct, Posted};
+
+/// What became of a message among some receivers.
+#[derive(Clone, Copy, Debug, Default)]
+pub(super) struct Reached {
+    /// Receivers that have it, sent or queued.
+    pub(super) taken: u32,
+    /// Receivers that had no room.
+    pub(super) refused: u32,
+}
+
+/// Scratch for messages that match several filters at once.
+#[derive(Debug, Default)]
+pub(super) struct Merge {
+    receivers: Vec<Receiver>,
+    subscription_ids: Vec<u32>,
+}
+
+/// How a message was published, which is what a subscription's options are applied to.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Published {
+    pub(super) qos: QoS,
+    pub(super) retain: bool,
+    /// The publisher's session on this shard, for No Local.
+    pub(super) publisher: Option<u32>,
+}
+
+/// The parts of a shard that a delivery touches: borrowed apart from the lists of receivers.
+struct Hands<'a> {
+    sessions: &'a mut Arena<HomeSession>,
+    links: &'a mut Arena<Link>,
+    dirty: &'a mut VecDeque<Key>,
+    buffers: &'a mut Vec<Vec<u8>>,
+    effects: &'a mut Effects,
+    limits: &'a SessionLimits,
+    bytes_max: usize,
+    now: Time,
+}
+
+impl Shard {
+    /// Delivers to the receivers of `filters`, each session once.
+    pub(super) fn fan_out(
+        &mut self,
+        sharing: &mut Sharing<'_>,
+        published: Published,
+        filters: &[FilterId],
+    ) -> Reached {
+        let mut merge = std::mem::take(&mut self.merge);
+        let bytes_max = self.shared.config.limits.write_buffer_bytes_max as usize;
+        let mut hands = Hands {
+            sessions: &mut self.sessions,
+            links: &mut self.links,
+            dirty: &mut self.dirty,
+            buffers: &mut self.buffers,
+            effects: &mut self.effects,
+            limits: &self.limits,
+            bytes_max,
+            now: self.now,
+        };
+        let mut reached = Reached::default();
+        if let [filter] = filters {
+            for receiver in self.receivers.of(*filter) {
+                hands.deliver(sharing, published, receiver, &mut reached);
+            }
+        } else {
+            merge.receivers.clear();
+            for filter in filters {
+                merge.receivers.extend_from_slice(self.receivers.of(*filter));
+            }
+            // Stable, so that subscription identifiers keep the order of the filters.
+            merge.receivers.sort_by_key(|it| it.session);
+            for receivers in merge.receivers.chunk_by(|a, b| a.session == b.session) {
+                let ids = &mut merge.subscription_ids;
+                hands.deliver_merged(sharing, published, receivers, ids, &mut reached);
+            }
+        }
+        self.merge = merge;
+        self.count_effects();
+        reached
+    }
+
+    /// Delivers to one session that a shared group chose.
+    pub(super) fn deliver_direct(&mut self, sharing: &mut Sharing<'_>, direct: &Direct) -> Reached {
+        let mut reached = Reached::default();
+        if self.sessions.get(direct.session).is_none() {
+            self.counters().dropped_no_member.add(1);
+            return reached;
+        }
+        let bytes_max = self.shared.config.limits.write_buffer_bytes_max as usize;
+        let mut hands = Hands {
+            sessions: &mut self.sessions,
+            links: &mut self.links,
+            dirty: &mut self.dirty,
+            buffers: &mut self.buffers,
+            effects: &mut self.effects,
+            limits: &self.limits,
+            bytes_max,
+            now: self.now,
+        };
+        let id = [direct.subscription_id];
+        let delivery = Delivery {
+            qos: direct.qos,
+            retain: direct.retain,
+            subscription_ids: if direct.subscription_id == 0 { &[] } else { &id },
+            group: Some(direct.group),
+        };
+        hands.give(sharing, direct.session.index, delivery, &mut reached);
+        self.count_effects();
+        reached
+    }
+
+    /// Delivers what another shard posted.
+    pub(super) fn deliver_posted(&mut self, posted: &Posted<'_>) {
+        let published = Published { qos: posted.qos, retain: posted.retain, publisher: None };
+        let mut sharing = Sharing::borrowed(posted.content);
+        if !posted.filters.is_empty() {
+            self.fan_out(&mut sharing, published, posted.filters);
+        }
+        for direct in posted.directs {
+            self.deliver_direct(&mut sharing, direct);
+        }
+    }
+
+    /// Counts what sessions reported, except entries finished: those need their session's number.
+    pub(super) fn count_effects(&mut self) {
+        let counters = &self.shared.counters[self.index.0 as usize];
+        if self.effects.sent > 0 {
+            counters.publishes_sent.add(u64::from(self.effects.sent));
+            self.effects.sent = 0;
+        }
+        if self.effects.drops.is_empty() {
+            return;
+        }
+        for (reason, _) in self.effects.drops.drain(..) {
+            let counter = match reason {
+                DropReason::Expired => &counters.dropped_expired,
+                DropReason::NotConnected => &counters.dropped_not_connected,
+                DropReason::PacketTooLarge => &counters.dropped_packet_too_large,
+                DropReason::QueueFull => &counters.dropped_queue_full,
+                DropReason::SlowReader => &counters.dropped_slow_reader,
+            };
+            counter.add(1);
+        }
+    }
+}
+
+impl Hands<'_> {
+    #[inline]
+    fn deliver(
+        &mut self,
+        sharing: &mut Sharing<'_>,
+        published: Published,
+        receiver: &Receiver,
+        reached: &mut Reached,
+    ) {
+        if receiver.options.no_local && published.publisher == Some(receiver.session) {
+            return;
+        }
+        let qos = receiver.qos(published.qos);
+        if receiver.is_durable && qos != QoS::AtMostOnce {
+            // Comes through the store, which gives it its place.
+            return;
+        }
+        let id = [receiver.subscription_id];
+        let delivery = Delivery {
+            qos,
+            retain: published.retain && receiver.options.retain_as_published,
+            subscription_ids: if receiver.subscription_id == 0 { &[] } else { &id },
+            group: None,
+        };
+        self.give(sharing, receiver.session, delivery, reached);
+    }
+
+    /// Delivers once to a session with several matching subscriptions ([MQTT-3.3.4-2],
+    /// [MQTT-3.3.4-4]).
+    fn deliver_merged(
+        &mut self,
+        sharing: &mut Sharing<'_>,
+        published: Published,
+        receivers: &[Receiver],
+        ids: &mut Vec<u32>,
+        reached: &mut Reached,
+    ) {
+        let session = receivers[0].session;
+        let is_own = published.publisher == Some(session);
+        let options = receivers.iter().map(|it| (it.options, it.subscription_id));
+        let Some(merged) = merge(options, is_own, published.qos, ids) else { return };
+        if receivers[0].is_durable && merged.qos != QoS::AtMostOnce {
+            return;
+        }
+        let delivery = Delivery {
+            qos: merged.qos,
+            retain: published.retain && merged.retain_as_published,
+            subscription_ids: ids,
+            group: None,
+        };
+        self.give(sharing, session, delivery, reached);
+    }
+
+    #[inline]
+    fn give(
+        &mut self,
+        sharing: &mut Sharing<'_>,
+        session: u32,
+        delivery: Delivery<'_>,
+        reached: &mut Reached,
+    ) {
+        let Some(session) = self.sessions.at_mut(session) else { return };
+        let link = session.link.and_then(|key| Some((key, self.links.get_mut(key)?)));
+        let Some((key, link)) = link.filter(|(_, link)| link.is_answered) else {
+            self.effects.drops.push((DropReason::NotConnected, None));
+            return;
+        };
+        if link.output.capacity() == 0 {
+            link.output = self.buffers.pop().unwrap_or_default();
+        }
+        let Some((connection, mut outbox)) = link.sender(self.bytes_max) else { return };
+        let delivered = session.protocol.deliver(
+            connection,
+            sharing,
+            delivery,
+            self.limits,
+            self.now,
+            &mut outbox,
+            self.effects,
+        );
+        match delivered {
+            Delivered::Sent | Delivered::Queued => reached.taken += 1,
+            Delivered::Dropped(DropReason::QueueFull) => reached.refused += 1,
+            Delivered::Dropped(_) => {}
+        }
+        if !link.is_dirty {
+            link.is_dirty = true;
+            self.dirty.push_back(key);
+        }
+    }
+}
+
+/// What several subscriptions of one session make of a message.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Merged {
+    pub(super) qos: QoS,
+    pub(super) retain_as_published: bool,
+}
+
+/// Merges overlapping subscriptions: the highest quality of service, all identifiers, and RETAIN as
+/// published if any of them asks for it. No Local excludes only its own subscription. Returns
+/// `None` when nothing is left.
+pub(super) fn merge(
+    subscriptions: impl Iterator<Item = (SubscriptionOptions, u32)>,
+    is_own: bool,
+    published: QoS,
+    ids: &mut Vec<u32>,
+) -> Option<Merged> {
+    ids.clear();
+    let mut merged: Option<Merged> = None;
+    for (options, id) in subscriptions {
+        if options.no_local && is_own {
+            continue;
+        }
+        if id != 0 {
+            ids.push(id);
+        }
+        let known = merged
+            .get_or_insert(Merged { qos: QoS::AtMostOnce, retain_as_published: false });
+        known.qos = known.qos.max(published.min(options.qos));
+        known.retain_as_published |= options.retain_as_published;
+    }
+    merged
+}
+

@@ -1,0 +1,247 @@
+//! What may not leave yet: it waits for the store, or until no shard uses an older table.
+//!
+//! A link holds a queue of such things, and they leave in order. So the acknowledgements of one
+//! connection leave in the order in which its packets came, and a later publish never overtakes an
+//! earlier one that the store still works on.
+
+use std::collections::VecDeque;
+use std::sync::Arc;
+
+use quelea_codec::{PacketId, QoS, ReasonCode};
+use quelea_session::{Message, Sharing};
+use quelea_store::{Operation, Submission};
+
+use super::Shard;
+use super::connect::Welcome;
+use super::link::Ending;
+use super::publish::Routed;
+use super::retained::Cursor;
+use crate::arena::Key;
+use crate::mail::Letter;
+use crate::net::Io;
+
+/// Something held, and until when.
+#[derive(Debug)]
+pub(super) struct HeldEntry {
+    /// The store must be done with everything up to here.
+    pub(super) after: Submission,
+    /// This grace period must be over; 0 for none.
+    pub(super) grace: u64,
+    pub(super) held: Held,
+}
+
+/// What happens when the wait is over.
+#[derive(Debug)]
+pub(super) enum Held {
+    /// A message is handed out and acknowledged.
+    Publish(Arc<Message>, Box<Routed>),
+    /// A PUBLISH is answered that is not handed out (again).
+    Answer { session: Key, qos: QoS, packet_id: PacketId, reason: ReasonCode },
+    /// PUBREL for a message that the client has received.
+    Pubrel { session: Key, packet_id: PacketId },
+    /// PUBCOMP: the identifier may mean a new message.
+    Pubcomp { packet_id: PacketId },
+    /// CONNACK of a session.
+    Connack(Box<Welcome>),
+    /// SUBACK, and the retained messages that follow it.
+    Suback { packet: Vec<u8>, cursors: Vec<Cursor> },
+    /// UNSUBACK.
+    Unsuback(Vec<u8>),
+    /// The end of the connection, which is the answer to DISCONNECT.
+    Close(Ending),
+}
+
+/// A change of the table that other shards may not have seen yet.
+#[derive(Debug)]
+pub(super) struct Grace {
+    token: u64,
+    /// Shards that were in a turn, and have not begun another.
+    waits_for: usize,
+    /// Links that hold something until then.
+    links: Vec<Key>,
+}
+
+impl Shard {
+    /// Hands an operation to the store with the others of this turn.
+    pub(super) fn submit(&mut self, operation: Operation) -> Submission {
+        self.operations.push(operation);
+        self.submitted.0 += 1;
+        self.submitted
+    }
+
+    /// Submits what the turn has gathered.
+    pub(super) fn submit_operations(&mut self) {
+        if !self.operations.is_empty() {
+            let operations = std::mem::take(&mut self.operations);
+            self.shared.store.submit(self.index, self.submitted, operations);
+        }
+    }
+
+    /// Puts something at the end of what a link holds. Without a link, only the store is waited for.
+    pub(super) fn hold(&mut self, key: Option<Key>, entry: HeldEntry) {
+        let after = entry.after;
+        let link = key.and_then(|key| Some((key, self.links.get_mut(key)?)));
+        let Some((key, link)) = link else {
+            self.waiting.push_back((after, NOBODY));
+            self.orphans.push(VecDeque::from([entry]));
+            return;
+        };
+        link.held.get_or_insert_default().push_back(entry);
+        if after > self.durable {
+            self.waiting.push_back((after, key));
+        }
+        self.review_pause(key);
+    }
+
+    /// The store is done with everything up to `through`.
+    pub(super) fn on_durable(&mut self, through: Submission, _io: &mut dyn Io) {
+        self.durable = self.durable.max(through);
+        while let Some((after, key)) = self.waiting.front().copied() {
+            if after > self.durable {
+                break;
+            }
+            self.waiting.pop_front();
+            self.release_held(key);
+        }
+        self.release_orphans();
+    }
+
+    /// Lets go what a link holds, as far as the waiting is over.
+    pub(super) fn release_held(&mut self, key: Key) {
+        loop {
+            let Some(link) = self.links.get_mut(key) else { return };
+            let Some(held) = &mut link.held else { return };
+            let Some(entry) = held.front() else {
+                link.held = None;
+                break;
+            };
+            if entry.after > self.durable || entry.grace > self.grace_passed {
+                return;
+            }
+            let Some(entry) = held.pop_front() else { return };
+            if held.is_empty() {
+                link.held = None;
+            }
+            self.let_go(key, entry.held);
+            self.review_pause(key);
+        }
+    }
+
+    fn let_go(&mut self, key: Key, held: Held) {
+        match held {
+            Held::Publish(message, routed) => {
+                self.release(&routed, &mut Sharing::kept(&message));
+            }
+            Held::Answer { session, qos, packet_id, reason } => {
+                self.release_answer(key, session, qos, packet_id, reason);
+            }
+            Held::Pubrel { packet_id, .. } => self.send_pubrel(key, packet_id, ReasonCode::SUCCESS),
+            Held::Pubcomp { packet_id } => self.send_pubcomp(key, packet_id, ReasonCode::SUCCESS),
+            Held::Connack(welcome) => self.welcome(key, &welcome),
+            Held::Suback { packet, cursors } => {
+                self.append_output(key, &packet);
+                self.start_cursors(key, cursors);
+            }
+            Held::Unsuback(packet) => self.append_output(key, &packet),
+            Held::Close(ending) => self.end_link(key, ending),
+        }
+    }
+
+    /// Takes over what a closed link held: its messages were accepted and must reach their
+    /// receivers, though nobody is there to be told.
+    pub(super) fn adopt_held(&mut self, held: VecDeque<HeldEntry>) {
+        let last = held.back().map(|entry| entry.after);
+        if let Some(after) = last {
+            // A later wake-up than needed for the first entries costs nothing but their delay.
+            self.waiting.push_back((after.max(self.durable), NOBODY));
+            self.orphans.push(held);
+            self.release_orphans();
+        }
+    }
+
+    fn release_orphans(&mut self) {
+        if self.orphans.is_empty() {
+            return;
+        }
+        let mut orphans = std::mem::take(&mut self.orphans);
+        for held in &mut orphans {
+            while held.front().is_some_and(|entry| entry.after <= self.durable) {
+                match held.pop_front().map(|entry| entry.held) {
+                    Some(Held::Publish(message, routed)) => {
+                        self.release(&routed, &mut Sharing::kept(&message));
+                    }
+                    Some(Held::Pubrel { session, packet_id }) => {
+                        self.settle_pubrec(session, packet_id);
+                    }
+                    // Packets to a peer that is gone.
+                    Some(
+                        Held::Answer { .. }
+                        | Held::Pubcomp { .. }
+                        | Held::Connack(_)
+                        | Held::Suback { .. }
+                        | Held::Unsuback(_)
+                        | Held::Close(_),
+                    )
+                    | None => {}
+                }
+            }
+        }
+        orphans.retain(|held| !held.is_empty());
+        self.orphans.append(&mut orphans);
+    }
+
+    /// Returns the grace period after a change of the table: over when no shard can be routing with
+    /// the table as it was. 0 when that is so already.
+    pub(super) fn begin_grace(&mut self, link: Key) -> u64 {
+        let own = usize::from(self.index.0);
+        let others = 0..self.shared.mailboxes.len();
+        let busy: Vec<usize> =
+            others.filter(|it| *it != own && self.shared.is_in_turn(*it)).collect();
+        if busy.is_empty() && self.graces.is_empty() {
+            return 0;
+        }
+        self.grace_last += 1;
+        let token = self.grace_last;
+        self.graces.push_back(Grace { token, waits_for: busy.len(), links: vec![link] });
+        for shard in busy {
+            // It is awake, and reads its mail when its next turn begins.
+            let letter = Letter::Ping { from: self.index, token };
+            self.shared.mailboxes[shard].send(letter);
+        }
+        token
+    }
+
+    /// A shard has begun a new turn since it was asked.
+    pub(super) fn on_pong(&mut self, token: u64, _io: &mut dyn Io) {
+        if let Some(grace) = self.graces.iter_mut().find(|it| it.token == token) {
+            grace.waits_for = grace.waits_for.saturating_sub(1);
+        }
+        while self.graces.front().is_some_and(|grace| grace.waits_for == 0) {
+            let Some(grace) = self.graces.pop_front() else { return };
+            self.grace_passed = grace.token;
+            for link in grace.links {
+                self.release_held(link);
+            }
+        }
+    }
+
+    /// Appends a whole packet to a link's output.
+    pub(super) fn append_output(&mut self, key: Key, packet: &[u8]) {
+        if let Some(link) = self.links.get_mut(key) {
+            link.output.extend_from_slice(packet);
+            self.mark_dirty(key);
+        }
+    }
+
+    /// The store knows of a PUBREC whose connection is gone.
+    fn settle_pubrec(&mut self, session_key: Key, packet_id: PacketId) {
+        let Some(session) = self.sessions.get_mut(session_key) else { return };
+        session.protocol.settle_pubrec(packet_id);
+        if let Some(link) = session.link {
+            self.pump(link, session_key);
+        }
+    }
+}
+
+/// The place of a link in `Shard::waiting` where only orphans wait.
+const NOBODY: Key = Key { index: u32::MAX, generation: u32::MAX };

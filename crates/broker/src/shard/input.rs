@@ -1,0 +1,304 @@
+//! Reading: bytes from links, cut into packets, each handed to its place.
+//!
+//! The network reports readiness once, when it changes. So a link that was not drained stays on a
+//! list until it is; and a link that had its share of a turn waits there for the next.
+
+use std::fmt::Display;
+use std::io;
+
+use quelea_codec::{Frame, Framing, Packet, PacketId, PacketKind, ReasonCode, next_frame};
+
+use super::link::{Ending, Stage};
+use super::{READ_BYTES, Shard, WORK_UNITS};
+use crate::arena::Key;
+use crate::net::Io;
+
+/// What remains to be done for a link after its share of a turn.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Remains {
+    /// Nothing until something arrives, or until it is no longer paused.
+    Nothing,
+    /// More work: it goes to the end of the list.
+    More,
+}
+
+impl Shard {
+    /// Puts a link on the list of those with something to read.
+    pub(super) fn list_readable(&mut self, key: Key) {
+        if let Some(link) = self.links.get_mut(key)
+            && !link.is_listed
+        {
+            link.is_listed = true;
+            self.readable.push_back(key);
+        }
+    }
+
+    /// Gives each link on the list its share.
+    pub(super) fn serve_readable(&mut self, io: &mut dyn Io) {
+        if self.is_held_back() {
+            return;
+        }
+        let mut scratch = std::mem::take(&mut self.scratch);
+        for _ in 0..self.readable.len() {
+            let Some(key) = self.readable.pop_front() else { break };
+            let Some(link) = self.links.get_mut(key) else { continue };
+            link.is_listed = false;
+            if self.serve(key, &mut scratch, io) == Remains::More {
+                self.list_readable(key);
+            }
+        }
+        self.scratch = scratch;
+    }
+
+    /// Returns whether another shard has so much unread mail that nothing may be added to it.
+    fn is_held_back(&self) -> bool {
+        let own = usize::from(self.index.0);
+        let mailboxes = self.shared.mailboxes.iter().enumerate();
+        mailboxes.filter(|(index, _)| *index != own).any(|(_, it)| it.is_overdue())
+    }
+
+    fn serve(&mut self, key: Key, scratch: &mut [u8], io: &mut dyn Io) -> Remains {
+        let mut units = WORK_UNITS;
+        if self.take_unread(key, &mut units, io) == Remains::More {
+            return Remains::More;
+        }
+        let Some(link) = self.links.get_mut(key) else { return Remains::Nothing };
+        if link.is_paused || !link.has_input {
+            return Remains::Nothing;
+        }
+        if matches!(link.stage, Stage::Lingering) {
+            return self.discard(key, scratch, io);
+        }
+        if link.unread.len() > READ_BYTES / 2 {
+            return self.read_large(key, io);
+        }
+        // The start of a packet goes in front of what is read, so that packets lie in one piece.
+        let kept = link.unread.len();
+        scratch[..kept].copy_from_slice(&link.unread);
+        link.unread = Vec::new();
+        let space = scratch.len() - kept;
+        let count = match io.read(key, &mut scratch[kept..]) {
+            Ok(0) => {
+                self.lose(key, None, io);
+                return Remains::Nothing;
+            }
+            Ok(count) => count,
+            Err(error) => {
+                if let Some(link) = self.links.get_mut(key) {
+                    link.unread = scratch[..kept].to_vec();
+                }
+                return self.on_read_error(key, &error, io);
+            }
+        };
+        self.counters().bytes_received.add(count as u64);
+        let filled = &scratch[..kept + count];
+        let used = self.consume(key, filled, &mut units, io);
+        let Some(link) = self.links.get_mut(key) else { return Remains::Nothing };
+        if used < filled.len() {
+            link.unread = filled[used..].to_vec();
+            link.has_packets = units == 0 || link.is_paused;
+        }
+        // A short read has drained the socket; the next arrival is reported.
+        link.has_input = count == space;
+        let has_more = (link.has_input || link.has_packets) && !link.is_paused;
+        if has_more { Remains::More } else { Remains::Nothing }
+    }
+
+    /// Handles whole packets that were read earlier.
+    fn take_unread(&mut self, key: Key, units: &mut usize, io: &mut dyn Io) -> Remains {
+        let Some(link) = self.links.get_mut(key) else { return Remains::Nothing };
+        if !link.has_packets || link.is_paused {
+            return Remains::Nothing;
+        }
+        let mut unread = std::mem::take(&mut link.unread);
+        link.has_packets = false;
+        let used = self.consume(key, &unread, units, io);
+        let Some(link) = self.links.get_mut(key) else { return Remains::Nothing };
+        unread.drain(..used);
+        if unread.capacity() > 2 * unread.len() + 64 {
+            unread.shrink_to_fit();
+        }
+        link.unread = unread;
+        link.has_packets = !link.unread.is_empty() && (*units == 0 || link.is_paused);
+        if *units == 0 && !link.is_paused { Remains::More } else { Remains::Nothing }
+    }
+
+    /// Reads on into a packet that is too large for the shared buffer. Memory grows with what has
+    /// arrived, never with what was announced.
+    fn read_large(&mut self, key: Key, io: &mut dyn Io) -> Remains {
+        let Some(link) = self.links.get_mut(key) else { return Remains::Nothing };
+        let kept = link.unread.len();
+        let mut unread = std::mem::take(&mut link.unread);
+        unread.resize(kept + READ_BYTES, 0);
+        let result = io.read(key, &mut unread[kept..]);
+        unread.truncate(kept + result.as_ref().map_or(0, |count| *count));
+        let Some(link) = self.links.get_mut(key) else { return Remains::Nothing };
+        link.unread = unread;
+        match result {
+            Ok(0) => {
+                self.lose(key, None, io);
+                Remains::Nothing
+            }
+            Ok(count) => {
+                link.has_input = count == READ_BYTES;
+                link.has_packets = true;
+                self.counters().bytes_received.add(count as u64);
+                Remains::More
+            }
+            Err(error) => self.on_read_error(key, &error, io),
+        }
+    }
+
+    /// Throws away what a peer still sends after its last packet was written.
+    fn discard(&mut self, key: Key, scratch: &mut [u8], io: &mut dyn Io) -> Remains {
+        match io.read(key, scratch) {
+            Ok(0) => {
+                self.lose(key, None, io);
+                Remains::Nothing
+            }
+            Ok(count) if count == scratch.len() => Remains::More,
+            Ok(_) => {
+                if let Some(link) = self.links.get_mut(key) {
+                    link.has_input = false;
+                }
+                Remains::Nothing
+            }
+            Err(error) => self.on_read_error(key, &error, io),
+        }
+    }
+
+    fn on_read_error(&mut self, key: Key, error: &io::Error, io: &mut dyn Io) -> Remains {
+        match error.kind() {
+            io::ErrorKind::WouldBlock => {
+                if let Some(link) = self.links.get_mut(key) {
+                    link.has_input = false;
+                }
+                Remains::Nothing
+            }
+            io::ErrorKind::Interrupted => Remains::More,
+            _ => {
+                self.lose(key, Some(error), io);
+                Remains::Nothing
+            }
+        }
+    }
+
+    /// Handles the packets in `bytes`, as long as there is work to spend. Returns how many bytes
+    /// are done with.
+    fn consume(&mut self, key: Key, bytes: &[u8], units: &mut usize, io: &mut dyn Io) -> usize {
+        let mut used = 0;
+        while *units > 0 {
+            let Some(link) = self.links.get_mut(key) else { return bytes.len() };
+            let bytes_max = match link.stage {
+                Stage::Connecting => self.shared.config.limits.before_connack_bytes_max,
+                Stage::Open(_) | Stage::Authenticating(_) => {
+                    self.shared.config.limits.packet_bytes_max
+                }
+                Stage::Lingering => return bytes.len(),
+            };
+            if link.is_paused {
+                return used;
+            }
+            let rest = &bytes[used..];
+            match next_frame(rest, bytes_max) {
+                Ok(Framing::Complete { frame, consumed }) => {
+                    let is_fresh = matches!(link.stage, Stage::Connecting);
+                    link.last_packet_at = self.now;
+                    self.counters().packets_received.add(1);
+                    if is_fresh {
+                        if self.on_first_packet(key, frame, rest, io) {
+                            return bytes.len();
+                        }
+                        used += consumed;
+                        *units -= 1;
+                        continue;
+                    }
+                    used += consumed;
+                    let work = self.on_packet(key, frame);
+                    *units = units.saturating_sub(work.max(1));
+                }
+                Ok(Framing::Incomplete { .. }) => return used,
+                Err(error) => {
+                    self.fail(key, error.reason_code(), &error);
+                    return bytes.len();
+                }
+            }
+        }
+        used
+    }
+
+    /// Handles a packet of a link whose CONNECT was read. Returns the work it was.
+    #[inline]
+    fn on_packet(&mut self, key: Key, frame: Frame<'_>) -> usize {
+        match frame.first_byte >> 4 {
+            PUBLISH => self.on_publish(key, frame),
+            PUBACK if frame.body.len() == 2 && frame.first_byte == PUBACK << 4 => {
+                let id = u16::from_be_bytes([frame.body[0], frame.body[1]]);
+                match PacketId::new(id) {
+                    Some(id) => self.on_puback(key, id, ReasonCode::SUCCESS),
+                    // The decoder says what is wrong with it.
+                    None => self.on_other_packet(key, frame),
+                }
+                1
+            }
+            _ => {
+                self.on_other_packet(key, frame);
+                1
+            }
+        }
+    }
+
+    fn on_other_packet(&mut self, key: Key, frame: Frame<'_>) {
+        let Some(link) = self.links.get_mut(key) else { return };
+        let version = link.version();
+        let is_open = matches!(link.stage, Stage::Open(_));
+        let packet = match Packet::decode(frame, version) {
+            Ok(packet) => packet,
+            Err(error) => {
+                self.fail(key, error.reason_code(), &error);
+                return;
+            }
+        };
+        match packet {
+            Packet::Auth(auth) => self.on_auth(key, &auth),
+            Packet::Disconnect(disconnect) => self.on_disconnect(key, &disconnect),
+            // While an authentication goes on, a client sends nothing else ([MQTT-3.1.2-30]).
+            _ if !is_open => {
+                self.fail(key, ReasonCode::PROTOCOL_ERROR, &"packet before CONNACK");
+            }
+            Packet::PubAck(ack) => self.on_ack(key, PacketKind::PubAck, &ack),
+            Packet::PubRec(ack) => self.on_ack(key, PacketKind::PubRec, &ack),
+            Packet::PubRel(ack) => self.on_ack(key, PacketKind::PubRel, &ack),
+            Packet::PubComp(ack) => self.on_ack(key, PacketKind::PubComp, &ack),
+            Packet::Subscribe(subscribe) => self.on_subscribe(key, &subscribe),
+            Packet::Unsubscribe(unsubscribe) => self.on_unsubscribe(key, &unsubscribe),
+            Packet::PingReq => self.append_output(key, &PINGRESP),
+            Packet::Publish(_) => {
+                self.on_publish(key, frame);
+            }
+            // [MQTT-3.1.0-2]
+            Packet::Connect(_) => {
+                self.fail(key, ReasonCode::PROTOCOL_ERROR, &"second CONNECT");
+            }
+            Packet::ConnAck(_) | Packet::SubAck(_) | Packet::UnsubAck(_) | Packet::PingResp => {
+                self.fail(key, ReasonCode::PROTOCOL_ERROR, &"packet that only a server sends");
+            }
+        }
+    }
+
+    /// Ends a link whose peer broke the protocol. Returns the work it was, for those who count.
+    pub(super) fn fail(&mut self, key: Key, reason: ReasonCode, why: &dyn Display) -> usize {
+        self.counters().protocol_errors.add(1);
+        if let Some(link) = self.links.get(key) {
+            tracing::debug!(address = %link.address, %why, "the peer broke the protocol");
+        }
+        self.end_link(key, Ending::Abnormal(reason));
+        1
+    }
+}
+
+const PUBLISH: u8 = 3;
+const PUBACK: u8 = 4;
+
+/// The only PINGRESP there is.
+const PINGRESP: [u8; 2] = [0xD0, 0x00];

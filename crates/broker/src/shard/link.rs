@@ -1,0 +1,154 @@
+//! A network connection as its shard sees it.
+
+use std::collections::VecDeque;
+use std::net::SocketAddr;
+
+use quelea_codec::{ReasonCode, Version};
+use quelea_session::{Connection, Outbox, Time};
+
+use super::held::HeldEntry;
+use crate::arena::Key;
+use crate::auth::Pending;
+
+/// One connection, from its arrival until its socket is closed.
+#[derive(Debug)]
+pub(super) struct Link {
+    pub(super) stage: Stage,
+    pub(super) address: SocketAddr,
+    /// When it must have done something: complete its CONNECT, or be gone.
+    pub(super) stage_ends_at: Time,
+    /// When a whole packet last arrived: keep alive counts from here.
+    pub(super) last_packet_at: Time,
+    /// What was read and is not handled yet: the start of a packet, or whole ones while paused.
+    pub(super) unread: Vec<u8>,
+    /// Bytes for the peer. Those before `written` have left.
+    pub(super) output: Vec<u8>,
+    pub(super) written: u32,
+    /// What waits for the store or other shards, in the order in which it may leave. Boxed, because
+    /// most links never hold anything.
+    pub(super) held: Option<Box<VecDeque<HeldEntry>>>,
+    /// The socket has something to read, as far as we know.
+    pub(super) has_input: bool,
+    /// `unread` may hold a whole packet: it was put there when work ran out.
+    pub(super) has_packets: bool,
+    /// In `Shard::readable`.
+    pub(super) is_listed: bool,
+    /// In `Shard::dirty`.
+    pub(super) is_dirty: bool,
+    /// The socket took less than it was given: it reports when there is room.
+    pub(super) is_blocked: bool,
+    /// Not read from until its output or what it holds has shrunk.
+    pub(super) is_paused: bool,
+    /// It was moved to this shard, where its session lives.
+    pub(super) is_home: bool,
+    /// DISCONNECT was read, and the close waits for the store.
+    pub(super) is_leaving: bool,
+    /// CONNACK was written: other packets may follow it.
+    pub(super) is_answered: bool,
+}
+
+/// How far a link has come.
+// Nearly all links are open, and the hot path must not chase a pointer to find out.
+#[allow(clippy::large_enum_variant)]
+#[derive(Debug)]
+pub(super) enum Stage {
+    /// Before CONNECT.
+    Connecting,
+    /// CONNECT was read, and the answer depends on someone else.
+    Authenticating(Box<Pending>),
+    /// CONNACK was written, or is held until the session is durable.
+    Open(OpenLink),
+    /// The last packet was written. Input is thrown away until the peer closes too, so that the
+    /// system does not discard what the peer has not read yet.
+    Lingering,
+}
+
+/// A link with a session.
+#[derive(Debug)]
+pub(super) struct OpenLink {
+    pub(super) connection: Connection,
+    /// Its session on this shard.
+    pub(super) session: Key,
+    /// Enhanced authentication, when the connection uses it.
+    pub(super) exchange: Option<Box<Pending>>,
+}
+
+/// Why a connection ends.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Ending {
+    /// The client sent DISCONNECT: its will is not published.
+    Normal,
+    /// The client sent DISCONNECT 0x04: its will is published.
+    WithWill,
+    /// The client has connected again. The will is published unless it is delayed, and in any case
+    /// when the session ends with that.
+    TakenOver { ends: bool },
+    /// Anything else, and what a 5.0 client is told. The will is published.
+    Abnormal(ReasonCode),
+}
+
+impl Link {
+    pub(super) fn new(address: SocketAddr, now: Time, stage_ends_at: Time) -> Self {
+        Self {
+            stage: Stage::Connecting,
+            address,
+            stage_ends_at,
+            last_packet_at: now,
+            unread: Vec::new(),
+            output: Vec::new(),
+            written: 0,
+            held: None,
+            has_input: true,
+            has_packets: false,
+            is_listed: false,
+            is_dirty: false,
+            is_blocked: false,
+            is_paused: false,
+            is_home: false,
+            is_leaving: false,
+            is_answered: false,
+        }
+    }
+
+    /// Returns the link's session state, once it has any.
+    #[inline]
+    pub(super) fn open(&mut self) -> Option<&mut OpenLink> {
+        match &mut self.stage {
+            Stage::Open(open) => Some(open),
+            Stage::Connecting | Stage::Authenticating(_) | Stage::Lingering => None,
+        }
+    }
+
+    /// Returns the connection together with where it writes.
+    #[inline]
+    pub(super) fn sender(&mut self, bytes_max: usize) -> Option<(&mut Connection, Outbox<'_>)> {
+        let Stage::Open(open) = &mut self.stage else { return None };
+        let outbox = Outbox {
+            buffer: &mut self.output,
+            unsent_before: self.written as usize,
+            bytes_max,
+        };
+        Some((&mut open.connection, outbox))
+    }
+
+    /// Returns the version spoken, or 5.0 before that is known.
+    pub(super) fn version(&self) -> Version {
+        match &self.stage {
+            Stage::Open(open) => open.connection.version(),
+            Stage::Authenticating(pending) => pending.version(),
+            Stage::Connecting | Stage::Lingering => Version::V5,
+        }
+    }
+
+    /// Returns how many bytes wait to be written.
+    #[inline]
+    pub(super) fn unsent_bytes(&self) -> usize {
+        self.output.len() - self.written as usize
+    }
+
+    /// Returns whether something waits that must leave before anything later.
+    #[inline]
+    pub(super) fn holds(&self) -> bool {
+        self.held.is_some()
+    }
+}

@@ -1,0 +1,270 @@
+//! A shard: the connections and sessions of one thread, and everything that happens to them.
+//!
+//! [`Shard::turn`] is a function of its arguments. It takes what has happened (readiness, mail, the
+//! time), and does all that follows: reads, decodes, runs sessions, routes, and writes to the
+//! receivers' buffers; at its end it posts mail to other shards, submits to the store, and flushes
+//! each connection that has something to say, once. Poll, wake-up, clock and sockets are outside.
+//!
+//! | module | what it does |
+//! |---|---|
+//! | `input` | reads links, cuts packets, hands each to its place |
+//! | `connect` | CONNECT, authentication, the move to the home shard, takeover |
+//! | `publish` | an arriving message: checks, routing, release |
+//! | `held` | what waits for the store or for other shards before it may leave |
+//! | `fanout` | a message to this shard's live receivers |
+//! | `acks` | PUBACK, PUBREC, PUBREL, PUBCOMP |
+//! | `subscribe` | SUBSCRIBE, UNSUBSCRIBE, and when their answers may leave |
+//! | `retained` | cursors that deliver retained messages |
+//! | `sessions` | the life of a session: will, expiry, end |
+//! | `close` | the end of a link |
+//! | `output` | flushing, back-pressure |
+
+mod acks;
+mod close;
+mod connect;
+mod fanout;
+mod groups;
+mod held;
+mod input;
+mod link;
+mod output;
+mod publish;
+mod receivers;
+mod retained;
+mod routes;
+mod sessions;
+mod shared;
+mod statistics;
+mod subscribe;
+mod subscriptions;
+mod wheel;
+
+use std::collections::VecDeque;
+use std::sync::Arc;
+
+use hashbrown::{HashMap, HashTable};
+use quelea_session::{Effects, SessionLimits, Time};
+use quelea_store::{Operation, SessionNumber, ShardIndex, Submission};
+
+use self::fanout::Merge;
+use self::held::{Grace, HeldEntry};
+use self::link::Link;
+use self::output::Outgoing;
+use self::receivers::Receivers;
+use self::routes::Routes;
+use self::sessions::HomeSession;
+use self::wheel::{Subject, Wheel};
+use crate::arena::{Arena, Key};
+use crate::counters::Counters;
+use crate::mail::Letter;
+use crate::net::{Home, Io, Ready};
+
+pub(crate) use self::shared::{Post, Shared};
+
+/// The connections and sessions of one thread.
+pub(crate) struct Shard {
+    index: ShardIndex,
+    shared: Arc<Shared>,
+    now: Time,
+    limits: SessionLimits,
+
+    links: Arena<Link>,
+    /// Links with something to read that is not read yet. Each at most once (`Link::is_listed`).
+    readable: VecDeque<Key>,
+    /// Links with bytes to flush at the end of the turn. Each at most once (`Link::is_dirty`).
+    dirty: VecDeque<Key>,
+    timers: Wheel,
+
+    sessions: Arena<HomeSession>,
+    /// Sessions by client identifier.
+    clients: HashTable<u32>,
+    /// Durable sessions by number, which is how the store knows them.
+    numbers: HashMap<SessionNumber, Key, foldhash::fast::FixedState>,
+    next_number: u64,
+    /// Ended sessions whose queues are freed a slice a turn.
+    dying: Vec<quelea_session::Session>,
+    /// Sessions with retained messages still to come.
+    cursors: VecDeque<Key>,
+
+    receivers: Receivers,
+    routes: Routes,
+    merge: Merge,
+
+    outgoing: Vec<Outgoing>,
+    operations: Vec<Operation>,
+    submitted: Submission,
+    durable: Submission,
+    /// Links that hold something until the store is done with a submission.
+    waiting: VecDeque<(Submission, Key)>,
+    /// Publishes held by links that are gone.
+    orphans: Vec<VecDeque<HeldEntry>>,
+    graces: VecDeque<Grace>,
+    grace_last: u64,
+    grace_passed: u64,
+
+    /// Where sockets are read into. Taken while packets in it are handled.
+    scratch: Vec<u8>,
+    /// Empty output buffers, warm in the cache.
+    buffers: Vec<Vec<u8>>,
+    effects: Effects,
+    letters: Vec<Letter>,
+    due: Vec<(Subject, Key)>,
+    is_stopping: bool,
+    /// Draws of the seeded generator for client identifiers.
+    draws: u64,
+}
+
+/// What a turn leaves for the next.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct After {
+    /// There is work that needs no event: the poll must not block.
+    pub(crate) has_more: bool,
+    /// When there will be work even without an event.
+    pub(crate) next_deadline: Option<Time>,
+}
+
+impl Shard {
+    pub(crate) fn new(index: ShardIndex, shared: Arc<Shared>, now: Time) -> Self {
+        let limits = shared.session_limits();
+        let outgoing = (0..shared.mailboxes.len()).map(|_| Outgoing::default()).collect();
+        let seed = shared.seed;
+        Self {
+            index,
+            now,
+            limits,
+            links: Arena::new(),
+            readable: VecDeque::new(),
+            dirty: VecDeque::new(),
+            timers: Wheel::new(now),
+            sessions: Arena::new(),
+            clients: HashTable::new(),
+            numbers: HashMap::default(),
+            next_number: 0,
+            dying: Vec::new(),
+            cursors: VecDeque::new(),
+            receivers: Receivers::default(),
+            routes: Routes::new(seed),
+            merge: Merge::default(),
+            outgoing,
+            operations: Vec::new(),
+            submitted: Submission::default(),
+            durable: Submission::default(),
+            waiting: VecDeque::new(),
+            orphans: Vec::new(),
+            graces: VecDeque::new(),
+            grace_last: 0,
+            grace_passed: 0,
+            scratch: vec![0; READ_BYTES],
+            buffers: Vec::new(),
+            effects: Effects::default(),
+            letters: Vec::new(),
+            due: Vec::new(),
+            is_stopping: false,
+            draws: seed,
+            shared,
+        }
+    }
+
+    /// Does everything that follows from what has happened.
+    ///
+    /// `homes` are the shards that this one may assist; an assisted shard gets none, so that
+    /// assistance is never nested.
+    pub(crate) fn turn(
+        &mut self,
+        now: Time,
+        ready: &[Ready],
+        io: &mut dyn Io,
+        homes: Option<&[Arc<Home>]>,
+    ) -> After {
+        self.shared.begin_turn(self.index);
+        self.now = now;
+        self.read_mail(io);
+        self.note_readiness(ready);
+        self.serve_readable(io);
+        self.run_timers(io);
+        self.drive_cursors();
+        self.free_dying();
+        self.submit_operations();
+        // Flushed before the others are told: what this shard's own clients wait for is ready.
+        self.flush_dirty(io);
+        self.post_outgoing(homes);
+        self.counters().turns.add(1);
+        self.shared.end_turn(self.index);
+        After { has_more: self.has_more(), next_deadline: self.next_deadline() }
+    }
+
+    /// Returns when the shard has work even without an event.
+    pub(crate) fn next_deadline(&mut self) -> Option<Time> {
+        self.timers.next_deadline()
+    }
+
+    /// Returns this shard's counters.
+    pub(crate) fn counters(&self) -> &Counters {
+        &self.shared.counters[self.index.0 as usize]
+    }
+
+    fn has_more(&self) -> bool {
+        !self.readable.is_empty()
+            || !self.dirty.is_empty()
+            || !self.cursors.is_empty()
+            || !self.dying.is_empty()
+            || !self.shared.mailboxes[self.index.0 as usize].is_empty()
+    }
+
+    fn read_mail(&mut self, io: &mut dyn Io) {
+        let shared = Arc::clone(&self.shared);
+        let mailbox = &shared.mailboxes[self.index.0 as usize];
+        let mut letters = std::mem::take(&mut self.letters);
+        mailbox.take(&mut letters);
+        for letter in letters.drain(..) {
+            match letter {
+                Letter::Batch(batch) => {
+                    batch.for_each(|posted| self.deliver_posted(&posted));
+                    mailbox.recycle(batch);
+                }
+                Letter::Arrived(arrival) => self.on_arrival(*arrival, io),
+                Letter::Placed(placed) => self.on_placed(placed),
+                Letter::Durable(through) => self.on_durable(through, io),
+                Letter::Ping { from, token } => {
+                    shared.mailboxes[from.0 as usize].send(Letter::Pong { token });
+                }
+                Letter::Pong { token } => self.on_pong(token, io),
+                Letter::Statistics(values) => self.publish_statistics(values),
+                Letter::Authenticated { link, answer } => self.on_answer(link, *answer, io),
+                Letter::Stop => self.on_stop(io),
+            }
+        }
+        self.letters = letters;
+    }
+
+    fn note_readiness(&mut self, ready: &[Ready]) {
+        for event in ready {
+            let Some(link) = self.links.get_mut(event.key) else { continue };
+            if event.is_readable {
+                link.has_input = true;
+                self.list_readable(event.key);
+            }
+            if event.is_writable {
+                self.on_writable(event.key);
+            }
+        }
+    }
+
+    fn run_timers(&mut self, io: &mut dyn Io) {
+        let mut due = std::mem::take(&mut self.due);
+        self.timers.expire(self.now, &mut due);
+        for (subject, key) in due.drain(..) {
+            match subject {
+                Subject::Link => self.on_link_timer(key, io),
+                Subject::Session => self.on_session_timer(key),
+            }
+        }
+        self.due = due;
+    }
+}
+
+/// Bytes read from one connection in a turn, and the size of the shared read buffer.
+const READ_BYTES: usize = 64 * 1024;
+
+/// Units of work for one connection in a turn: a packet is one, a receiver is one.
+const WORK_UNITS: usize = 4_096;

@@ -1,0 +1,184 @@
+//! Writing: each link with something to say is flushed once, at the end of the turn.
+//!
+//! A peer that does not read costs its link's buffer, which is bounded: beyond the limit QoS 0 is
+//! dropped and QoS 1 and 2 wait in the session. A link whose own acknowledgements pile up is not
+//! read until they have left.
+
+use std::io;
+use std::sync::Arc;
+
+use super::Shard;
+use super::link::{Link, Stage};
+use crate::arena::Key;
+use crate::mail::{Batch, Letter};
+use crate::net::{Home, Io};
+
+/// What a turn has for another shard.
+#[derive(Default)]
+pub(super) struct Outgoing {
+    pub(super) batch: Batch,
+    pub(super) letters: Vec<Letter>,
+}
+
+impl Shard {
+    /// Makes sure that a link is flushed.
+    #[inline]
+    pub(super) fn mark_dirty(&mut self, key: Key) {
+        if let Some(link) = self.links.get_mut(key)
+            && !link.is_dirty
+        {
+            link.is_dirty = true;
+            self.dirty.push_back(key);
+        }
+    }
+
+    /// Flushes links with output, a bounded number a turn. The rest comes first in the next.
+    pub(super) fn flush_dirty(&mut self, io: &mut dyn Io) {
+        for _ in 0..self.dirty.len().min(FLUSHES_MAX) {
+            let Some(key) = self.dirty.pop_front() else { return };
+            if let Some(link) = self.links.get_mut(key) {
+                link.is_dirty = false;
+                self.flush(key, io);
+            }
+        }
+    }
+
+    /// The socket has room again.
+    pub(super) fn on_writable(&mut self, key: Key) {
+        if let Some(link) = self.links.get_mut(key)
+            && link.is_blocked
+        {
+            link.is_blocked = false;
+            self.mark_dirty(key);
+        }
+    }
+
+    fn flush(&mut self, key: Key, io: &mut dyn Io) {
+        let Some(link) = self.links.get_mut(key) else { return };
+        if link.is_blocked {
+            self.review_pause(key);
+            return;
+        }
+        let mut sent = 0;
+        while link.unsent_bytes() > 0 {
+            match io.write(key, &link.output[link.written as usize..]) {
+                Ok(count) => {
+                    link.written += count as u32;
+                    sent += count as u64;
+                }
+                Err(error) if error.kind() == io::ErrorKind::WouldBlock => {
+                    link.is_blocked = true;
+                    break;
+                }
+                Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
+                Err(error) => {
+                    self.lose(key, Some(&error), io);
+                    return;
+                }
+            }
+        }
+        self.shared.counters[self.index.0 as usize].bytes_sent.add(sent);
+        if link.is_blocked {
+            compact(link);
+        } else {
+            let buffer = std::mem::take(&mut link.output);
+            link.written = 0;
+            self.keep_buffer(buffer);
+        }
+        self.after_flush(key, io);
+    }
+
+    /// A link's output has shrunk: what waited for that goes on.
+    fn after_flush(&mut self, key: Key, io: &mut dyn Io) {
+        self.review_pause(key);
+        let Some(link) = self.links.get_mut(key) else { return };
+        match &link.stage {
+            Stage::Open(open) => {
+                let session = open.session;
+                if link.is_blocked {
+                    return;
+                }
+                let Some(home) = self.sessions.get(session) else { return };
+                if home.protocol.wants_pump() || home.extra.is_some() {
+                    self.pump(key, session);
+                }
+            }
+            Stage::Lingering if link.unsent_bytes() == 0 => io.shutdown(key),
+            Stage::Lingering | Stage::Connecting | Stage::Authenticating(_) => {}
+        }
+    }
+
+    /// Stops or resumes reading, as the link's own output and what it holds demand.
+    pub(super) fn review_pause(&mut self, key: Key) {
+        let bytes_max = self.shared.config.limits.write_buffer_bytes_max as usize;
+        let Some(link) = self.links.get_mut(key) else { return };
+        let held = link.held.as_ref().map_or(0, |held| held.len());
+        let is_full = link.unsent_bytes() > bytes_max || held > HELD_MAX;
+        if is_full && !link.is_paused {
+            link.is_paused = true;
+            link.has_packets |= !link.unread.is_empty();
+        } else if link.is_paused && link.unsent_bytes() <= bytes_max / 2 && held <= HELD_MAX / 2 {
+            link.is_paused = false;
+            // Keep alive did not run while nothing was read.
+            link.last_packet_at = self.now;
+            self.list_readable(key);
+        }
+    }
+
+    /// Keeps an empty buffer for the next link that has something to say.
+    fn keep_buffer(&mut self, mut buffer: Vec<u8>) {
+        if self.buffers.len() < BUFFERS_MAX && buffer.capacity() <= BUFFER_BYTES_MAX {
+            buffer.clear();
+            self.buffers.push(buffer);
+        }
+    }
+
+    /// Posts what the turn has for other shards. A shard that sleeps is woken, or, when there is
+    /// little to do for it, done for.
+    pub(super) fn post_outgoing(&mut self, homes: Option<&[Arc<Home>]>) {
+        for index in 0..self.outgoing.len() {
+            let outgoing = &mut self.outgoing[index];
+            if outgoing.batch.is_empty() && outgoing.letters.is_empty() {
+                continue;
+            }
+            let mailbox = &self.shared.mailboxes[index];
+            let mut can_assist = outgoing.letters.is_empty();
+            for letter in outgoing.letters.drain(..) {
+                mailbox.post(letter);
+            }
+            if !outgoing.batch.is_empty() {
+                can_assist &= outgoing.batch.is_small();
+                let batch = std::mem::take(&mut outgoing.batch);
+                outgoing.batch = mailbox.post_batch(batch);
+            }
+            let is_asleep = mailbox.is_sleeping.load(std::sync::atomic::Ordering::SeqCst);
+            let is_done = can_assist
+                && is_asleep
+                && homes.is_some_and(|homes| homes[index].assist());
+            if !is_done {
+                mailbox.wake();
+            }
+        }
+    }
+}
+
+/// Forgets the part of the output that has left, when that is most of it.
+fn compact(link: &mut Link) {
+    let written = link.written as usize;
+    if written >= link.output.len() / 2 {
+        link.output.drain(..written);
+        link.written = 0;
+    }
+}
+
+/// Flushes in one turn.
+const FLUSHES_MAX: usize = 256;
+
+/// Things that a link may hold before it is not read any more.
+const HELD_MAX: usize = 1_024;
+
+/// Empty buffers kept.
+const BUFFERS_MAX: usize = 256;
+
+/// The largest buffer kept.
+const BUFFER_BYTES_MAX: usize = 64 * 1024;

@@ -1,0 +1,473 @@
+//! A message arrives: checked, routed, released.
+//!
+//! Routing finds who is to have the message; releasing hands it out and acknowledges it. When
+//! nothing of it concerns the store, and nothing earlier of the same connection waits, both happen
+//! at once. Otherwise the release waits in the link's queue (`held`), and all that the connection
+//! sends later waits behind it: that is what keeps a publisher's messages in order.
+
+use std::sync::{Arc, PoisonError};
+
+use quelea_codec::{Frame, PacketId, QoS, ReasonCode, Version, decode_publish};
+use quelea_session::{AfterSettle, Content, DropReason, Duplicate, Sharing};
+use quelea_store::{Attributes, Body, Operation, SessionNumber, ShardIndex, Submission, Target};
+
+use super::Shard;
+use super::fanout::{Published, Reached, merge};
+use super::held::{Held, HeldEntry};
+use super::link::{Ending, Stage};
+use crate::arena::Key;
+use crate::config::{QueueOverflow, V3Refusal};
+use crate::mail::Direct;
+use crate::table::{Addressed, Matched};
+
+/// Who published a message.
+#[derive(Clone, Copy, Debug)]
+pub(super) enum Source {
+    /// A client of this shard, by its link and session.
+    Client { link: Key, session: Key },
+    /// The will of a session that has ended, or lost its connection.
+    Will,
+    /// The broker's own statistics.
+    Statistics,
+}
+
+/// A message that has been routed and not yet released.
+#[derive(Debug)]
+pub(super) struct Routed {
+    pub(super) qos: QoS,
+    pub(super) retain: bool,
+    pub(super) source: Source,
+    pub(super) packet_id: Option<PacketId>,
+    route: Arc<Matched>,
+    /// Sessions that shared groups chose, with their shards.
+    directs: Vec<(ShardIndex, Direct)>,
+    /// What is known already: durable sessions that take it, and those that had no room.
+    reached: Reached,
+}
+
+impl Shard {
+    /// Handles a PUBLISH. Returns how many units of work it was.
+    pub(super) fn on_publish(&mut self, key: Key, frame: Frame<'_>) -> usize {
+        let Some(link) = self.links.get_mut(key) else { return 1 };
+        let Stage::Open(open) = &mut link.stage else { return 1 };
+        let version = open.connection.version();
+        let publish = match decode_publish(frame, version) {
+            Ok(publish) => publish,
+            Err(error) => return self.fail(key, error.reason_code(), &error),
+        };
+        let session_key = open.session;
+        let Some(session) = self.sessions.get_mut(session_key) else { return 1 };
+        let inbound = match session.protocol.on_publish(&mut open.connection, &publish) {
+            Ok(inbound) => inbound,
+            Err(violation) => return self.fail(key, violation.reason_code(), &violation),
+        };
+        let counters = &self.shared.counters[self.index.0 as usize];
+        counters.publishes_received.add(1);
+        counters.publish_bytes_received.add(publish.payload.len() as u64);
+        match inbound.duplicate {
+            Duplicate::No => {}
+            Duplicate::WaitsForFirst => return 1,
+            Duplicate::Repeat => {
+                self.repeat_pubrec(key, publish.packet_id);
+                return 1;
+            }
+        }
+        if let Some(reason) = self.refusal_of(&inbound.topic) {
+            return self.refuse_publish(key, publish.qos, publish.packet_id, reason);
+        }
+        let mut rewritten = Vec::new();
+        let forwarded = publish.properties.forwarded_slice().unwrap_or_else(|| {
+            publish.properties.append_forwarded(&mut rewritten);
+            &rewritten
+        });
+        let expiry = publish.properties.message_expiry_secs;
+        let content = Content {
+            topic: &inbound.topic,
+            payload: publish.payload,
+            forwarded,
+            expires_at: expiry.map(|secs| self.now.plus_secs(secs)),
+        };
+        let source = Source::Client { link: key, session: session_key };
+        let mut sharing = Sharing::borrowed(content);
+        let routed =
+            self.route(source, &mut sharing, publish.qos, publish.retain, publish.packet_id);
+        self.release_in_order(routed, &mut sharing)
+    }
+
+    /// Finds who is to have a message, reserving room in the queues of durable sessions.
+    fn route(
+        &mut self,
+        source: Source,
+        sharing: &mut Sharing<'_>,
+        qos: QoS,
+        retain: bool,
+        packet_id: Option<PacketId>,
+    ) -> (Routed, Vec<Target>) {
+        let route = self.routes.find(sharing.content().topic, &self.shared.table, self.index);
+        let mut routed = Routed {
+            qos,
+            retain,
+            source,
+            packet_id,
+            route,
+            directs: Vec::new(),
+            reached: Reached::default(),
+        };
+        let mut targets = Vec::new();
+        if !routed.route.addressed.is_empty() {
+            let route = Arc::clone(&routed.route);
+            if qos != QoS::AtMostOnce {
+                self.address_durable(&route, sharing, &mut routed, &mut targets);
+            }
+            for addressed in &route.addressed {
+                self.address_groups(addressed, sharing, &mut routed, &mut targets);
+            }
+            routed.reached.taken += targets.len() as u32;
+        }
+        (routed, targets)
+    }
+
+    /// Adds the durable sessions that a message of QoS 1 or 2 is for.
+    fn address_durable(
+        &mut self,
+        route: &Matched,
+        sharing: &mut Sharing<'_>,
+        routed: &mut Routed,
+        targets: &mut Vec<Target>,
+    ) {
+        let mut receivers = Vec::new();
+        for addressed in &route.addressed {
+            let durable = addressed.durable.read().unwrap_or_else(PoisonError::into_inner);
+            receivers.extend(durable.iter().map(|(number, it)| (*number, it.clone())));
+        }
+        if receivers.is_empty() {
+            return;
+        }
+        receivers.sort_by_key(|(number, _)| *number);
+        let own = self.number_of(routed.source);
+        let size = sharing.keep().size_bytes() as u64;
+        let mut ids = Vec::new();
+        for same in receivers.chunk_by(|a, b| a.0 == b.0) {
+            let (number, first) = &same[0];
+            let options = same.iter().map(|(_, it)| (it.options, it.subscription_id));
+            let merged = merge(options, own == Some(*number), routed.qos, &mut ids);
+            let Some(merged) = merged.filter(|it| it.qos != QoS::AtMostOnce) else { continue };
+            if !self.has_room(&first.gauge, size) {
+                self.drop_for_room(routed);
+                continue;
+            }
+            targets.push(Target {
+                session: *number,
+                home: first.home,
+                attributes: Attributes {
+                    qos: merged.qos,
+                    retain: routed.retain && merged.retain_as_published,
+                    subscription_ids: ids.as_slice().into(),
+                    group: None,
+                },
+            });
+        }
+    }
+
+    /// Lets each shared group of a matching filter choose its member.
+    fn address_groups(
+        &mut self,
+        addressed: &Addressed,
+        sharing: &mut Sharing<'_>,
+        routed: &mut Routed,
+        targets: &mut Vec<Target>,
+    ) {
+        let groups = addressed.groups.read().unwrap_or_else(PoisonError::into_inner);
+        if groups.is_empty() {
+            return;
+        }
+        let publisher = self.publisher_hash(routed.source);
+        for group in groups.iter() {
+            let is_queueable = routed.qos != QoS::AtMostOnce;
+            let strategy = self.shared.strategy();
+            let Some(member) = group.choose(strategy, publisher, is_queueable, None) else {
+                self.counters().dropped_no_member.add(1);
+                continue;
+            };
+            let qos = routed.qos.min(member.options.qos);
+            let retain = routed.retain && member.options.retain_as_published;
+            match member.durable {
+                Some(number) if qos != QoS::AtMostOnce => {
+                    let size = sharing.keep().size_bytes() as u64;
+                    if !self.has_room(&member.gauge, size) {
+                        self.drop_for_room(routed);
+                        continue;
+                    }
+                    let id = [member.subscription_id];
+                    let ids = if member.subscription_id == 0 { &[][..] } else { &id };
+                    targets.push(Target {
+                        session: number,
+                        home: member.home,
+                        attributes: Attributes {
+                            qos,
+                            retain,
+                            subscription_ids: ids.into(),
+                            group: Some(group.id),
+                        },
+                    });
+                }
+                Some(_) | None => {
+                    let direct = Direct {
+                        session: member.session,
+                        qos,
+                        retain,
+                        subscription_id: member.subscription_id,
+                        group: group.id,
+                    };
+                    routed.directs.push((member.home, direct));
+                }
+            }
+        }
+    }
+
+    fn has_room(&self, gauge: &crate::table::Gauge, size: u64) -> bool {
+        let limits = &self.shared.config.limits;
+        match limits.queue_overflow {
+            QueueOverflow::RejectNewest => {
+                gauge.reserve(size, limits.queued_messages_max, limits.queued_bytes_max)
+            }
+            // The session's own shard drops what has waited longest.
+            QueueOverflow::DropOldest => gauge.reserve(size, u32::MAX, u64::MAX),
+        }
+    }
+
+    fn drop_for_room(&mut self, routed: &mut Routed) {
+        routed.reached.refused += 1;
+        self.effects.drops.push((DropReason::QueueFull, None));
+        self.count_effects();
+    }
+
+    /// Releases a routed message now, or puts it where it waits for its turn. Returns the work done.
+    fn release_in_order(
+        &mut self,
+        (routed, targets): (Routed, Vec<Target>),
+        sharing: &mut Sharing<'_>,
+    ) -> usize {
+        let received = self.exchange_to_record(&routed);
+        let is_retained_durably = routed.retain && routed.qos != QoS::AtMostOnce;
+        let needs_store = !targets.is_empty() || received.is_some() || is_retained_durably;
+        let link = match routed.source {
+            Source::Client { link, .. } => Some(link),
+            Source::Will | Source::Statistics => None,
+        };
+        let must_wait = needs_store
+            || link.and_then(|key| self.links.get(key)).is_some_and(|link| link.holds());
+        if !must_wait {
+            return self.release(&routed, sharing);
+        }
+        let message = sharing.keep();
+        let mut after = Submission::default();
+        if needs_store {
+            let body = Body::Message(Arc::clone(&message));
+            let retain = routed.retain;
+            after = self.submit(Operation::Publish { body, targets, received, retain });
+        }
+        let held = Held::Publish(message, Box::new(routed));
+        self.hold(link, HeldEntry { after, grace: 0, held });
+        1
+    }
+
+    /// Hands a message out and acknowledges it. Returns the work done.
+    pub(super) fn release(&mut self, routed: &Routed, sharing: &mut Sharing<'_>) -> usize {
+        if routed.retain {
+            self.retain(routed, sharing);
+        }
+        let publisher = match routed.source {
+            Source::Client { session, .. } => Some(session.index),
+            Source::Will | Source::Statistics => None,
+        };
+        let published = Published { qos: routed.qos, retain: routed.retain, publisher };
+        let mut reached = routed.reached;
+        if !routed.route.local.is_empty() {
+            let live = self.fan_out(sharing, published, &routed.route.local);
+            reached.taken += live.taken;
+            reached.refused += live.refused;
+        }
+        let remote = match routed.qos {
+            QoS::AtMostOnce => &routed.route.remote,
+            // Durable sessions get these through the store.
+            QoS::AtLeastOnce | QoS::ExactlyOnce => &routed.route.remote_live,
+        };
+        for (shard, filters) in remote {
+            let batch = &mut self.outgoing[shard.0 as usize].batch;
+            batch.push(&sharing.content(), routed.qos, routed.retain, filters, &[]);
+            reached.taken += 1;
+        }
+        for (shard, direct) in &routed.directs {
+            if *shard == self.index {
+                let live = self.deliver_direct(sharing, direct);
+                reached.taken += live.taken;
+                reached.refused += live.refused;
+            } else {
+                let batch = &mut self.outgoing[shard.0 as usize].batch;
+                batch.push(&sharing.content(), routed.qos, routed.retain, &[], &[*direct]);
+                reached.taken += 1;
+            }
+        }
+        if reached.taken == 0 && reached.refused == 0 {
+            self.counters().unmatched.add(1);
+        }
+        self.acknowledge(routed, reached);
+        1 + reached.taken as usize
+    }
+
+    /// Answers a publisher: success is only said when someone has the message, or nobody wanted it.
+    fn acknowledge(&mut self, routed: &Routed, reached: Reached) {
+        let (Source::Client { link: key, session }, Some(packet_id)) =
+            (routed.source, routed.packet_id)
+        else {
+            return;
+        };
+        let reason = match reached {
+            Reached { taken: 0, refused: 0 } => ReasonCode::NO_MATCHING_SUBSCRIBERS,
+            Reached { taken: 0, refused: _ } => ReasonCode::QUOTA_EXCEEDED,
+            Reached { .. } => ReasonCode::SUCCESS,
+        };
+        self.answer_publish(key, session, routed.qos, packet_id, reason);
+    }
+
+    fn answer_publish(
+        &mut self,
+        key: Key,
+        session: Key,
+        qos: QoS,
+        packet_id: PacketId,
+        reason: ReasonCode,
+    ) {
+        let Some(link) = self.links.get_mut(key) else {
+            self.settle_publish(session, qos, packet_id, reason);
+            return;
+        };
+        let Stage::Open(open) = &mut link.stage else { return };
+        let Some(home) = self.sessions.get_mut(session) else { return };
+        let refused = reason.is_failure() && open.connection.version() != Version::V5;
+        if refused && self.shared.config.policy.v3_queues_full == V3Refusal::Close {
+            self.end_link(key, Ending::Abnormal(reason));
+            return;
+        }
+        // A 3.x client cannot be told: it gets the acknowledgement, and the drop is counted.
+        let reason = if refused { ReasonCode::SUCCESS } else { reason };
+        if link.output.capacity() == 0 {
+            link.output = self.buffers.pop().unwrap_or_default();
+        }
+        let connection = &mut open.connection;
+        home.protocol.finish_publish(connection, qos, packet_id, reason, &mut link.output);
+        self.mark_dirty(key);
+    }
+
+    /// Returns why nobody may publish to a topic.
+    fn refusal_of(&self, topic: &str) -> Option<ReasonCode> {
+        // The broker's own statistics: a client must not be able to make them up.
+        if topic.as_bytes().first() == Some(&b'$') && is_statistics(topic) {
+            return Some(ReasonCode::NOT_AUTHORIZED);
+        }
+        let levels_max = usize::from(self.shared.config.limits.topic_levels_max);
+        let is_too_deep =
+            topic.len() >= levels_max && topic.bytes().filter(|it| *it == b'/').count() >= levels_max;
+        is_too_deep.then_some(ReasonCode::TOPIC_NAME_INVALID)
+    }
+
+    /// Refuses a message that may not be published: dropped and counted, and said where it can be.
+    fn refuse_publish(
+        &mut self,
+        key: Key,
+        qos: QoS,
+        packet_id: Option<PacketId>,
+        reason: ReasonCode,
+    ) -> usize {
+        self.counters().dropped_not_authorized.add(1);
+        let Some(link) = self.links.get_mut(key) else { return 1 };
+        let Stage::Open(open) = &mut link.stage else { return 1 };
+        let Some(packet_id) = packet_id else { return 1 };
+        let is_v5 = open.connection.version() == Version::V5;
+        if !is_v5 && self.shared.config.policy.v3_denied_publish == V3Refusal::Close {
+            self.end_link(key, Ending::Abnormal(reason));
+            return 1;
+        }
+        let session = open.session;
+        let reason = if is_v5 { reason } else { ReasonCode::SUCCESS };
+        if link.holds() {
+            let held = Held::Answer { session, qos, packet_id, reason };
+            self.hold(Some(key), HeldEntry { after: Submission::default(), grace: 0, held });
+        } else {
+            self.answer_publish(key, session, qos, packet_id, reason);
+        }
+        1
+    }
+
+    /// The store is done with a publish whose connection is gone: the exchange is the session's.
+    fn settle_publish(&mut self, key: Key, qos: QoS, packet_id: PacketId, reason: ReasonCode) {
+        let Some(session) = self.sessions.get_mut(key) else { return };
+        if qos != QoS::ExactlyOnce {
+            return;
+        }
+        let after = session.protocol.settle_publish(packet_id, reason);
+        if let (AfterSettle::Answer, Some(link)) = (after, session.link) {
+            self.answer_publish(link, key, qos, packet_id, reason);
+        }
+    }
+
+    /// Answers a QoS 2 PUBLISH that was received before, in the order of arrival.
+    fn repeat_pubrec(&mut self, key: Key, packet_id: Option<PacketId>) {
+        let Some(packet_id) = packet_id else { return };
+        let Some(open) = self.links.get_mut(key).and_then(|link| link.open()) else { return };
+        let session = open.session;
+        let (qos, reason) = (QoS::ExactlyOnce, ReasonCode::SUCCESS);
+        let held = Held::Answer { session, qos, packet_id, reason };
+        self.hold(Some(key), HeldEntry { after: Submission::default(), grace: 0, held });
+        self.release_held(key);
+    }
+
+    /// Sends a held answer.
+    pub(super) fn release_answer(
+        &mut self,
+        key: Key,
+        session: Key,
+        qos: QoS,
+        packet_id: PacketId,
+        reason: ReasonCode,
+    ) {
+        self.answer_publish(key, session, qos, packet_id, reason);
+    }
+
+    /// Returns the inbound QoS 2 exchange that must be recorded with the message: one of a session
+    /// that may be resumed.
+    fn exchange_to_record(&self, routed: &Routed) -> Option<(SessionNumber, PacketId)> {
+        if routed.qos != QoS::ExactlyOnce {
+            return None;
+        }
+        Some((self.number_of(routed.source)?, routed.packet_id?))
+    }
+
+    fn number_of(&self, source: Source) -> Option<SessionNumber> {
+        let Source::Client { session, .. } = source else { return None };
+        self.sessions.get(session)?.number()
+    }
+
+    fn publisher_hash(&self, source: Source) -> u64 {
+        let Source::Client { session, .. } = source else { return 0 };
+        let client_id = self.sessions.get(session).map(|it| it.client_id.as_bytes());
+        client_id.map_or(0, |client_id| self.shared.hash(client_id))
+    }
+
+    /// Publishes something that no connection sent.
+    pub(super) fn publish_from(
+        &mut self,
+        source: Source,
+        sharing: &mut Sharing<'_>,
+        qos: QoS,
+        retain: bool,
+    ) {
+        let routed = self.route(source, sharing, qos, retain, None);
+        self.release_in_order(routed, sharing);
+    }
+}
+
+fn is_statistics(topic: &str) -> bool {
+    topic == "$SYS" || topic.starts_with("$SYS/")
+}

@@ -1,0 +1,216 @@
+//! Retained messages for new subscriptions: cursors that read each value when it is sent.
+//!
+//! A cursor goes on as long as the session's window and the link's buffer have room, and a bounded
+//! number of messages a turn. It never drops anything and starves nobody.
+
+use std::collections::VecDeque;
+use std::sync::Arc;
+
+use quelea_codec::QoS;
+use quelea_session::{Delivery, Sharing};
+use quelea_store::{Attributes, Body, Operation, SessionNumber, Target};
+
+use super::Shard;
+use super::publish::Routed;
+use crate::arena::Key;
+use crate::retained::{Place, Value};
+
+/// How far the delivery of retained messages for one subscription has come.
+#[derive(Debug)]
+pub(super) struct Cursor {
+    filter: Box<str>,
+    qos: QoS,
+    subscription_id: u32,
+    place: Place,
+    /// Topics that the last scan found and that are not sent yet.
+    found: VecDeque<Arc<str>>,
+    is_done: bool,
+}
+
+/// What is next for a session's cursors.
+enum Next {
+    Message(Value, QoS, u32),
+    /// Nothing matched in the part that was looked at.
+    LookOn,
+    Done,
+}
+
+impl Cursor {
+    pub(super) fn new(filter: &str, qos: QoS, subscription_id: u32) -> Self {
+        let filter = filter.into();
+        let place = Place::default();
+        Self { filter, qos, subscription_id, place, found: VecDeque::new(), is_done: false }
+    }
+
+    /// Returns whether this is the cursor of a filter.
+    pub(super) fn is_for(&self, filter: &str) -> bool {
+        *self.filter == *filter
+    }
+}
+
+impl Shard {
+    /// Sets or clears the retained message of a topic.
+    pub(super) fn retain(&self, routed: &Routed, sharing: &mut Sharing<'_>) {
+        let order = self.shared.next_order();
+        if sharing.content().payload.is_empty() {
+            self.shared.retained.clear(sharing.content().topic, order);
+        } else if !self.shared.retained.set(sharing.keep(), routed.qos, order) {
+            self.counters().dropped_retained_limit.add(1);
+        }
+    }
+
+    /// Begins to deliver retained messages, after SUBACK.
+    pub(super) fn start_cursors(&mut self, link: Key, cursors: Vec<Cursor>) {
+        if cursors.is_empty() {
+            return;
+        }
+        let open = self.links.get_mut(link).and_then(|link| link.open());
+        let Some(key) = open.map(|open| open.session) else { return };
+        let Some(session) = self.sessions.get_mut(key) else { return };
+        for cursor in cursors {
+            let list = &mut session.extra_mut().cursors;
+            // Subscribed again before the first delivery was over: it starts anew.
+            list.retain(|it| !it.is_for(&cursor.filter));
+            list.push_back(cursor);
+        }
+        self.continue_cursors(key);
+    }
+
+    /// Puts a session with cursors back on the list, when it may have room again.
+    pub(super) fn continue_cursors(&mut self, key: Key) {
+        let Some(session) = self.sessions.get_mut(key) else { return };
+        let Some(extra) = &mut session.extra else { return };
+        if !extra.cursors.is_empty() && !extra.is_listed {
+            extra.is_listed = true;
+            self.cursors.push_back(key);
+        }
+    }
+
+    /// Lets each listed session's cursors go on.
+    pub(super) fn drive_cursors(&mut self) {
+        for _ in 0..self.cursors.len() {
+            let Some(key) = self.cursors.pop_front() else { return };
+            let Some(session) = self.sessions.get_mut(key) else { continue };
+            if let Some(extra) = &mut session.extra {
+                extra.is_listed = false;
+            }
+            if self.drive(key) {
+                self.continue_cursors(key);
+            }
+        }
+    }
+
+    /// Returns whether there is more to do that need not wait for room.
+    fn drive(&mut self, key: Key) -> bool {
+        for _ in 0..MESSAGES_A_TURN {
+            if !self.has_room_for_retained(key) {
+                return false;
+            }
+            match self.next_retained(key) {
+                Next::Message(value, qos, id) => self.send_retained(key, &value, qos, id),
+                Next::LookOn => return true,
+                Next::Done => return false,
+            }
+        }
+        true
+    }
+
+    fn has_room_for_retained(&mut self, key: Key) -> bool {
+        let bytes_max = self.shared.config.limits.write_buffer_bytes_max as usize;
+        let Some(session) = self.sessions.get(key) else { return false };
+        let Some(cursor) = session.extra.as_ref().and_then(|it| it.cursors.front()) else {
+            return false;
+        };
+        let Some(link) = session.link.and_then(|link| self.links.get_mut(link)) else {
+            return false;
+        };
+        if !link.is_answered {
+            return false;
+        }
+        if session.number().is_some() && cursor.qos != QoS::AtMostOnce {
+            return session.protocol.queued_messages() < QUEUED_MAX;
+        }
+        let Some((connection, outbox)) = link.sender(bytes_max) else { return false };
+        session.protocol.can_send(connection, cursor.qos, &outbox)
+    }
+
+    fn next_retained(&mut self, key: Key) -> Next {
+        let extra = self.sessions.get_mut(key).and_then(|session| session.extra.as_mut());
+        let Some(extra) = extra else { return Next::Done };
+        let Some(cursor) = extra.cursors.front_mut() else { return Next::Done };
+        while let Some(topic) = cursor.found.pop_front() {
+            // Read now, not when it was found: an older value never follows a newer one.
+            let Some(value) = self.shared.retained.read(&topic) else { continue };
+            if value.message.content().expires_at.is_some_and(|at| at <= self.now) {
+                continue;
+            }
+            let qos = cursor.qos.min(value.qos);
+            return Next::Message(value, qos, cursor.subscription_id);
+        }
+        if cursor.is_done {
+            extra.cursors.pop_front();
+            return if extra.cursors.is_empty() { Next::Done } else { Next::LookOn };
+        }
+        let mut found = Vec::new();
+        let retained = &self.shared.retained;
+        cursor.is_done = !retained.scan(&cursor.filter, &mut cursor.place, FOUND_MAX, &mut found);
+        cursor.found.extend(found.iter().map(|it| Arc::from(it.message.content().topic)));
+        Next::LookOn
+    }
+
+    fn send_retained(&mut self, key: Key, value: &Value, qos: QoS, id: u32) {
+        let ids = [id];
+        let subscription_ids = if id == 0 { &[][..] } else { &ids };
+        let Some(session) = self.sessions.get_mut(key) else { return };
+        if let (Some(number), true) = (session.number(), qos != QoS::AtMostOnce) {
+            self.queue_retained(key, number, value, qos, subscription_ids);
+            return;
+        }
+        let bytes_max = self.shared.config.limits.write_buffer_bytes_max as usize;
+        let Some(link) = session.link.and_then(|link| self.links.get_mut(link)) else { return };
+        let Some((connection, mut outbox)) = link.sender(bytes_max) else { return };
+        let delivery = Delivery { qos, retain: true, subscription_ids, group: None };
+        session.protocol.deliver(
+            connection,
+            &mut Sharing::kept(&value.message),
+            delivery,
+            &self.limits,
+            self.now,
+            &mut outbox,
+            &mut self.effects,
+        );
+        if let Some(link) = session.link {
+            self.mark_dirty(link);
+        }
+        self.count_effects();
+    }
+
+    /// A durable session's queue holds the topic: the value is read when it is sent.
+    fn queue_retained(
+        &mut self,
+        key: Key,
+        session: SessionNumber,
+        value: &Value,
+        qos: QoS,
+        subscription_ids: &[u32],
+    ) {
+        let subscription_ids = subscription_ids.into();
+        let attributes = Attributes { qos, retain: true, subscription_ids, group: None };
+        let targets = vec![Target { session, home: self.index, attributes }];
+        let body = Body::Retained(Arc::from(value.message.content().topic));
+        let gauge = self.sessions.get(key).and_then(|it| it.extra.as_ref()?.gauge.clone());
+        if let Some(gauge) = gauge {
+            gauge.reserve(0, u32::MAX, u64::MAX);
+        }
+        self.submit(Operation::Publish { body, targets, received: None, retain: false });
+    }
+}
+
+/// Retained messages sent to one session in one turn.
+const MESSAGES_A_TURN: usize = 256;
+
+/// Topics found by one scan.
+const FOUND_MAX: usize = 64;
+
+/// A durable session with more in its queue gets its next retained messages later.
+const QUEUED_MAX: usize = 64;

@@ -1,0 +1,182 @@
+//! What all shards of a broker share.
+
+use std::hash::{BuildHasher, Hasher};
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, AtomicU32, AtomicU64, AtomicUsize, Ordering};
+
+use foldhash::quality::FixedState;
+use quelea_codec::QoS;
+use quelea_session::{Overflow, ServerLimits, SessionLimits};
+use quelea_store::{Completions, Placed, ShardIndex, Store, Submission};
+use quelea_topics::SharedStrategy;
+
+use crate::auth::Authority;
+use crate::config::{Config, QueueOverflow, SharedStrategy as Strategy};
+use crate::counters::{Counters, Totals};
+use crate::mail::{Letter, Mailbox};
+use crate::net::RoundRobin;
+use crate::retained::Retained;
+use crate::table::Table;
+
+/// The broker's state that belongs to no shard.
+pub(crate) struct Shared {
+    pub(crate) config: Config,
+    pub(crate) server_limits: ServerLimits,
+    pub(crate) table: Table,
+    pub(crate) retained: Retained,
+    pub(crate) mailboxes: Arc<[Mailbox]>,
+    pub(crate) store: Arc<dyn Store>,
+    pub(crate) authority: Authority,
+    pub(crate) counters: Vec<Counters>,
+    /// Odd while the shard is in a turn.
+    turns: Vec<TurnCount>,
+    /// Random for each process: which shard a client lives on is nobody's business.
+    pub(crate) seed: u64,
+    /// Gives retained messages their order over all shards.
+    publish_order: AtomicU64,
+    pub(crate) connection_count: AtomicUsize,
+    pub(crate) connections_refused: AtomicU64,
+    arrivals: RoundRobin,
+    /// Set when nothing new is let in.
+    pub(crate) is_stopping: AtomicBool,
+}
+
+/// On a line of its own: it is written by one thread twice a turn.
+#[derive(Debug, Default)]
+#[repr(align(128))]
+struct TurnCount(AtomicU32);
+
+impl Shared {
+    pub(crate) fn new(
+        config: Config,
+        mailboxes: Arc<[Mailbox]>,
+        store: Arc<dyn Store>,
+        authority: Authority,
+        seed: u64,
+    ) -> Self {
+        let shard_count = mailboxes.len();
+        Self {
+            server_limits: server_limits(&config),
+            table: Table::new(seed),
+            retained: Retained::new(shard_count, seed, &config.limits),
+            counters: (0..shard_count).map(|_| Counters::default()).collect(),
+            turns: (0..shard_count).map(|_| TurnCount::default()).collect(),
+            publish_order: AtomicU64::new(1),
+            connection_count: AtomicUsize::new(0),
+            connections_refused: AtomicU64::new(0),
+            arrivals: RoundRobin::default(),
+            is_stopping: AtomicBool::new(false),
+            config,
+            mailboxes,
+            store,
+            authority,
+            seed,
+        }
+    }
+
+    /// Returns the shard on which the session of `client_id` lives.
+    pub(crate) fn home_of(&self, client_id: &str) -> ShardIndex {
+        ShardIndex((self.hash(client_id.as_bytes()) % self.mailboxes.len() as u64) as u16)
+    }
+
+    /// Hashes with this process's key.
+    pub(crate) fn hash(&self, bytes: &[u8]) -> u64 {
+        let mut hasher = FixedState::with_seed(self.seed).build_hasher();
+        hasher.write(bytes);
+        hasher.finish()
+    }
+
+    /// Returns the shard that takes the next arrival.
+    pub(crate) fn next_shard(&self) -> usize {
+        self.arrivals.next(self.mailboxes.len())
+    }
+
+    /// Returns a number greater than any before, on any shard.
+    pub(crate) fn next_order(&self) -> u64 {
+        self.publish_order.fetch_add(1, Ordering::Relaxed)
+    }
+
+    pub(crate) fn begin_turn(&self, shard: ShardIndex) {
+        // Together with `is_in_turn`: either that sees the turn, or the turn sees the table as it
+        // was changed before (a store then a load on both sides, so both must be SeqCst).
+        self.turns[shard.0 as usize].0.fetch_add(1, Ordering::SeqCst);
+    }
+
+    pub(crate) fn end_turn(&self, shard: ShardIndex) {
+        self.turns[shard.0 as usize].0.fetch_add(1, Ordering::Release);
+    }
+
+    /// Returns whether a shard may be using the table as it was before the caller changed it.
+    pub(crate) fn is_in_turn(&self, shard: usize) -> bool {
+        self.turns[shard].0.load(Ordering::SeqCst) % 2 == 1
+    }
+
+    pub(crate) fn session_limits(&self) -> SessionLimits {
+        let limits = &self.config.limits;
+        SessionLimits {
+            queued_messages_max: limits.queued_messages_max,
+            queued_bytes_max: limits.queued_bytes_max,
+            overflow: match limits.queue_overflow {
+                QueueOverflow::RejectNewest => Overflow::RejectNewest,
+                QueueOverflow::DropOldest => Overflow::DropOldest,
+            },
+        }
+    }
+
+    pub(crate) fn strategy(&self) -> SharedStrategy {
+        match self.config.shared_strategy {
+            Strategy::LeastInFlight => SharedStrategy::LeastInFlight,
+            Strategy::RoundRobin => SharedStrategy::RoundRobin,
+            Strategy::HashPublisher => SharedStrategy::HashPublisher,
+            Strategy::Sticky => SharedStrategy::Sticky,
+        }
+    }
+
+    /// Sums the counters of all shards.
+    pub(crate) fn totals(&self) -> Totals {
+        let mut totals = Totals::default();
+        let mut longest = 0;
+        for counters in &self.counters {
+            totals.add(counters);
+            longest = longest.max(counters.longest_turn_micros.value());
+        }
+        totals.longest_turn_micros = longest;
+        totals
+    }
+}
+
+/// Posts the store's answers to the shards.
+pub(crate) struct Post(pub(crate) Arc<[Mailbox]>);
+
+impl Completions for Post {
+    fn placed(&self, shard: ShardIndex, placed: Vec<Placed>) {
+        self.0[shard.0 as usize].send(Letter::Placed(placed));
+    }
+
+    fn durable(&self, shard: ShardIndex, through: Submission) {
+        self.0[shard.0 as usize].send(Letter::Durable(through));
+    }
+}
+
+fn server_limits(config: &Config) -> ServerLimits {
+    let limits = &config.limits;
+    ServerLimits {
+        receive_maximum: limits.receive_maximum,
+        send_window_max: limits.send_window_max,
+        packet_bytes_max: limits.packet_bytes_max,
+        topic_alias_maximum: limits.topic_alias_max,
+        topic_alias_maximum_out: limits.topic_alias_out_max,
+        qos_max: match limits.qos_max {
+            0 => QoS::AtMostOnce,
+            1 => QoS::AtLeastOnce,
+            _ => QoS::ExactlyOnce,
+        },
+        retain_available: limits.retain_available,
+        wildcard_available: limits.wildcard_available,
+        subscription_ids_available: limits.subscription_ids_available,
+        shared_available: limits.shared_available,
+        keep_alive_max_secs: limits.keep_alive_max_secs,
+        session_expiry_max_secs: limits.session_expiry_max_secs,
+        v3_session_expiry_secs: limits.v3_session_expiry_secs,
+    }
+}

@@ -1,0 +1,23 @@
+//! The broker's own messages.
+
+use quelea_codec::QoS;
+use quelea_session::{Content, Sharing};
+
+use super::Shard;
+use super::publish::Source;
+
+impl Shard {
+    /// Publishes and retains the broker's statistics.
+    pub(super) fn publish_statistics(&mut self, values: Vec<(String, String)>) {
+        for (topic, value) in values {
+            let content = Content {
+                topic: &topic,
+                payload: value.as_bytes(),
+                forwarded: &[],
+                expires_at: None,
+            };
+            let mut sharing = Sharing::borrowed(content);
+            self.publish_from(Source::Statistics, &mut sharing, QoS::AtMostOnce, true);
+        }
+    }
+}

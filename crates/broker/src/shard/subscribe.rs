@@ -1,0 +1,386 @@
+//! SUBSCRIBE and UNSUBSCRIBE.
+//!
+//! Their answers leave only when no shard can still be routing with the table as it was before, so
+//! that a message published after a SUBACK always arrives. Retained messages are read after that
+//! point too: one published meanwhile arrives live, retained or both, never neither.
+
+use std::sync::Arc;
+use std::sync::atomic::Ordering;
+
+use quelea_codec::{
+    AckProperties, Packet, QoS, ReasonCode, RetainHandling, SubAck, Subscribe, SubscribeFilter,
+    SubscriptionOptions, Unsubscribe, UnsubAck, Version, check_topic_filter,
+};
+use quelea_session::Class;
+use quelea_store::{Operation, SessionNumber, Submission};
+use quelea_topics::FilterId;
+
+use super::Shard;
+use super::held::{Held, HeldEntry};
+use super::link::Ending;
+use super::receivers::Receiver;
+use super::retained::Cursor;
+use super::subscriptions::Subscription;
+use crate::arena::Key;
+use crate::config::V31DeniedSubscribe;
+use crate::table::{DurableReceiver, Gauge, Group, Member};
+
+/// What one SUBSCRIBE or UNSUBSCRIBE has changed.
+#[derive(Default)]
+struct Changes {
+    /// Whether others may be routing with an older table.
+    table: bool,
+    /// The last operation for the store.
+    submitted: Submission,
+    cursors: Vec<Cursor>,
+}
+
+/// A subscription that is asked for, its filter taken apart.
+struct Wanted<'a> {
+    /// As the client wrote it.
+    text: &'a str,
+    /// Without `$share` and the group.
+    filter: &'a str,
+    group: Option<&'a str>,
+    options: SubscriptionOptions,
+    subscription_id: u32,
+}
+
+impl Shard {
+    /// Handles a SUBSCRIBE.
+    pub(super) fn on_subscribe(&mut self, key: Key, subscribe: &Subscribe<'_>) {
+        let Some(link) = self.links.get_mut(key) else { return };
+        let version = link.version();
+        let Some(session) = link.open().map(|open| open.session) else { return };
+        let has_id = subscribe.subscription_id.is_some();
+        if has_id && !self.shared.config.limits.subscription_ids_available {
+            let reason = ReasonCode::SUBSCRIPTION_IDENTIFIERS_NOT_SUPPORTED;
+            self.fail(key, reason, &"subscription identifiers are not supported");
+            return;
+        }
+        let mut changes = Changes::default();
+        let mut reasons = Vec::new();
+        for SubscribeFilter { filter, options } in subscribe.filters() {
+            let id = subscribe.subscription_id.unwrap_or(0);
+            let reason = match self.wanted(filter, options, id) {
+                Ok(wanted) => self.subscribe(session, &wanted, &mut changes),
+                Err(reason) => reason,
+            };
+            reasons.push(reason.0);
+        }
+        let is_denied = reasons.iter().any(|reason| ReasonCode(*reason).is_failure());
+        if version == Version::V31 && is_denied {
+            // MQTT 3.1 has no SUBACK that says no.
+            if self.shared.config.policy.v31_denied_subscribe == V31DeniedSubscribe::Close {
+                self.end_link(key, Ending::Abnormal(ReasonCode::NOT_AUTHORIZED));
+                return;
+            }
+            for reason in reasons.iter_mut().filter(|it| ReasonCode(**it).is_failure()) {
+                *reason = 0;
+            }
+        }
+        let mut packet = Vec::new();
+        let packet_id = subscribe.packet_id;
+        let properties = AckProperties::default();
+        Packet::SubAck(SubAck { packet_id, reasons: &reasons, properties })
+            .encode(version, &mut packet);
+        let cursors = std::mem::take(&mut changes.cursors);
+        self.answer_later(key, &changes, Held::Suback { packet, cursors });
+    }
+
+    /// Handles an UNSUBSCRIBE.
+    pub(super) fn on_unsubscribe(&mut self, key: Key, unsubscribe: &Unsubscribe<'_>) {
+        let Some(link) = self.links.get_mut(key) else { return };
+        let version = link.version();
+        let Some(session) = link.open().map(|open| open.session) else { return };
+        let mut changes = Changes::default();
+        let mut reasons = Vec::new();
+        for filter in unsubscribe.filters() {
+            reasons.push(self.unsubscribe(session, filter, &mut changes).0);
+        }
+        let mut packet = Vec::new();
+        let packet_id = unsubscribe.packet_id;
+        let properties = AckProperties::default();
+        Packet::UnsubAck(UnsubAck { packet_id, reasons: &reasons, properties })
+            .encode(version, &mut packet);
+        self.answer_later(key, &changes, Held::Unsuback(packet));
+    }
+
+    fn answer_later(&mut self, key: Key, changes: &Changes, held: Held) {
+        let grace = if changes.table { self.begin_grace(key) } else { 0 };
+        self.hold(Some(key), HeldEntry { after: changes.submitted, grace, held });
+        self.release_held(key);
+    }
+
+    /// Checks a filter against what this broker allows.
+    fn wanted<'a>(
+        &self,
+        text: &'a str,
+        options: SubscriptionOptions,
+        subscription_id: u32,
+    ) -> Result<Wanted<'a>, ReasonCode> {
+        let limits = &self.shared.config.limits;
+        let shape =
+            check_topic_filter(text).map_err(|_| ReasonCode::TOPIC_FILTER_INVALID)?;
+        let (group, filter) = match shape.shared {
+            Some((group, filter)) => (Some(group), filter),
+            None => (None, text),
+        };
+        if group.is_some() && !limits.shared_available {
+            return Err(ReasonCode::SHARED_SUBSCRIPTIONS_NOT_SUPPORTED);
+        }
+        if shape.has_wildcard && !limits.wildcard_available {
+            return Err(ReasonCode::WILDCARD_SUBSCRIPTIONS_NOT_SUPPORTED);
+        }
+        let level_count = 1 + filter.bytes().filter(|it| *it == b'/').count();
+        if level_count > usize::from(limits.filter_levels_max) {
+            return Err(ReasonCode::TOPIC_FILTER_INVALID);
+        }
+        let qos = options.qos.min(self.shared.server_limits.qos_max);
+        let options = SubscriptionOptions { qos, ..options };
+        Ok(Wanted { text, filter, group, options, subscription_id })
+    }
+
+    /// Makes or replaces one subscription ([MQTT-3.8.4-3]).
+    fn subscribe(&mut self, key: Key, wanted: &Wanted<'_>, changes: &mut Changes) -> ReasonCode {
+        let limits = &self.shared.config.limits;
+        let count_max = limits.subscriptions_per_session_max as usize;
+        let Some(session) = self.sessions.get(key) else { return ReasonCode::UNSPECIFIED_ERROR };
+        let number = session.number();
+        let is_full = session.subscriptions.len() >= count_max;
+        let is_new = match wanted.group {
+            Some(group) => self.join_group(key, number, wanted, group, is_full, changes),
+            None => self.subscribe_plain(key, number, wanted, is_full, changes),
+        };
+        let Some(is_new) = is_new else { return ReasonCode::QUOTA_EXCEEDED };
+        if is_new {
+            self.counters().subscriptions_added.add(1);
+        }
+        if let Some(session) = number {
+            changes.submitted = self.submit(Operation::Subscribe {
+                session,
+                filter: wanted.text.into(),
+                options: wanted.options.to_byte(),
+                subscription_id: wanted.subscription_id,
+            });
+        }
+        let is_retained_wanted = match wanted.options.retain_handling {
+            RetainHandling::SendAtSubscribe => true,
+            RetainHandling::SendIfNew => is_new,
+            RetainHandling::DoNotSend => false,
+        };
+        if wanted.group.is_none() && is_retained_wanted && self.shared.retained.count() > 0 {
+            let (options, id) = (wanted.options, wanted.subscription_id);
+            changes.cursors.push(Cursor::new(wanted.filter, options.qos, id));
+        }
+        match wanted.options.qos {
+            QoS::AtMostOnce => ReasonCode::SUCCESS,
+            QoS::AtLeastOnce => ReasonCode::GRANTED_QOS_1,
+            QoS::ExactlyOnce => ReasonCode::GRANTED_QOS_2,
+        }
+    }
+
+    /// Returns whether the subscription is new, or nothing when there is no room for it.
+    fn subscribe_plain(
+        &mut self,
+        key: Key,
+        number: Option<SessionNumber>,
+        wanted: &Wanted<'_>,
+        is_full: bool,
+        changes: &mut Changes,
+    ) -> Option<bool> {
+        let receiver = Receiver {
+            session: key.index,
+            subscription_id: wanted.subscription_id,
+            options: wanted.options,
+            is_durable: number.is_some(),
+        };
+        let known = self.shared.table.find(wanted.filter);
+        let session = self.sessions.get_mut(key)?;
+        let own = known.and_then(|filter| session.subscriptions.find(filter, None));
+        let mut is_new = true;
+        if let (Some(filter), Some(own)) = (known, own) {
+            self.receivers.replace(filter, own.place, receiver);
+            is_new = false;
+        } else if is_full {
+            return None;
+        } else {
+            // With another receiver of the class, this shard is in the table already.
+            let is_durable = number.is_some();
+            let filter = match known.filter(|filter| self.receivers.has(*filter, is_durable)) {
+                Some(filter) => filter,
+                None => {
+                    changes.table = true;
+                    self.shared.table.add_shard(wanted.filter, self.index, class_of(number))
+                }
+            };
+            let place = self.receivers.add(filter, receiver);
+            session.subscriptions.add(Subscription { filter, place, group: None });
+        }
+        if let Some(number) = number {
+            let gauge = self.gauge_of(key);
+            let receiver = DurableReceiver {
+                home: self.index,
+                options: wanted.options,
+                subscription_id: wanted.subscription_id,
+                gauge,
+            };
+            changes.table = true;
+            self.shared.table.add_durable(wanted.filter, number, receiver);
+        }
+        Some(is_new)
+    }
+
+    fn join_group(
+        &mut self,
+        key: Key,
+        durable: Option<SessionNumber>,
+        wanted: &Wanted<'_>,
+        name: &str,
+        is_full: bool,
+        changes: &mut Changes,
+    ) -> Option<bool> {
+        let session = self.sessions.get(key)?;
+        let is_member = session
+            .subscriptions
+            .groups()
+            .any(|it| *it.name == *name && self.shared.table.find(wanted.filter) == Some(it.filter));
+        if is_full && !is_member {
+            return None;
+        }
+        let member = Member {
+            home: self.index,
+            session: key,
+            durable,
+            options: wanted.options,
+            subscription_id: wanted.subscription_id,
+            gauge: self.gauge_of(key),
+        };
+        let (group, is_new) = self.shared.table.join_group(wanted.filter, name, member);
+        changes.table = true;
+        if is_new && let Some(session) = self.sessions.get_mut(key) {
+            let filter = group.filter;
+            session.subscriptions.add(Subscription { filter, place: 0, group: Some(group) });
+        }
+        Some(is_new)
+    }
+
+    /// Returns what other shards see of a session.
+    fn gauge_of(&mut self, key: Key) -> Arc<Gauge> {
+        let Some(session) = self.sessions.get_mut(key) else { return Arc::default() };
+        let link = session.link;
+        let gauge = session.extra_mut().gauge.get_or_insert_default();
+        let gauge = Arc::clone(gauge);
+        let connection =
+            link.and_then(|link| self.links.get_mut(link)).and_then(|link| link.open());
+        if let Some(open) = connection {
+            gauge.is_online.store(true, Ordering::Relaxed);
+            let window = u32::from(open.connection.send_window());
+            gauge.window.store(window, Ordering::Relaxed);
+        }
+        gauge
+    }
+
+    /// Ends one subscription.
+    fn unsubscribe(&mut self, key: Key, text: &str, changes: &mut Changes) -> ReasonCode {
+        let Ok(shape) = check_topic_filter(text) else { return ReasonCode::TOPIC_FILTER_INVALID };
+        let (name, filter) = match shape.shared {
+            Some((group, filter)) => (Some(group), filter),
+            None => (None, text),
+        };
+        let removed = self.shared.table.find(filter).and_then(|filter| {
+            let session = self.sessions.get_mut(key)?;
+            let group = match name {
+                Some(name) => {
+                    let mut groups = session.subscriptions.groups();
+                    Some(groups.find(|it| it.filter == filter && *it.name == *name)?.id)
+                }
+                None => None,
+            };
+            session.subscriptions.remove(filter, group)
+        });
+        let Some(removed) = removed else { return ReasonCode::NO_SUBSCRIPTION_EXISTED };
+        let Some(session) = self.sessions.get_mut(key) else { return ReasonCode::SUCCESS };
+        let number = session.number();
+        if let Some(extra) = &mut session.extra {
+            extra.cursors.retain(|cursor| name.is_some() || !cursor.is_for(filter));
+        }
+        if let Some(session) = number {
+            let filter = text.into();
+            changes.submitted = self.submit(Operation::Unsubscribe { session, filter });
+        }
+        changes.table = true;
+        self.counters().subscriptions_removed.add(1);
+        self.forget_subscription(key, number, &removed);
+        if let Some(group) = &removed.group {
+            self.redistribute(key, group);
+        }
+        ReasonCode::SUCCESS
+    }
+
+    /// Removes a subscription from this shard's lists and from the shared table.
+    fn forget_subscription(
+        &mut self,
+        key: Key,
+        number: Option<SessionNumber>,
+        removed: &Subscription,
+    ) {
+        if let Some(group) = &removed.group {
+            self.shared.table.leave_group(group, self.index, key);
+            return;
+        }
+        let filter = removed.filter;
+        if let Some(session) = self.receivers.remove(filter, removed.place) {
+            self.note_moved(session, filter, removed.place);
+        }
+        if !self.receivers.has(filter, number.is_some()) {
+            self.shared.table.remove_shard(filter, self.index, class_of(number));
+        }
+        if let Some(number) = number {
+            self.shared.table.remove_durable(filter, number);
+        }
+    }
+
+    /// Another session's receiver has taken the place of a removed one.
+    fn note_moved(&mut self, session: u32, filter: FilterId, place: u32) {
+        let moved = self.sessions.at_mut(session);
+        if let Some(moved) = moved.and_then(|it| it.subscriptions.find(filter, None)) {
+            moved.place = place;
+        }
+    }
+
+    /// Ends all subscriptions of a session that ends.
+    pub(super) fn drop_all_subscriptions(&mut self, key: Key) {
+        let Some(session) = self.sessions.get_mut(key) else { return };
+        let number = session.number();
+        let subscriptions = session.subscriptions.take();
+        self.counters().subscriptions_removed.add(subscriptions.len() as u64);
+        for subscription in &subscriptions {
+            self.forget_subscription(key, number, subscription);
+        }
+        for group in subscriptions.iter().filter_map(|it| it.group.as_ref()) {
+            self.redistribute(key, group);
+        }
+    }
+
+    /// Gives what a group's former member has not acknowledged to the other members (design rule:
+    /// QoS 1 unacknowledged and QoS 1 and 2 never sent; what was sent with QoS 2 never moves).
+    fn redistribute(&mut self, key: Key, group: &Arc<Group>) {
+        let Some(session) = self.sessions.get_mut(key) else { return };
+        let number = session.number();
+        let moved = session.protocol.take_group(Some(group.id));
+        let mut positions = Vec::new();
+        for it in moved {
+            positions.extend(it.position);
+            self.hand_to_member(group, &it.message, it.qos, it.retain);
+        }
+        if let (Some(session), false) = (number, positions.is_empty()) {
+            self.submit(Operation::Finish { session, positions });
+        }
+        self.settle(key);
+    }
+}
+
+fn class_of(number: Option<SessionNumber>) -> Class {
+    if number.is_some() { Class::Durable } else { Class::Live }
+}

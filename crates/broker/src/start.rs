@@ -1,0 +1,228 @@
+//! Starting and stopping a broker.
+
+use std::fmt;
+use std::hash::{BuildHasher, RandomState};
+use std::io;
+use std::net::SocketAddr;
+use std::sync::Arc;
+use std::sync::atomic::Ordering;
+use std::sync::mpsc::Receiver;
+use std::thread::JoinHandle;
+use std::time::{Duration, Instant};
+
+use mio::{Poll, Waker};
+use quelea_store::{Memory, ShardIndex};
+
+use crate::auth::{Authority, EnhancedAuthenticator};
+use crate::config::Config;
+use crate::control::{Control, Signal};
+use crate::counters::Totals;
+use crate::mail::{Letter, Mailbox};
+use crate::net::{Acceptor, Home, Sockets, WAKE, bind, now, spawn};
+use crate::os;
+use crate::shard::{Post, Shard, Shared};
+
+/// A running broker. Dropping it leaves it running until the process ends; [`Broker::stop`] ends it.
+pub struct Broker {
+    shared: Arc<Shared>,
+    homes: Arc<[Arc<Home>]>,
+    shards: Vec<JoinHandle<()>>,
+    acceptors: Vec<Acceptor>,
+    addresses: Vec<SocketAddr>,
+    control: Control,
+    signals: Receiver<Signal>,
+}
+
+/// What a broker can be given beside its configuration.
+#[derive(Clone, Default)]
+pub struct Extensions {
+    /// Serves MQTT 5.0 enhanced authentication. Without it every method is refused with 0x8C.
+    pub authenticator: Option<Arc<dyn EnhancedAuthenticator>>,
+}
+
+/// Why a broker did not start.
+#[derive(Debug)]
+#[non_exhaustive]
+pub enum StartError {
+    /// A listener's address cannot be listened on.
+    Listen {
+        /// The address.
+        address: SocketAddr,
+        /// What the system said.
+        source: io::Error,
+    },
+    /// Others than this machine could connect, and it was not said that anyone may.
+    Open {
+        /// The listener's address.
+        address: SocketAddr,
+    },
+    /// The system has no more threads, files or memory.
+    System(io::Error),
+}
+
+impl Broker {
+    /// Starts a broker. It serves clients when this returns.
+    ///
+    /// # Errors
+    ///
+    /// [`StartError`] says what is in the way. Nothing is left behind then.
+    pub fn start(config: Config) -> Result<Self, StartError> {
+        Self::start_with(config, Extensions::default())
+    }
+
+    /// Starts a broker with extensions.
+    ///
+    /// # Errors
+    ///
+    /// As [`Broker::start`].
+    pub fn start_with(config: Config, extensions: Extensions) -> Result<Self, StartError> {
+        check_exposure(&config)?;
+        os::raise_file_limit();
+        let mut listeners = Vec::new();
+        for listener in &config.listeners {
+            match bind(listener.address) {
+                Ok(socket) => listeners.push(socket),
+                Err(error) if listener.may_be_absent && !is_taken(&error) => {
+                    tracing::warn!(address = %listener.address, %error, "not listening");
+                }
+                Err(source) => {
+                    return Err(StartError::Listen { address: listener.address, source });
+                }
+            }
+        }
+        let addresses =
+            listeners.iter().map(|it| it.local_addr()).collect::<io::Result<Vec<_>>>()?;
+        let clock = Instant::now();
+        let shard_count = config.shards.map_or_else(default_shards, usize::from).min(SHARDS_MAX);
+        let mut polls = Vec::new();
+        let mut mailboxes = Vec::new();
+        for _ in 0..shard_count {
+            let poll = Poll::new()?;
+            mailboxes.push(Mailbox::new(Arc::new(Waker::new(poll.registry(), WAKE)?)));
+            polls.push(poll);
+        }
+        let mailboxes: Arc<[Mailbox]> = mailboxes.into();
+        let store = Arc::new(Memory::new(Arc::new(Post(Arc::clone(&mailboxes)))));
+        let (authority, requests) = Authority::new(extensions.authenticator);
+        let seed = RandomState::new().hash_one(std::process::id());
+        let shared = Arc::new(Shared::new(config, mailboxes, store, authority, seed));
+        let mut homes = Vec::new();
+        for (index, poll) in polls.iter().enumerate() {
+            let sockets = Sockets::new(poll.registry().try_clone()?);
+            let shard = Shard::new(ShardIndex(index as u16), Arc::clone(&shared), now(clock));
+            homes.push(Arc::new(Home::new(shard, sockets, clock)));
+        }
+        let homes: Arc<[Arc<Home>]> = homes.into();
+        let (control, signals) = Control::start(Arc::clone(&shared), requests)?;
+        let mut shards = Vec::new();
+        for (index, poll) in polls.into_iter().enumerate() {
+            shards.push(spawn(index, poll, Arc::clone(&shared), Arc::clone(&homes))?);
+        }
+        let mut acceptors = Vec::new();
+        for listener in listeners {
+            acceptors.push(Acceptor::start(listener, Arc::clone(&shared), clock)?);
+        }
+        for address in &addresses {
+            tracing::info!("listening on {address}");
+        }
+        Ok(Self { shared, homes, shards, acceptors, addresses, control, signals })
+    }
+
+    /// Returns the addresses that clients can connect to, in the order of the configuration.
+    pub fn local_addrs(&self) -> &[SocketAddr] {
+        &self.addresses
+    }
+
+    /// Returns what was counted since the start.
+    pub fn totals(&self) -> Totals {
+        self.shared.totals()
+    }
+
+    /// Waits for SIGTERM, SIGINT or SIGHUP.
+    pub fn wait_for_signal(&self) -> Signal {
+        self.signals.recv().unwrap_or(Signal::Stop)
+    }
+
+    /// Stops in good order: nobody new is let in, 5.0 clients are told (0x8B), and what is on its
+    /// way to clients is given `stop.flush_timeout_secs` to leave. A stop signal cuts that short.
+    pub fn stop(self) {
+        self.shared.is_stopping.store(true, Ordering::SeqCst);
+        for acceptor in self.acceptors {
+            acceptor.stop();
+        }
+        for mailbox in self.shared.mailboxes.iter() {
+            mailbox.send(Letter::Stop);
+        }
+        let timeout = Duration::from_secs(self.shared.config.stop.flush_timeout_secs.into());
+        let deadline = Instant::now() + timeout;
+        while self.shared.connection_count.load(Ordering::Relaxed) > 0 && Instant::now() < deadline {
+            if let Ok(Signal::Stop) = self.signals.recv_timeout(STOP_CHECK) {
+                tracing::warn!("told to stop a second time: leaving at once");
+                break;
+            }
+        }
+        for (home, mailbox) in self.homes.iter().zip(self.shared.mailboxes.iter()) {
+            home.finish();
+            mailbox.wake();
+        }
+        for shard in self.shards {
+            if shard.join().is_err() {
+                tracing::error!("a shard had panicked");
+            }
+        }
+        self.control.stop();
+        tracing::info!("stopped");
+    }
+}
+
+/// Refuses to serve strangers unless that is what was asked for.
+fn check_exposure(config: &Config) -> Result<(), StartError> {
+    let open = config.listeners.iter().find(|it| !it.address.ip().is_loopback());
+    match (open, config.allow_anonymous) {
+        (Some(listener), None) => Err(StartError::Open { address: listener.address }),
+        (Some(_), Some(_)) | (None, _) => Ok(()),
+    }
+}
+
+fn is_taken(error: &io::Error) -> bool {
+    error.kind() == io::ErrorKind::AddrInUse
+}
+
+fn default_shards() -> usize {
+    std::thread::available_parallelism().map_or(1, usize::from)
+}
+
+impl fmt::Display for StartError {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Listen { address, source } => write!(f, "cannot listen on {address}: {source}"),
+            Self::Open { address } => write!(
+                f,
+                "{address} can be reached from other machines, and nobody is asked who they are: \
+                 set allow_anonymous = true if that is meant, or listen on a loopback address"
+            ),
+            Self::System(error) => write!(f, "the system refuses what the broker needs: {error}"),
+        }
+    }
+}
+
+impl std::error::Error for StartError {
+    fn source(&self) -> Option<&(dyn std::error::Error + 'static)> {
+        match self {
+            Self::Listen { source, .. } | Self::System(source) => Some(source),
+            Self::Open { .. } => None,
+        }
+    }
+}
+
+impl From<io::Error> for StartError {
+    fn from(error: io::Error) -> Self {
+        Self::System(error)
+    }
+}
+
+/// The shared table has a bit for each shard.
+const SHARDS_MAX: usize = 64;
+
+/// How often a stopping broker looks whether everyone has gone.
+const STOP_CHECK: Duration = Duration::from_millis(5);
