@@ -1,3 +1,82 @@
-//! The `quelea` command.
+//! The `quelea` command: the broker, small clients, and tools, in one binary.
+//!
+//! Each subcommand is a module with its arguments and a `run`. What they print to standard output is their
+//! result; everything else, and every reason for failing, goes to standard error.
 
-fn main() {}
+mod bench;
+mod config;
+mod connection;
+mod failure;
+mod link;
+mod logging;
+mod print;
+mod publish;
+mod serve;
+mod subscribe;
+
+use std::process::ExitCode;
+
+use clap::{Args, Parser, Subcommand};
+
+use config::{ConfigArgs, ConfigCommand};
+
+/// An MQTT broker, and the tools to go with it.
+///
+/// Without a command it serves: on port 1883 of this machine, to everybody on it, with sessions and messages
+/// in memory.
+#[derive(Debug, Parser)]
+#[command(
+    name = "quelea",
+    version,
+    args_conflicts_with_subcommands = true,
+    after_help = "\
+A first try, in three terminals:
+  quelea
+  quelea sub -t 'greetings/#' -v
+  quelea pub -t greetings/world -m hello
+
+`quelea COMMAND --help` tells more about a command."
+)]
+struct Cli {
+    #[command(subcommand)]
+    command: Option<Command>,
+    #[command(flatten)]
+    serve: ConfigArgs,
+}
+
+#[derive(Debug, Subcommand)]
+enum Command {
+    /// Runs the broker; this is also what no command at all does.
+    #[command(after_help = serve::AFTER_HELP)]
+    Serve(ConfigArgs),
+    /// Publishes a message, or each line of standard input.
+    Pub(publish::PublishArgs),
+    /// Subscribes, and prints the messages that come.
+    Sub(subscribe::SubscribeArgs),
+    /// Loads a broker, this one or another, and measures it.
+    Bench(bench::Args),
+    /// Checks or shows the broker's configuration.
+    Config(ConfigSubcommand),
+}
+
+#[derive(Debug, Args)]
+struct ConfigSubcommand {
+    #[command(subcommand)]
+    command: ConfigCommand,
+}
+
+fn main() -> ExitCode {
+    let cli = Cli::parse();
+    let result = match cli.command {
+        None => serve::run(&cli.serve),
+        Some(Command::Serve(args)) => serve::run(&args),
+        Some(Command::Pub(args)) => publish::run(&args),
+        Some(Command::Sub(args)) => subscribe::run(&args),
+        Some(Command::Bench(args)) => return bench::run(&args),
+        Some(Command::Config(config)) => config::run(&config.command),
+    };
+    match result {
+        Ok(()) => ExitCode::SUCCESS,
+        Err(failure) => failure.tell(),
+    }
+}

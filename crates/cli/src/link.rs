@@ -1,0 +1,256 @@
+//! A blocking connection to a broker: packets over TCP, with keep alive.
+//!
+//! It knows packets, not exchanges: acknowledgements and packet identifiers are its user's business.
+
+use std::fmt;
+use std::io::{self, ErrorKind, Read, Write};
+use std::net::{Shutdown, TcpStream, ToSocketAddrs};
+use std::time::{Duration, Instant};
+
+use quelea_codec::{
+    DecodeError, Disconnect, DisconnectProperties, Framing, Packet, PacketKind, ReasonCode,
+    Version, next_frame,
+};
+
+/// A connection over which packets are sent and received.
+#[derive(Debug)]
+pub(crate) struct Link {
+    stream: TcpStream,
+    version: Version,
+    /// What has come; the first `taken` bytes are done with.
+    inbox: Vec<u8>,
+    taken: usize,
+    outbox: Vec<u8>,
+    keep_alive: Option<Duration>,
+    last_sent: Instant,
+    /// Whether a PINGREQ went out after which nothing has come.
+    awaits_pong: bool,
+}
+
+/// Why a link is of no use any more.
+#[derive(Debug)]
+pub(crate) enum LinkError {
+    /// The broker closed the connection.
+    Closed,
+    /// The broker said goodbye, and why.
+    Disconnected {
+        reason: ReasonCode,
+        text: Option<String>,
+    },
+    Io(io::Error),
+    /// What came was no packet.
+    Malformed(DecodeError),
+    /// The broker did not answer PINGREQ.
+    Silent,
+}
+
+impl Link {
+    /// Connects to the first of the host's addresses that accepts.
+    pub(crate) fn connect(host: &str, port: u16, version: Version) -> io::Result<Self> {
+        let stream = connect_any(host, port)?;
+        stream.set_nodelay(true)?;
+        stream.set_write_timeout(Some(ANSWER_TIME_MAX))?;
+        Ok(Self {
+            stream,
+            version,
+            inbox: Vec::new(),
+            taken: 0,
+            outbox: Vec::new(),
+            keep_alive: None,
+            last_sent: Instant::now(),
+            awaits_pong: false,
+        })
+    }
+
+    /// Sends a PINGREQ whenever nothing else has been sent for this long; 0 never does.
+    pub(crate) fn set_keep_alive(&mut self, secs: u16) {
+        self.keep_alive = (secs > 0).then(|| Duration::from_secs(secs.into()));
+    }
+
+    /// Sends a packet.
+    pub(crate) fn send(&mut self, packet: &Packet<'_>) -> Result<(), LinkError> {
+        self.outbox.clear();
+        packet.encode(self.version, &mut self.outbox);
+        self.last_sent = Instant::now();
+        if let Err(error) = self.stream.write_all(&self.outbox) {
+            return Err(self.last_word().unwrap_or(LinkError::Io(error)));
+        }
+        Ok(())
+    }
+
+    /// Returns the next packet, or nothing when `until` comes first. Keeps the connection alive meanwhile.
+    pub(crate) fn receive(
+        &mut self,
+        until: Option<Instant>,
+    ) -> Result<Option<Packet<'_>>, LinkError> {
+        self.inbox.drain(..self.taken);
+        self.taken = 0;
+        let size = loop {
+            match self.next_packet_bytes()? {
+                Some(size)
+                    if PacketKind::of_first_byte(self.inbox[0]) == Some(PacketKind::PingResp) =>
+                {
+                    self.inbox.drain(..size);
+                }
+                Some(size) => break size,
+                None if self.wait(until)? => {}
+                None => return Ok(None),
+            }
+        };
+        self.taken = size;
+        let Framing::Complete { frame, .. } = next_frame(&self.inbox[..size], u32::MAX)? else {
+            return Ok(None);
+        };
+        match Packet::decode(frame, self.version)? {
+            Packet::Disconnect(disconnect) => Err(disconnect.into()),
+            packet => Ok(Some(packet)),
+        }
+    }
+
+    /// Returns whether a packet has come that `receive` has not returned.
+    pub(crate) fn has_received(&self) -> bool {
+        matches!(next_frame(&self.inbox[self.taken..], u32::MAX), Ok(Framing::Complete { .. }))
+    }
+
+    /// Returns when the next PINGREQ is due.
+    pub(crate) fn ping_at(&self) -> Option<Instant> {
+        self.keep_alive.map(|keep_alive| self.last_sent + keep_alive)
+    }
+
+    /// Ends the connection in good order: what has been sent arrives.
+    pub(crate) fn close(mut self) {
+        let goodbye = Disconnect {
+            reason: ReasonCode::NORMAL_DISCONNECTION,
+            properties: DisconnectProperties::default(),
+        };
+        if self.send(&Packet::Disconnect(goodbye)).is_err() {
+            return;
+        }
+        // Closing a socket with unread bytes would reset the connection, and lose what the broker has not read.
+        let _ = self.stream.shutdown(Shutdown::Write);
+        let end = Instant::now() + FAREWELL_TIME_MAX;
+        while self.read(Some(end)).is_ok_and(|bytes| bytes > 0) {
+            self.inbox.clear();
+        }
+    }
+
+    fn next_packet_bytes(&self) -> Result<Option<usize>, LinkError> {
+        // A client trusts its broker with any size: memory grows only as bytes come.
+        match next_frame(&self.inbox, u32::MAX)? {
+            Framing::Complete { consumed, .. } => Ok(Some(consumed)),
+            Framing::Incomplete { .. } => Ok(None),
+        }
+    }
+
+    /// Waits for bytes; returns false when `until` has come.
+    fn wait(&mut self, until: Option<Instant>) -> Result<bool, LinkError> {
+        if until.is_some_and(|until| until <= Instant::now()) {
+            return Ok(false);
+        }
+        if self.ping_at().is_some_and(|ping_at| ping_at <= Instant::now()) {
+            if self.awaits_pong {
+                return Err(LinkError::Silent);
+            }
+            self.send(&Packet::PingReq)?;
+            self.awaits_pong = true;
+        }
+        let end = [until, self.ping_at()].into_iter().flatten().min();
+        match self.read(end) {
+            Ok(0) => Err(LinkError::Closed),
+            Ok(_) => {
+                self.awaits_pong = false;
+                Ok(true)
+            }
+            Err(error) if is_timeout(&error) => Ok(true),
+            Err(error) => Err(LinkError::Io(error)),
+        }
+    }
+
+    /// Reads once, until `end` at the latest.
+    fn read(&mut self, end: Option<Instant>) -> io::Result<usize> {
+        let patience = end.map(|end| end.saturating_duration_since(Instant::now()).max(MOMENT));
+        self.stream.set_read_timeout(patience)?;
+        let start = self.inbox.len();
+        self.inbox.resize(start + READ_BYTES, 0);
+        let result = self.stream.read(&mut self.inbox[start..]);
+        self.inbox.truncate(start + result.as_ref().map_or(0, |bytes| *bytes));
+        result
+    }
+
+    /// A broker that closes may have said why before writing to it failed.
+    fn last_word(&mut self) -> Option<LinkError> {
+        self.receive(Some(Instant::now() + MOMENT)).err()
+    }
+}
+
+/// Like `TcpStream::connect`, with a bound on the time for each address.
+fn connect_any(host: &str, port: u16) -> io::Result<TcpStream> {
+    let mut last = io::Error::new(ErrorKind::NotFound, "the host has no address");
+    for address in (host, port).to_socket_addrs()? {
+        match TcpStream::connect_timeout(&address, CONNECT_TIME_MAX) {
+            Ok(stream) => return Ok(stream),
+            Err(error) => last = error,
+        }
+    }
+    Err(last)
+}
+
+fn is_timeout(error: &io::Error) -> bool {
+    matches!(error.kind(), ErrorKind::WouldBlock | ErrorKind::TimedOut | ErrorKind::Interrupted)
+}
+
+impl From<DecodeError> for LinkError {
+    fn from(error: DecodeError) -> Self {
+        Self::Malformed(error)
+    }
+}
+
+impl From<Disconnect<'_>> for LinkError {
+    fn from(disconnect: Disconnect<'_>) -> Self {
+        let text = disconnect.properties.reason_string.map(str::to_owned);
+        Self::Disconnected { reason: disconnect.reason, text }
+    }
+}
+
+impl fmt::Display for LinkError {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Closed => f.write_str("the broker closed the connection"),
+            Self::Disconnected { reason, text } => {
+                write!(f, "the broker ended the connection: {}", Reason(*reason, text.as_deref()))
+            }
+            Self::Io(error) => write!(f, "the connection failed: {error}"),
+            Self::Malformed(error) => write!(f, "the broker sent what is no MQTT packet: {error}"),
+            Self::Silent => f.write_str("the broker does not answer any more"),
+        }
+    }
+}
+
+/// A reason code for people, with the reason string if there is one.
+pub(crate) struct Reason<'a>(pub(crate) ReasonCode, pub(crate) Option<&'a str>);
+
+impl fmt::Display for Reason<'_> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let Self(code, text) = self;
+        write!(f, "{} (0x{:02X})", code.name().unwrap_or("unknown reason"), code.0)?;
+        match text {
+            Some(text) => write!(f, ", {text}"),
+            None => Ok(()),
+        }
+    }
+}
+
+/// How long one address of a host may take to accept.
+const CONNECT_TIME_MAX: Duration = Duration::from_secs(10);
+
+/// How long a broker may take to answer.
+pub(crate) const ANSWER_TIME_MAX: Duration = Duration::from_secs(30);
+
+/// How long the broker may take to close its side.
+const FAREWELL_TIME_MAX: Duration = Duration::from_secs(1);
+
+/// The shortest wait: a read timeout of zero would be none at all.
+const MOMENT: Duration = Duration::from_millis(1);
+
+/// How much is read at once.
+const READ_BYTES: usize = 65_536;
