@@ -61,6 +61,14 @@ fn clippy() -> Result<Counts, String> {
     Ok(Counts::default())
 }
 
+/// Links and examples of what the crates publish.
+fn documentation() -> Result<Counts, String> {
+    let mut command = program::cargo();
+    command.args(["doc", "--quiet", "--workspace", "--lib", "--no-deps"]);
+    program::run(command.env("RUSTDOCFLAGS", "-D warnings"))?;
+    Ok(Counts::default())
+}
+
 /// Unit, property and conformance tests, and the replay of the fuzz corpora.
 fn tests() -> Result<Counts, String> {
     let mut command = program::cargo();
@@ -119,8 +127,13 @@ impl fmt::Display for Counts {
 
 type Step = fn() -> Result<Counts, String>;
 
-const STEPS: [(&str, Step); 4] =
-    [("format", format), ("clippy", clippy), ("tests", tests), ("interop", interop::count)];
+const STEPS: [(&str, Step); 5] = [
+    ("format", format),
+    ("clippy", clippy),
+    ("docs", documentation),
+    ("tests", tests),
+    ("interop", interop::count),
+];
 
 /// Building included. A run that takes longer hangs: the slowest machine needs a third of it.
 const TESTS_PATIENCE: std::time::Duration = std::time::Duration::from_secs(25 * 60);
