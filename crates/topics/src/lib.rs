@@ -6,11 +6,13 @@
 //! - [`RetainedStore`]: topic to value, in a fixed order; finds all topics that one filter matches, in slices.
 //! - [`choose_member`]: which member of a shared subscription gets a message.
 //!
-//! [`matches`] says the same as both in the most obvious way, and is what they are tested against.
+//! [`matches()`] says the same as both in the most obvious way, and is what they are tested against.
 //!
 //! Filters and topics are taken as the codec has checked them: a filter is well formed, a topic has no wildcard,
 //! and neither is longer than 65,535 bytes. Text that breaks this is never a panic, but what it matches is unspecified.
 //! `$share/{group}/` is stripped by the caller. Text is compared byte by byte, with no normalization ([MQTT-4.7.3-4]).
+
+#![forbid(unsafe_code)]
 
 mod filter_table;
 mod hash_index;
