@@ -4,6 +4,7 @@
 //! levels as possible, so that a filter costs at most two of them whatever its depth. Nothing here recurses.
 
 use std::borrow::Cow;
+use std::hint::black_box;
 
 use crate::hash_index::{HashIndex, SeededHasher, shorten};
 use crate::levels::has_wildcard;
@@ -133,9 +134,12 @@ impl<V> FilterTable<V> {
     /// A filter that starts with a wildcard does not match a topic that starts with `$` ([MQTT-4.7.2-1]).
     pub fn match_into(&self, topic: &str, out: &mut Vec<FilterId>) {
         let text = topic.as_bytes();
-        let exact = self.find_exact(shorten(self.hasher.text(text)), text);
-        out.extend(exact.and_then(|index| self.id(index)));
+        let hash = shorten(self.hasher.text(text));
+        // Read at once, and in the cache when it is looked at.
+        black_box(self.exact.touch(hash));
         self.match_in_trie(text, out);
+        let exact = self.find_exact(hash, text);
+        out.extend(exact.and_then(|index| self.id(index)));
     }
 
     /// Returns the number of filters.

@@ -64,6 +64,12 @@ impl HashIndex {
         self.places(hash).map(|(bucket, place)| self.buckets[bucket].nodes[place])
     }
 
+    /// Reads the bucket where a look-up begins. The value means nothing.
+    pub(crate) fn touch(&self, hash: u32) -> u32 {
+        let bucket = self.buckets.get(self.home(hash));
+        bucket.map_or(0, |bucket| bucket.passed_count)
+    }
+
     fn place_of(&self, hash: u32, node: u32) -> Option<(usize, usize)> {
         let mut places = self.places(hash);
         places.find(|(bucket, place)| self.buckets[*bucket].nodes[*place] == node)
@@ -114,7 +120,7 @@ impl HashIndex {
     }
 
     fn home(&self, hash: u32) -> usize {
-        hash as usize & (self.buckets.len() - 1)
+        hash as usize & self.buckets.len().wrapping_sub(1)
     }
 
     fn behind(&self, bucket: usize) -> usize {
@@ -175,4 +181,61 @@ impl SeededHasher {
 /// Keeps the half of a hash that an entry has room for.
 pub(crate) fn shorten(hash: u64) -> u32 {
     (hash >> 32) as u32
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// Entries that no bucket has room for go on to the next, and are found there whatever leaves before them.
+    #[test]
+    fn colliding_entries_come_and_go() {
+        let hashes = [0, 0, 1, 0, u32::MAX];
+        let hash_of = |node: u32| hashes[node as usize % hashes.len()];
+        for stride in [1, 7, 99] {
+            let mut index = HashIndex::default();
+            for node in 0..100 {
+                index.insert(hash_of(node), node);
+            }
+            let mut left: Vec<u32> = (0..100).collect();
+            while !left.is_empty() {
+                for hash in hashes {
+                    let mut found: Vec<u32> = index.candidates(hash).collect();
+                    found.sort_unstable();
+                    let expected = left.iter().copied().filter(|node| hash_of(*node) == hash);
+                    let mut expected: Vec<u32> = expected.collect();
+                    expected.sort_unstable();
+                    assert_eq!(found, expected);
+                }
+                let node = left.swap_remove(stride % left.len());
+                index.remove(hash_of(node), node);
+            }
+            assert!(index.buckets.iter().all(|bucket| bucket.passed_count == 0));
+        }
+    }
+
+    #[test]
+    fn a_replaced_node_keeps_its_place() {
+        let mut index = HashIndex::default();
+        assert_eq!(index.candidates(5).next(), None);
+        index.insert(5, 1);
+        index.insert(5, 2);
+        index.replace(5, 1, 3);
+        let mut found: Vec<u32> = index.candidates(5).collect();
+        found.sort_unstable();
+        assert_eq!(found, [2, 3]);
+    }
+
+    /// What collides under one seed does not under another.
+    #[test]
+    fn the_seed_decides_what_collides() {
+        let low_bits = |seed, text: &str| SeededHasher::new(seed).text(text.as_bytes()) & 0xfff;
+        let first = low_bits(1, "0");
+        let texts = (0..100_000).map(|it: u32| it.to_string());
+        let colliding: Vec<String> = texts.filter(|text| low_bits(1, text) == first).collect();
+        assert!(colliding.len() > 10);
+        let first = low_bits(2, "0");
+        let still_colliding = colliding.iter().filter(|text| low_bits(2, text) == first);
+        assert!(still_colliding.count() < 5);
+    }
 }

@@ -33,6 +33,14 @@ impl State {
     }
 }
 
+/// A child to be found.
+#[derive(Clone, Copy, Debug, Default)]
+pub(crate) struct Lookup {
+    /// Of the way from the parent to the child.
+    pub(crate) hash: u32,
+    pub(crate) parent: u32,
+}
+
 /// A node that a state may lead to: the label has not been looked at yet.
 #[derive(Clone, Copy, Debug, Default)]
 pub(crate) struct Candidate {

@@ -9,11 +9,13 @@
 //!                             "+/b"
 //! ```
 
+use std::hint::black_box;
+
 use crate::filter_table::{FilterId, FilterTable};
 use crate::label::Label;
 use crate::levels::{common_levels, first_level, starts_with_level};
 use crate::nodes::{NONE, ROOT};
-use crate::states::{Candidate, ShortList, State};
+use crate::states::{Candidate, Lookup, ShortList, State};
 
 impl<V> FilterTable<V> {
     /// Returns the node at which `filter` ends, which is made when it is not there.
@@ -79,11 +81,15 @@ impl<V> FilterTable<V> {
         }
         let mut states = ShortList::new();
         let mut next = ShortList::new();
+        let mut lookups = ShortList::new();
         let mut candidates = ShortList::new();
         states.push(State::at_root());
         for level in topic.split(|byte| *byte == b'/') {
             let mut level_hash = None;
+            // What is read without being looked at is read at once, and is in the cache when it is looked at.
+            let mut touched = 0;
             next.clear();
+            lookups.clear();
             candidates.clear();
             for state in states.iter() {
                 let parent = state.node;
@@ -98,13 +104,20 @@ impl<V> FilterTable<V> {
                 }
                 if node.literal_count > 0 {
                     let level_hash = *level_hash.get_or_insert_with(|| self.hasher.text(level));
-                    let edge = self.hasher.edge(parent, level_hash);
-                    for node in self.edges.candidates(edge) {
-                        candidates.push(Candidate { node, parent });
-                    }
+                    let hash = self.hasher.edge(parent, level_hash);
+                    lookups.push(Lookup { hash, parent });
+                    touched ^= self.edges.touch(hash);
                 }
             }
-            // Apart from the look-ups, so that these need not wait for one another's nodes.
+            for Lookup { hash, parent } in lookups.iter() {
+                for node in self.edges.candidates(hash) {
+                    candidates.push(Candidate { node, parent });
+                }
+            }
+            for Candidate { node, .. } in candidates.iter() {
+                touched ^= self.nodes[node].parent;
+            }
+            black_box(touched);
             for Candidate { node, parent } in candidates.iter() {
                 if self.nodes[node].parent == parent {
                     self.advance(State::before(node), level, &mut next, out);
