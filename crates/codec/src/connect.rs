@@ -2,6 +2,7 @@
 
 use core::num::{NonZeroU16, NonZeroU32};
 
+use crate::connect_flags::ConnectFlags;
 use crate::error::{DecodeError, Malformed, Violation};
 use crate::property::{Place, PropertySet};
 use crate::property_section::{properties_of, write_section};
@@ -183,63 +184,6 @@ fn read_version(first_byte: u8, reader: &mut Reader<'_>) -> Result<Version, Conn
     })
 }
 
-/// The Connect Flags (section 3.1.2.3).
-#[derive(Clone, Copy, Debug)]
-struct ConnectFlags {
-    clean_start: bool,
-    will: bool,
-    will_qos: QoS,
-    will_retain: bool,
-    password: bool,
-    username: bool,
-}
-
-impl ConnectFlags {
-    fn read(reader: &mut Reader<'_>, version: Version) -> Result<Self, Malformed> {
-        let byte = reader.byte()?;
-        if byte & 1 != 0 {
-            return Err(Malformed::ConnectFlags);
-        }
-        let flags = Self {
-            clean_start: byte & CLEAN_START != 0,
-            will: byte & WILL != 0,
-            will_qos: QoS::from_byte(byte >> 3 & 0b11).ok_or(Malformed::WillFlags)?,
-            will_retain: byte & WILL_RETAIN != 0,
-            password: byte & PASSWORD != 0,
-            username: byte & USER_NAME != 0,
-        };
-        // [MQTT-3.1.2-11], [MQTT-3.1.2-13]
-        if !flags.will && (flags.will_qos != QoS::AtMostOnce || flags.will_retain) {
-            return Err(Malformed::WillFlags);
-        }
-        if flags.password && !flags.username && !version.allows_password_alone() {
-            return Err(Malformed::PasswordWithoutUserName);
-        }
-        Ok(flags)
-    }
-
-    fn of(connect: &Connect<'_>) -> Self {
-        Self {
-            clean_start: connect.clean_start,
-            will: connect.will.is_some(),
-            will_qos: connect.will.map_or(QoS::AtMostOnce, |will| will.qos),
-            will_retain: connect.will.is_some_and(|will| will.retain),
-            password: connect.password.is_some(),
-            username: connect.username.is_some(),
-        }
-    }
-
-    fn to_byte(self) -> u8 {
-        let flag = |is_set: bool, bit: u8| if is_set { bit } else { 0 };
-        flag(self.clean_start, CLEAN_START)
-            | flag(self.will, WILL)
-            | self.will_qos.to_byte() << 3
-            | flag(self.will_retain, WILL_RETAIN)
-            | flag(self.password, PASSWORD)
-            | flag(self.username, USER_NAME)
-    }
-}
-
 properties_of!(ConnectProperties {
     session_expiry_secs,
     receive_maximum,
@@ -283,12 +227,6 @@ impl<'a> Will<'a> {
 
 /// The only first byte of a CONNECT.
 const CONNECT: u8 = 0x10;
-
-const CLEAN_START: u8 = 1 << 1;
-const WILL: u8 = 1 << 2;
-const WILL_RETAIN: u8 = 1 << 5;
-const PASSWORD: u8 = 1 << 6;
-const USER_NAME: u8 = 1 << 7;
 
 #[cfg(test)]
 mod tests {

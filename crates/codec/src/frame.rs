@@ -40,9 +40,9 @@ pub enum Framing<'a> {
 ///
 /// # Errors
 ///
-/// [`Malformed::PacketType`] or [`Malformed::FixedHeaderFlags`] when the first byte is one that no version
-/// allows, [`Malformed::VariableByteInteger`] for a Remaining Length that is too long or not in its
-/// shortest form, [`Malformed::PacketTooLarge`] above the limit.
+/// [`Malformed::PacketType`], [`Malformed::FixedHeaderFlags`] or [`Malformed::PublishFlags`] when the first byte
+/// is one that no version allows, [`Malformed::VariableByteInteger`] for a Remaining Length that is too long or
+/// not in its shortest form, [`Malformed::PacketTooLarge`] above the limit.
 #[inline]
 pub fn next_frame(buffer: &[u8], packet_bytes_max: u32) -> Result<Framing<'_>, DecodeError> {
     let (header_bytes, remaining) = match *buffer {

@@ -29,6 +29,7 @@ mod auth;
 mod connack;
 mod connect;
 mod connect_error;
+mod connect_flags;
 mod disconnect;
 mod error;
 mod frame;

@@ -12,7 +12,7 @@ use crate::{
 };
 
 /// A packet of any version, borrowed from its frame or from what it is built of.
-#[derive(Clone, Debug, PartialEq)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Packet<'a> {
     /// CONNECT.
     Connect(Connect<'a>),
@@ -97,32 +97,32 @@ impl<'a> Packet<'a> {
             return Err(Malformed::FixedHeaderFlags.into());
         }
         let reader = Reader::new(frame.body);
-        Ok(match kind {
-            PacketKind::Connect => Self::Connect(Connect::decode(frame)?),
-            PacketKind::ConnAck => Self::ConnAck(ConnAck::decode(reader, version)?),
-            PacketKind::Publish => Self::Publish(decode_publish(frame, version)?),
-            PacketKind::PubAck => Self::PubAck(Ack::decode(kind, Place::PubAck, reader, version)?),
-            PacketKind::PubRec => Self::PubRec(Ack::decode(kind, Place::PubRec, reader, version)?),
-            PacketKind::PubRel => Self::PubRel(Ack::decode(kind, Place::PubRel, reader, version)?),
+        match kind {
+            PacketKind::Connect => Ok(Self::Connect(Connect::decode(frame)?)),
+            PacketKind::ConnAck => ConnAck::decode(reader, version).map(Self::ConnAck),
+            PacketKind::Publish => decode_publish(frame, version).map(Self::Publish),
+            PacketKind::PubAck => {
+                Ack::decode(kind, Place::PubAck, reader, version).map(Self::PubAck)
+            }
+            PacketKind::PubRec => {
+                Ack::decode(kind, Place::PubRec, reader, version).map(Self::PubRec)
+            }
+            PacketKind::PubRel => {
+                Ack::decode(kind, Place::PubRel, reader, version).map(Self::PubRel)
+            }
             PacketKind::PubComp => {
-                Self::PubComp(Ack::decode(kind, Place::PubComp, reader, version)?)
+                Ack::decode(kind, Place::PubComp, reader, version).map(Self::PubComp)
             }
-            PacketKind::Subscribe => Self::Subscribe(Subscribe::decode(reader, version)?),
-            PacketKind::SubAck => Self::SubAck(SubAck::decode(reader, version)?),
-            PacketKind::Unsubscribe => Self::Unsubscribe(Unsubscribe::decode(reader, version)?),
-            PacketKind::UnsubAck => Self::UnsubAck(UnsubAck::decode(reader, version)?),
-            PacketKind::PingReq => {
-                reader.finish()?;
-                Self::PingReq
-            }
-            PacketKind::PingResp => {
-                reader.finish()?;
-                Self::PingResp
-            }
-            PacketKind::Disconnect => Self::Disconnect(Disconnect::decode(reader, version)?),
-            PacketKind::Auth if version.is_v5() => Self::Auth(Auth::decode(reader)?),
-            PacketKind::Auth => return Err(Malformed::PacketType.into()),
-        })
+            PacketKind::Subscribe => Subscribe::decode(reader, version).map(Self::Subscribe),
+            PacketKind::SubAck => SubAck::decode(reader, version).map(Self::SubAck),
+            PacketKind::Unsubscribe => Unsubscribe::decode(reader, version).map(Self::Unsubscribe),
+            PacketKind::UnsubAck => UnsubAck::decode(reader, version).map(Self::UnsubAck),
+            PacketKind::PingReq => Ok(reader.finish().map(|()| Self::PingReq)?),
+            PacketKind::PingResp => Ok(reader.finish().map(|()| Self::PingResp)?),
+            PacketKind::Disconnect => Disconnect::decode(reader, version).map(Self::Disconnect),
+            PacketKind::Auth if version.is_v5() => Auth::decode(reader).map(Self::Auth),
+            PacketKind::Auth => Err(Malformed::PacketType.into()),
+        }
     }
 
     /// Returns the packet's type.

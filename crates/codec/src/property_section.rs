@@ -27,14 +27,15 @@ pub(crate) use properties_of;
 impl<'a> PropertySet<'a> {
     /// Reads the property section of `place`.
     pub(crate) fn read_section(reader: &mut Reader<'a>, place: Place) -> Result<Self, DecodeError> {
+        let mut set = Self::default();
         let length = reader.variable()?;
-        let section = reader.take(length as usize)?;
-        Self::read_run(section, place)
+        set.fill(reader.take(length as usize)?, place)?;
+        Ok(set)
     }
 
-    /// Reads properties that stand without their length.
-    pub(crate) fn read_run(section: &'a [u8], place: Place) -> Result<Self, DecodeError> {
-        let mut set = Self::default();
+    /// Reads `section`, properties that stand without their length, into an empty set. After an error the set is
+    /// of no use.
+    pub(crate) fn fill(&mut self, section: &'a [u8], place: Place) -> Result<(), DecodeError> {
         let mut user_properties = Span::default();
         let mut subscription_ids = Span::default();
         let mut forwarded = Span::default();
@@ -46,7 +47,7 @@ impl<'a> PropertySet<'a> {
             if !property.is_allowed_in(place) {
                 return Err(Malformed::PropertyNotAllowed(property).into());
             }
-            set.read_value(property, &mut reader)?;
+            self.read_value(property, &mut reader)?;
 
             let end = section.len() - reader.rest().len();
             if property.is_forwarded() {
@@ -65,10 +66,10 @@ impl<'a> PropertySet<'a> {
             }
         }
 
-        set.user_properties = UserProperties::from_wire(user_properties.of(section));
-        set.subscription_ids = SubscriptionIds::from_wire(subscription_ids.of(section));
-        set.forwarded = forwarded.is_gapless().then(|| forwarded.of(section));
-        Ok(set)
+        self.user_properties = UserProperties::from_wire(user_properties.of(section));
+        self.subscription_ids = SubscriptionIds::from_wire(subscription_ids.of(section));
+        self.forwarded = forwarded.is_gapless().then(|| forwarded.of(section));
+        Ok(())
     }
 
     /// Writes the properties with their length, which is 0 for none ([MQTT-2.2.2-1]).

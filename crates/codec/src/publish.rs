@@ -1,7 +1,6 @@
 //! PUBLISH.
 
 use crate::error::{DecodeError, Malformed, Violation};
-use crate::property::{Place, PropertySet};
 use crate::property_section::write_section;
 use crate::read::Reader;
 use crate::text::topic_name_or_empty;
@@ -62,7 +61,8 @@ fn read_properties<'a>(reader: &mut Reader<'a>) -> Result<PublishProperties<'a>,
         reader.byte()?;
         return Ok(PublishProperties::default());
     }
-    PropertySet::read_section(reader, Place::Publish).map(PublishProperties::from)
+    let length = reader.variable()?;
+    PublishProperties::read(reader.take(length as usize)?)
 }
 
 /// Returns what an empty Topic Name without alias is called: 5.0 says Protocol Error (section 3.3.2.1).

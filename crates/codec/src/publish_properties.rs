@@ -3,6 +3,7 @@
 use alloc::vec::Vec;
 use core::num::NonZeroU16;
 
+use crate::error::DecodeError;
 use crate::property::{Place, PropertySet};
 use crate::property_value::TopicName;
 use crate::write::{Count, Sink, Write};
@@ -45,7 +46,14 @@ impl<'a> PublishProperties<'a> {
     ///
     /// Of bytes with a fault it takes nothing.
     pub fn from_forwarded(bytes: &'a [u8]) -> Self {
-        PropertySet::read_run(bytes, Place::Publish).map(Self::from).unwrap_or_default()
+        Self::read(bytes).unwrap_or_default()
+    }
+
+    /// Reads the properties of a PUBLISH, without their length.
+    pub(crate) fn read(section: &'a [u8]) -> Result<Self, DecodeError> {
+        let mut set = PropertySet::default();
+        set.fill(section, Place::Publish)?;
+        Ok(set.into())
     }
 
     /// Appends the forwarded properties to `out`, as wire bytes without a length. User Properties keep their
@@ -196,8 +204,7 @@ mod tests {
     #[track_caller]
     fn check(section: &str, slice: Option<&str>, appended: &str) {
         let section_bytes = bytes(section);
-        let set = PropertySet::read_run(&section_bytes, Place::Publish).expect("valid properties");
-        let properties = PublishProperties::from(set);
+        let properties = PublishProperties::read(&section_bytes).expect("valid properties");
         assert_eq!(properties.forwarded_slice(), slice.map(bytes).as_deref(), "{section}");
 
         let mut out = Vec::new();

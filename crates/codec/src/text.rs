@@ -9,7 +9,7 @@ use crate::error::Malformed;
 #[inline]
 pub(crate) fn text(bytes: &[u8]) -> Result<&str, Malformed> {
     let text = core::str::from_utf8(bytes).map_err(|_| Malformed::Utf8)?;
-    if bytes.contains(&0) { Err(Malformed::NullCharacter) } else { Ok(text) }
+    if has_null(bytes) { Err(Malformed::NullCharacter) } else { Ok(text) }
 }
 
 /// Checks a topic name as far as a PUBLISH may carry it: a string without wildcard ([MQTT-3.3.2-2]),
@@ -36,31 +36,45 @@ fn topic_name_fault(bytes: &[u8]) -> Malformed {
 }
 
 /// Returns whether one of the bytes is 0, `+` or `#`, which a topic name must not contain.
-///
-/// Eight bytes at a time, the last eight perhaps overlapping the ones before: a topic of 20 to 30 bytes is
-/// three or four steps without a tail.
 #[inline]
 fn has_forbidden_byte(bytes: &[u8]) -> bool {
-    let Some(&last) = bytes.last_chunk() else {
-        return bytes.iter().any(|byte| matches!(byte, 0 | b'+' | b'#'));
-    };
-    let (words, _) = bytes.as_chunks();
-    let found =
-        words.iter().fold(forbidden_in_word(last), |found, &word| found | forbidden_in_word(word));
-    found != 0
+    // '#' is 0x23 and '+' is 0x2B: they differ in one bit.
+    any_word(bytes, |word| zero_bytes(word) | zero_bytes((word | (ONES * 0x08)) ^ (ONES * 0x2B)))
 }
 
-/// Returns nonzero if one of eight bytes is 0, `+` or `#`.
+/// Returns whether one of the bytes is 0.
 #[inline]
-fn forbidden_in_word(word: [u8; 8]) -> u64 {
-    const ONES: u64 = u64::MAX / 0xFF;
-    // Nonzero exactly when a byte of `word` is zero.
-    let zero_byte = |word: u64| word.wrapping_sub(ONES) & !word & (ONES << 7);
-    let word = u64::from_le_bytes(word);
-    // '#' is 0x23 and '+' is 0x2B: they differ in one bit.
-    let wildcard = (word | (ONES * 0x08)) ^ (ONES * 0x2B);
-    zero_byte(word) | zero_byte(wildcard)
+fn has_null(bytes: &[u8]) -> bool {
+    any_word(bytes, zero_bytes)
 }
+
+/// Returns whether `test` is nonzero for some eight bytes, where it looks for a byte wherever it stands.
+///
+/// The last eight bytes may overlap the ones before, so that a topic of 20 to 30 bytes is three or four steps
+/// without a tail. Short strings are filled up by repeating their bytes.
+#[inline]
+fn any_word(bytes: &[u8], test: impl Fn(u64) -> u64) -> bool {
+    if let Some(&last) = bytes.last_chunk() {
+        let (words, _) = bytes.as_chunks();
+        let test_bytes = |word| test(u64::from_le_bytes(word));
+        return words.iter().fold(test_bytes(last), |found, &word| found | test_bytes(word)) != 0;
+    }
+    if let (Some(&first), Some(&last)) = (bytes.first_chunk(), bytes.last_chunk()) {
+        return test(
+            u64::from(u32::from_le_bytes(first)) | u64::from(u32::from_le_bytes(last)) << 32,
+        ) != 0;
+    }
+    bytes.iter().any(|&byte| test(u64::from(byte) * ONES) != 0)
+}
+
+/// Returns nonzero if one of eight bytes is 0.
+#[inline]
+fn zero_bytes(word: u64) -> u64 {
+    word.wrapping_sub(ONES) & !word & (ONES << 7)
+}
+
+/// Eight bytes of 1.
+const ONES: u64 = u64::MAX / 0xFF;
 
 #[cfg(test)]
 mod tests {
@@ -81,8 +95,12 @@ mod tests {
     /// [MQTT-1.5.4-2]
     #[test]
     fn no_null_character() {
-        for bytes in [&b"\0"[..], b"a\0", b"long enough for a word\0and more"] {
-            check(bytes, Err(Malformed::NullCharacter));
+        for length in 1..40 {
+            for at in 0..length {
+                let mut bytes = alloc::vec![b'a'; length];
+                bytes[at] = 0;
+                check(&bytes, Err(Malformed::NullCharacter));
+            }
         }
     }
 
