@@ -1,0 +1,181 @@
+//! `quelea bench` against our own broker, and against brokers that cheat.
+
+#![expect(clippy::unwrap_used, reason = "what helpers of tests cannot do, they panic about")]
+
+use std::io::{BufRead, BufReader, Read, Write};
+use std::net::{TcpListener, TcpStream};
+use std::process::{Child, Command, ExitStatus, Stdio};
+use std::sync::{Arc, Mutex};
+use std::thread;
+
+use quelea_codec::{
+    ConnAck, ConnAckProperties, Framing, Packet, QoS, ReasonCode, SubAck, Version, next_frame,
+};
+use serde_json::Value;
+
+#[test]
+fn our_broker_keeps_every_promise() {
+    let broker = Broker::start();
+    for qos in ["0", "1", "2"] {
+        let (status, report) = bench(broker.port, qos, "1");
+        assert_eq!(status.code(), Some(0), "QoS {qos}: {report:#}");
+        assert_eq!(report["ok"], true);
+        let load = &report["load"];
+        assert!(load["delivered"].as_u64() > Some(100), "QoS {qos}: {report:#}");
+        assert_eq!(load["lost"], 0);
+        assert!(load["latency_us"]["p50"].is_u64());
+    }
+}
+
+#[test]
+fn an_honest_double_is_not_accused() {
+    let (status, report) = bench(double(|_| &[0]), "0", "0.2");
+    assert_eq!(status.code(), Some(0), "{report:#}");
+}
+
+#[test]
+fn a_duplicate_is_found() {
+    check_fault(|number| if number == 7 { &[0, 0] } else { &[0] }, "duplicated");
+}
+
+#[test]
+fn a_swap_is_found() {
+    check_fault(|number| if number % 2 == 0 { &[] } else { &[0, -1] }, "reordered");
+}
+
+#[test]
+fn a_loss_stalls_the_closed_loop() {
+    check_fault(|number| if number == 7 { &[] } else { &[0] }, "lost");
+}
+
+#[test]
+fn a_broker_that_is_not_there_is_told() {
+    let port = TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap().port();
+    let (status, _) = bench(port, "0", "0.2");
+    assert_eq!(status.code(), Some(2));
+}
+
+/// Runs against a double that passes on what `passes` says, and expects a count under `fault`.
+#[track_caller]
+fn check_fault(passes: fn(usize) -> &'static [isize], fault: &str) {
+    let (status, report) = bench(double(passes), "0", "0.2");
+    assert_eq!(status.code(), Some(1), "{report:#}");
+    assert!(report["load"][fault].as_u64() > Some(0), "{report:#}");
+    assert!(!report["violations"].as_array().unwrap().is_empty());
+}
+
+/// Runs `quelea bench pairs` with one pair.
+fn bench(port: u16, qos: &str, secs: &str) -> (ExitStatus, Value) {
+    let output = Command::new(QUELEA)
+        .args(["bench", "pairs", "--json", "--clients", "1", "--window", "10"])
+        .args(["--warmup", "0", "--duration", secs, "--qos", qos])
+        .args(["--port", &port.to_string()])
+        .output()
+        .unwrap();
+    let report = serde_json::from_slice(&output.stdout).unwrap_or(Value::Null);
+    (output.status, report)
+}
+
+/// The real broker, on a port of its own, until it is dropped.
+struct Broker {
+    process: Child,
+    port: u16,
+}
+
+impl Broker {
+    fn start() -> Self {
+        let mut process = Command::new(QUELEA)
+            .args(["serve", "--listen", "127.0.0.1:0", "--in-memory"])
+            .stderr(Stdio::piped())
+            .spawn()
+            .unwrap();
+        let mut lines = BufReader::new(process.stderr.take().unwrap()).lines();
+        let port = lines
+            .by_ref()
+            .map_while(Result::ok)
+            .find_map(|line| {
+                let (_, address) = line.split_once("listening on 127.0.0.1:")?;
+                address.split(|it: char| !it.is_ascii_digit()).next()?.parse().ok()
+            })
+            .expect("the broker says where it listens");
+        // A pipe that nobody reads would fill.
+        thread::spawn(move || lines.map_while(Result::ok).count());
+        Self { process, port }
+    }
+}
+
+impl Drop for Broker {
+    fn drop(&mut self) {
+        let _ = self.process.kill();
+        let _ = self.process.wait();
+    }
+}
+
+/// Starts a double of a broker and returns its port. When publish number `n` comes, it delivers those that
+/// are `passes(n)` away from it.
+fn double(passes: fn(usize) -> &'static [isize]) -> u16 {
+    let listener = TcpListener::bind("127.0.0.1:0").unwrap();
+    let port = listener.local_addr().unwrap().port();
+    let subscriber = Arc::new(Mutex::new(None));
+    thread::spawn(move || {
+        for stream in listener.incoming().map_while(Result::ok) {
+            let subscriber = Arc::clone(&subscriber);
+            thread::spawn(move || serve(stream, &subscriber, passes));
+        }
+    });
+    port
+}
+
+fn serve(
+    mut stream: TcpStream,
+    subscriber: &Mutex<Option<TcpStream>>,
+    passes: fn(usize) -> &'static [isize],
+) {
+    let mut publishes = Vec::new();
+    let mut bytes = Vec::new();
+    loop {
+        let mut part = [0; 4_096];
+        let Ok(count @ 1..) = stream.read(&mut part) else {
+            return;
+        };
+        bytes.extend_from_slice(&part[..count]);
+        let mut out = Vec::new();
+        while let Ok(Framing::Complete { frame, consumed }) = next_frame(&bytes, u32::MAX) {
+            match Packet::decode(frame, Version::V311).unwrap() {
+                Packet::Connect(_) => answer_connect(&mut out),
+                Packet::Subscribe(subscribe) => {
+                    *subscriber.lock().unwrap() = stream.try_clone().ok();
+                    let granted = [QoS::AtMostOnce.to_byte()];
+                    let packet_id = subscribe.packet_id;
+                    let properties = Default::default();
+                    Packet::SubAck(SubAck { packet_id, reasons: &granted, properties })
+                        .encode(Version::V311, &mut out);
+                }
+                Packet::Publish(_) => {
+                    publishes.push(bytes[..consumed].to_vec());
+                    let number = publishes.len() - 1;
+                    let delivered = passes(number).iter().flat_map(|&away| {
+                        publishes[number.checked_add_signed(away).unwrap()].iter().copied()
+                    });
+                    let delivered: Vec<u8> = delivered.collect();
+                    let mut subscriber = subscriber.lock().unwrap();
+                    let _ = subscriber.as_mut().unwrap().write_all(&delivered);
+                }
+                _ => {}
+            }
+            bytes.drain(..consumed);
+        }
+        let _ = stream.write_all(&out);
+    }
+}
+
+fn answer_connect(out: &mut Vec<u8>) {
+    let connack = ConnAck {
+        session_present: false,
+        reason: ReasonCode::SUCCESS,
+        properties: ConnAckProperties::default(),
+    };
+    Packet::ConnAck(connack).encode(Version::V311, out);
+}
+
+const QUELEA: &str = env!("CARGO_BIN_EXE_quelea");
