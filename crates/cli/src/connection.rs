@@ -232,3 +232,34 @@ fn unique_id(role: &str) -> String {
     let random = RandomState::new().build_hasher().finish();
     format!("quelea-{role}-{:012x}", random >> 16)
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn versions_are_read_as_mosquitto_reads_them() {
+        let read = |words: [&str; 3]| words.map(|word| version(word).expect(word));
+        assert_eq!(read(["mqttv31", "31", "3.1"]), [Version::V31; 3]);
+        assert_eq!(read(["mqttv311", "311", "3.1.1"]), [Version::V311; 3]);
+        assert_eq!(read(["mqttv5", "5", "5.0"]), [Version::V5; 3]);
+        version("4").expect_err("there is no such version");
+    }
+
+    #[test]
+    fn session_expiry_may_be_never() {
+        let read = |words: [&str; 4]| words.map(|word| session_expiry(word).expect(word));
+        assert_eq!(read(["-1", "never", "∞", "4294967295"]), [u32::MAX; 4]);
+        assert_eq!(session_expiry("60"), Ok(60));
+        session_expiry("-2").expect_err("this is no time");
+        session_expiry("4294967296").expect_err("this is too long");
+    }
+
+    /// MQTT 3.1 allows 23 bytes.
+    #[test]
+    fn client_ids_are_short_and_differ() {
+        let (first, second) = (unique_id("pub"), unique_id("pub"));
+        assert!(first.len() <= 23, "{first}");
+        assert_ne!(first, second);
+    }
+}

@@ -83,22 +83,17 @@ impl Link {
         &mut self,
         until: Option<Instant>,
     ) -> Result<Option<Packet<'_>>, LinkError> {
-        self.inbox.drain(..self.taken);
-        self.taken = 0;
         let size = loop {
             match self.next_packet_bytes()? {
-                Some(size)
-                    if PacketKind::of_first_byte(self.inbox[0]) == Some(PacketKind::PingResp) =>
-                {
-                    self.inbox.drain(..size);
-                }
+                Some(size) if self.is_pong() => self.taken += size,
                 Some(size) => break size,
                 None if self.wait(until)? => {}
                 None => return Ok(None),
             }
         };
-        self.taken = size;
-        let Framing::Complete { frame, .. } = next_frame(&self.inbox[..size], u32::MAX)? else {
+        let packet = self.taken..self.taken + size;
+        self.taken = packet.end;
+        let Framing::Complete { frame, .. } = next_frame(&self.inbox[packet], u32::MAX)? else {
             return Ok(None);
         };
         match Packet::decode(frame, self.version)? {
@@ -109,7 +104,7 @@ impl Link {
 
     /// Returns whether a packet has come that `receive` has not returned.
     pub(crate) fn has_received(&self) -> bool {
-        matches!(next_frame(&self.inbox[self.taken..], u32::MAX), Ok(Framing::Complete { .. }))
+        matches!(self.next_packet_bytes(), Ok(Some(_)))
     }
 
     /// Returns when the next PINGREQ is due.
@@ -136,10 +131,15 @@ impl Link {
 
     fn next_packet_bytes(&self) -> Result<Option<usize>, LinkError> {
         // A client trusts its broker with any size: memory grows only as bytes come.
-        match next_frame(&self.inbox, u32::MAX)? {
+        match next_frame(&self.inbox[self.taken..], u32::MAX)? {
             Framing::Complete { consumed, .. } => Ok(Some(consumed)),
             Framing::Incomplete { .. } => Ok(None),
         }
+    }
+
+    fn is_pong(&self) -> bool {
+        let first_byte = self.inbox.get(self.taken).copied();
+        first_byte.and_then(PacketKind::of_first_byte) == Some(PacketKind::PingResp)
     }
 
     /// Waits for bytes; returns false when `until` has come.
@@ -170,6 +170,8 @@ impl Link {
     fn read(&mut self, end: Option<Instant>) -> io::Result<usize> {
         let patience = end.map(|end| end.saturating_duration_since(Instant::now()).max(MOMENT));
         self.stream.set_read_timeout(patience)?;
+        self.inbox.drain(..self.taken);
+        self.taken = 0;
         let start = self.inbox.len();
         self.inbox.resize(start + READ_BYTES, 0);
         let result = self.stream.read(&mut self.inbox[start..]);
@@ -254,3 +256,93 @@ const MOMENT: Duration = Duration::from_millis(1);
 
 /// How much is read at once.
 const READ_BYTES: usize = 65_536;
+
+#[cfg(test)]
+mod tests {
+    use std::net::TcpListener;
+    use std::thread::{self, JoinHandle};
+
+    use super::*;
+
+    #[test]
+    fn packets_are_found_however_they_are_cut() {
+        let ((mut link, mut peer), bytes) = (pair(), [0x40, 2, 0, 1, 0x40, 2, 0, 2]);
+        let writer = thread::spawn(move || {
+            for byte in bytes {
+                peer.write_all(&[byte]).expect("the link is there");
+            }
+            peer
+        });
+        let ids: Vec<u16> = (0..2).map(|_| packet_id(&mut link)).collect();
+        assert_eq!(ids, [1, 2]);
+        assert!(!link.has_received());
+        drop(writer.join().expect("it has no reason to panic"));
+        assert!(matches!(link.receive(None), Err(LinkError::Closed)));
+    }
+
+    #[test]
+    fn waiting_ends_in_time() {
+        let (mut link, _peer) = pair();
+        let until = Instant::now() + MOMENT;
+        assert!(matches!(link.receive(Some(until)), Ok(None)));
+        assert!(Instant::now() >= until);
+    }
+
+    #[test]
+    fn silence_is_checked_by_pings() {
+        let (mut link, mut peer) = pair();
+        link.keep_alive = Some(Duration::from_millis(20));
+        let answering = thread::spawn(move || {
+            let mut ping = [0; 2];
+            peer.read_exact(&mut ping).expect("a ping comes");
+            peer.write_all(&[0xD0, 0]).expect("the link is there");
+            // The second stays without an answer.
+            peer.read_exact(&mut ping).expect("another ping comes");
+            (ping, peer)
+        });
+        assert!(matches!(link.receive(None), Err(LinkError::Silent)));
+        let (ping, _peer) = answering.join().expect("it has no reason to panic");
+        assert_eq!(ping, [0xC0, 0]);
+    }
+
+    #[test]
+    fn goodbye_of_the_broker_is_an_end() {
+        let (mut link, mut peer) = pair();
+        peer.write_all(&[0xE0, 2, 0x8B, 0]).expect("the link is there");
+        let error = link.receive(None).expect_err("it is the end");
+        assert_eq!(
+            error.to_string(),
+            "the broker ended the connection: Server shutting down (0x8B)"
+        );
+    }
+
+    #[test]
+    fn closing_waits_until_the_broker_has_read() {
+        let (link, mut peer) = pair();
+        let reader: JoinHandle<Vec<u8>> = thread::spawn(move || {
+            // Bytes that nobody asked for must not reset the connection.
+            peer.write_all(&[0x40, 2, 0, 1]).expect("the link is there");
+            let mut received = Vec::new();
+            peer.read_to_end(&mut received).expect("the connection ends in order");
+            received
+        });
+        link.close();
+        assert_eq!(reader.join().expect("it has no reason to panic"), [0xE0, 0]);
+    }
+
+    fn packet_id(link: &mut Link) -> u16 {
+        match link.receive(None).expect("the peer is there") {
+            Some(Packet::PubAck(ack)) => ack.packet_id.value(),
+            other => panic!("{other:?} is no PUBACK"),
+        }
+    }
+
+    fn pair() -> (Link, TcpStream) {
+        let listener = TcpListener::bind("127.0.0.1:0").expect("there is a free port");
+        let address = listener.local_addr().expect("it is bound");
+        let link =
+            Link::connect("127.0.0.1", address.port(), Version::V5).expect("the listener is there");
+        let (peer, _) = listener.accept().expect("the link has connected");
+        (link, peer)
+    }
+}

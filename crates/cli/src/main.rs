@@ -80,3 +80,25 @@ fn main() -> ExitCode {
         Err(failure) => failure.tell(),
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use clap::CommandFactory;
+
+    use super::*;
+
+    #[test]
+    fn flags_do_not_contradict_each_other() {
+        Cli::command().debug_assert();
+    }
+
+    /// `quelea` is `quelea serve`, with its flags too.
+    #[test]
+    fn no_command_serves() {
+        let cli = Cli::try_parse_from(["quelea", "--listen", "127.0.0.1:0"])
+            .expect("it is a broker's flag");
+        assert!(cli.command.is_none());
+        Cli::try_parse_from(["quelea", "--shards", "1", "sub", "-t", "t"])
+            .expect_err("shards are not for sub");
+    }
+}

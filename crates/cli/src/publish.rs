@@ -249,3 +249,25 @@ const LOOK_INTERVAL: Duration = Duration::from_secs(1);
 
 /// How long such a look takes.
 const GLANCE: Duration = Duration::from_millis(1);
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn lines_end_at_the_line_feed_and_nowhere_else() {
+        check(b"", &[]);
+        check(b"one\n\ntwo", &[b"one", b"", b"two"]);
+        check(b"one\r\n\xFF\0\n", &[b"one\r", b"\xFF\0"]);
+    }
+
+    #[track_caller]
+    fn check(input: &[u8], expected: &[&[u8]]) {
+        let (sender, receiver) = sync_channel(expected.len());
+        send_lines(input, &sender);
+        drop(sender);
+        let lines: Vec<Vec<u8>> =
+            receiver.iter().map(|line| line.expect("memory can be read")).collect();
+        assert_eq!(lines, expected);
+    }
+}

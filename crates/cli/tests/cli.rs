@@ -1,0 +1,362 @@
+//! The `quelea` binary as its users meet it: what it prints, and how it exits.
+
+use std::fs;
+use std::io::{BufRead, BufReader, Read, Write};
+use std::net::{SocketAddr, TcpListener};
+use std::path::{Path, PathBuf};
+use std::process::{Child, ChildStdout, Command, Output, Stdio};
+use std::sync::mpsc::{Receiver, channel};
+use std::thread;
+
+#[test]
+fn messages_go_round_at_every_version_and_qos() {
+    let broker = Serve::start(&[]);
+    for version in ["31", "mqttv311", "5"] {
+        for qos in ["0", "1", "2"] {
+            let flags = ["-V", version, "-q", qos];
+            let topic = format!("round/{version}/{qos}");
+            let mut subscriber =
+                broker.subscribe(&topic, &[&flags[..], &["-C", "4", "-v"]].concat());
+
+            let sent = broker.client_with_input(
+                "pub",
+                &[&flags[..], &["-t", &topic, "-l"]].concat(),
+                "one\ntwo",
+            );
+            assert_success(&sent);
+            assert_success(&broker.client("pub", &[&flags[..], &["-t", &topic, "-n"]].concat()));
+
+            assert_eq!(
+                subscriber.rest(),
+                format!("{topic} one\n{topic} two\n{topic} \n"),
+                "{flags:?}"
+            );
+            assert_eq!(subscriber.child.wait().expect("it ran").code(), Some(0), "{flags:?}");
+        }
+    }
+}
+
+#[test]
+fn whole_files_and_whole_input_are_one_message() {
+    let broker = Serve::start(&[]);
+    let content = "no\nline\nend";
+    let file = temporary_file("payload", content);
+    let mut subscriber = broker.subscribe("whole", &["-C", "3", "-N"]);
+
+    let from_file = ["-t", "whole", "-q", "1", "-f", file.to_str().expect("the path is UTF-8")];
+    assert_success(&broker.client("pub", &from_file));
+    assert_success(&broker.client_with_input("pub", &["-t", "whole", "-q", "1", "-s"], content));
+
+    assert_eq!(subscriber.rest(), format!("{content}{content}"));
+}
+
+#[test]
+fn session_that_is_kept_gets_what_it_missed() {
+    let broker = Serve::start(&[]);
+    for (version, id) in [("311", "keeper3"), ("5", "keeper5")] {
+        let session = ["-V", version, "-i", id, "-c", "-q", "1", "-C", "1"];
+        let topic = format!("missed/{version}");
+        broker.subscribe(&topic, &session).child.wait().expect("the retained message ends it");
+        assert_success(
+            &broker.client("pub", &["-t", &topic, "-q", "1", "-m", "later", "-V", version]),
+        );
+
+        // What it missed comes before what its new SUBSCRIBE brings.
+        let received = broker.client("sub", &[&session[..], &["-t", &topic]].concat());
+        assert_success(&received);
+        assert_eq!(text(&received.stdout), "later\n");
+    }
+}
+
+#[test]
+fn will_is_published_when_the_client_is_lost() {
+    let broker = Serve::start(&[]);
+    let mut watcher = broker.subscribe("will", &["-C", "2", "-q", "2"]);
+    let will = ["--will-topic", "will", "--will-payload", "gone", "--will-qos", "2"];
+    let mut lost = broker.subscribe("other", &will);
+    lost.child.kill().expect("it runs");
+    assert_eq!(watcher.rest(), "gone\n");
+}
+
+#[test]
+fn time_that_is_up_is_27() {
+    let broker = Serve::start(&[]);
+    let output = broker.client("sub", &["-t", "silence", "-W", "1"]);
+    assert_eq!(output.status.code(), Some(27));
+    assert_eq!(text(&output.stderr), "timed out\n");
+}
+
+#[test]
+fn reader_that_has_gone_is_no_panic() {
+    let broker = Serve::start(&[]);
+    let Subscriber { mut child, output } = broker.subscribe("pipe", &["-q", "1"]);
+    drop(output);
+    assert_success(&broker.client("pub", &["-t", "pipe", "-m", "unread", "-q", "1"]));
+    assert_eq!(child.wait().expect("it ran").code(), Some(0));
+}
+
+#[test]
+fn refused_connection_exits_with_its_reason() {
+    let broker = Serve::start(&[]);
+    // MQTT 3.1 knows no empty client id: return code 2.
+    let output = broker.client("pub", &["-V", "31", "-i", "", "-t", "t", "-m", "m"]);
+    assert_eq!(output.status.code(), Some(2), "{output:?}");
+    assert!(text(&output.stderr).contains("-i gives another client id"), "{output:?}");
+}
+
+#[test]
+fn nobody_there_is_said_with_what_to_do() {
+    let port = free_port().to_string();
+    let output = quelea(&["pub", "-h", "127.0.0.1", "-p", &port, "-t", "t", "-m", "m"]);
+    assert_eq!(output.status.code(), Some(1));
+    assert!(text(&output.stderr).contains("`quelea serve` starts one"), "{output:?}");
+}
+
+#[test]
+fn wrong_usage_is_2() {
+    check_usage(&["pub", "-t", "a/#", "-m", "m"], "is no topic to publish to");
+    check_usage(&["sub", "-t", "a#"], "is no topic filter");
+    check_usage(&["sub", "-t", "a", "-x", "5"], "add -V 5");
+    check_usage(&["sub", "-t", "a", "-c"], "--id");
+    check_usage(&["pub", "-t", "a"], "--message");
+    check_usage(&["pub", "-t", "a", "-m", "m", "-q", "3"], "QoS is 0, 1 or 2");
+}
+
+#[test]
+fn configuration_is_checked_as_a_whole() {
+    let file = temporary_file("wrong.toml", "shards = 0\n[limits]\nmax_connections = 5\n");
+    let name = file.to_str().expect("the path is UTF-8");
+    let output = quelea(&["config", "check", "--config", name, "--set", "log.format=xml"]);
+    assert_eq!(output.status.code(), Some(2));
+    let expected = format!(
+        "{name}:1: shards must be a number from 1 to 64, not 0\n\
+         {name}:3: there is no setting \"limits.max_connections\"; the nearest is \"limits.connections_max\"\n\
+         --set: log.format must be \"human\" or \"json\", not \"xml\"\n"
+    );
+    assert_eq!(text(&output.stderr), expected);
+}
+
+#[test]
+fn example_and_what_is_shown_are_configurations() {
+    for words in [&["config", "example"][..], &["config", "show", "--shards", "3"]] {
+        let printed = quelea(words);
+        assert_success(&printed);
+        let file = temporary_file(&words.join("-"), &text(&printed.stdout));
+        let name = file.to_str().expect("the path is UTF-8");
+        assert_success(&quelea(&["config", "check", "--config", name]));
+    }
+}
+
+#[test]
+fn serve_refuses_what_it_cannot_do() {
+    check_usage(&["serve", "--data-dir", "d"], "the durable log is not there yet");
+    check_usage(&["--listen", "0.0.0.0:0"], "allow_anonymous = true");
+    check_usage(
+        &["serve", "--config", "/nowhere/quelea.toml"],
+        "cannot read the configuration file",
+    );
+
+    let broker = Serve::start(&[]);
+    let output = quelea(&["serve", "--listen", &broker.address.to_string()]);
+    assert_eq!(output.status.code(), Some(1));
+    assert!(text(&output.stderr).contains("cannot listen on"), "{output:?}");
+}
+
+#[test]
+fn sigterm_ends_in_good_order() {
+    let broker = Serve::start(&[]);
+    let mut subscriber = broker.subscribe("end", &["-V", "5"]);
+    let (status, log) = broker.stop();
+    assert_eq!(status, Some(0), "{log}");
+    assert!(log.contains("sessions and messages live in memory"), "{log}");
+    assert_eq!(subscriber.child.wait().expect("it ran").code(), Some(7));
+    let mut why = String::new();
+    let mut stderr = subscriber.child.stderr.take().expect("it is piped");
+    stderr.read_to_string(&mut why).expect("it is UTF-8");
+    assert!(why.contains("Server shutting down (0x8B)"), "{why}");
+}
+
+#[test]
+fn sighup_reads_the_configuration_again() {
+    let file = temporary_file("reload.toml", "[log]\nlevel = \"info\"\n");
+    let broker = Serve::start(&["--config", file.to_str().expect("the path is UTF-8")]);
+    broker.client("pub", &["-t", "t", "-m", "m", "-q", "1"]);
+    fs::write(&file, "[log]\nlevel = \"info,quelea_broker=warn\"\n[limits]\nqos_max = 1\n")
+        .expect("it is ours");
+    broker.signal("HUP");
+    broker.wait_for("limits.qos_max changes from 2 to 1, which needs a restart");
+    broker.wait_for("log.level changes from \"info\" to \"info,quelea_broker=warn\", from here on");
+    broker.wait_for("the configuration is reloaded");
+    fs::write(&file, "[log]\nlevel = \"loud\"\n").expect("it is ours");
+    broker.signal("HUP");
+    broker.wait_for("\"loud\" in log.level is no level");
+    assert_eq!(broker.stop().0, Some(0));
+}
+
+#[test]
+fn log_can_be_json() {
+    let broker = Serve::start(&["--log-format", "json"]);
+    broker.client("pub", &["-t", "t", "-m", "m", "-q", "1"]);
+    let (_, log) = broker.stop();
+    for line in log.lines() {
+        assert!(serde_json::from_str::<serde_json::Value>(line).is_ok(), "{line}");
+    }
+}
+
+#[test]
+fn version_is_told() {
+    let output = quelea(&["--version"]);
+    assert_eq!(text(&output.stdout), format!("quelea {}\n", env!("CARGO_PKG_VERSION")));
+}
+
+/// A broker in a process of its own, on a port of its own.
+struct Serve {
+    child: Child,
+    address: SocketAddr,
+    log: Receiver<String>,
+}
+
+/// A subscriber that is known to have its subscription.
+struct Subscriber {
+    child: Child,
+    output: BufReader<ChildStdout>,
+}
+
+impl Serve {
+    fn start(flags: &[&str]) -> Self {
+        let mut command = command(&["serve", "--listen", "127.0.0.1:0", "--in-memory"]);
+        let mut child =
+            command.args(flags).stderr(Stdio::piped()).spawn().expect("the binary is there");
+        let stderr = BufReader::new(child.stderr.take().expect("it is piped"));
+        let (sender, log) = channel();
+        // Reads on for as long as the broker writes, whoever listens.
+        thread::spawn(move || {
+            stderr.lines().map_while(Result::ok).for_each(|line| drop(sender.send(line)))
+        });
+        let address =
+            log.iter().find_map(|line| address_in(&line)).expect("it says where it listens");
+        Self { child, address, log }
+    }
+
+    /// Runs a client to its end.
+    fn client(&self, role: &str, flags: &[&str]) -> Output {
+        self.client_with_input(role, flags, "")
+    }
+
+    fn client_with_input(&self, role: &str, flags: &[&str], input: &str) -> Output {
+        let mut child = self
+            .client_command(role, flags)
+            .stdin(Stdio::piped())
+            .spawn()
+            .expect("the binary is there");
+        let mut stdin = child.stdin.take().expect("it is piped");
+        // A client that has failed does not read.
+        let _ = stdin.write_all(input.as_bytes());
+        drop(stdin);
+        child.wait_with_output().expect("it ran")
+    }
+
+    /// Starts a subscriber, and returns when a retained message has shown that the subscription is there.
+    fn subscribe(&self, topic: &str, flags: &[&str]) -> Subscriber {
+        assert_success(&self.client("pub", &["-t", topic, "-m", "ready\n", "-r", "-q", "1"]));
+        let mut child = self
+            .client_command("sub", flags)
+            .args(["-t", topic])
+            .spawn()
+            .expect("the binary is there");
+        let mut output = BufReader::new(child.stdout.take().expect("it is piped"));
+        let mut line = String::new();
+        output.read_line(&mut line).expect("it is UTF-8");
+        assert!(line.ends_with("ready\n"), "{line:?}");
+        // The message ends its line, and so does the client, unless it is told not to.
+        if !flags.contains(&"-N") {
+            output.read_line(&mut line).expect("it is UTF-8");
+        }
+        Subscriber { child, output }
+    }
+
+    fn client_command(&self, role: &str, flags: &[&str]) -> Command {
+        let port = self.address.port().to_string();
+        let mut command = command(&[role, "-h", "127.0.0.1", "-p", &port]);
+        command.args(flags).stdout(Stdio::piped()).stderr(Stdio::piped());
+        command
+    }
+
+    fn signal(&self, name: &str) {
+        let status = Command::new("kill").args(["-s", name, &self.child.id().to_string()]).status();
+        assert!(status.expect("kill is there").success());
+    }
+
+    fn wait_for(&self, words: &str) {
+        let line = self.log.iter().find(|line| line.contains(words));
+        assert!(line.is_some(), "the log ended without {words:?}");
+    }
+
+    /// Stops it, and returns its exit code and what it has logged and nobody has read.
+    fn stop(mut self) -> (Option<i32>, String) {
+        self.signal("TERM");
+        let status = self.child.wait().expect("it ran");
+        (status.code(), self.log.iter().collect::<Vec<_>>().join("\n"))
+    }
+}
+
+impl Drop for Serve {
+    fn drop(&mut self) {
+        // It is gone already where a test has stopped it.
+        let _ = self.child.kill();
+        let _ = self.child.wait();
+    }
+}
+
+impl Subscriber {
+    /// Returns what it prints until it ends.
+    fn rest(&mut self) -> String {
+        let mut rest = String::new();
+        self.output.read_to_string(&mut rest).expect("it is UTF-8");
+        rest
+    }
+}
+
+#[track_caller]
+fn check_usage(words: &[&str], hint: &str) {
+    let output = quelea(words);
+    assert_eq!(output.status.code(), Some(2), "{output:?}");
+    assert!(text(&output.stderr).contains(hint), "{output:?}");
+}
+
+#[track_caller]
+fn assert_success(output: &Output) {
+    assert_eq!(output.status.code(), Some(0), "{output:?}");
+}
+
+fn quelea(words: &[&str]) -> Output {
+    command(words).output().expect("the binary is there")
+}
+
+/// The binary, with nothing of this process's environment in its configuration.
+fn command(words: &[&str]) -> Command {
+    let mut command = Command::new(env!("CARGO_BIN_EXE_quelea"));
+    command.args(words).env_clear();
+    command
+}
+
+fn address_in(line: &str) -> Option<SocketAddr> {
+    let (_, rest) = line.split_once("listening on ")?;
+    rest.split(['"', ' ']).next()?.parse().ok()
+}
+
+fn text(bytes: &[u8]) -> String {
+    String::from_utf8_lossy(bytes).into_owned()
+}
+
+fn temporary_file(name: &str, content: &str) -> PathBuf {
+    let file = Path::new(env!("CARGO_TARGET_TMPDIR")).join(format!("cli-{name}"));
+    fs::write(&file, content).expect("cargo's temporary directory can be written");
+    file
+}
+
+/// A port on which nobody listens: the system gives it to no one else so soon.
+fn free_port() -> u16 {
+    let listener = TcpListener::bind("127.0.0.1:0").expect("there is a free port");
+    listener.local_addr().expect("it is bound").port()
+}
