@@ -61,8 +61,8 @@ settings! {
         /// Topic Filter invalid; 3.1.1: 0x80).
         pub filter_levels_max: u16 = 128, Count(1..=65_535);
 
-        /// Levels of a topic name. A message on a deeper topic is refused (5.0: 0x90, Topic Name invalid; 3.x and
-        /// QoS 0: the connection is closed).
+        /// Levels of a topic name. A message on a deeper topic is dropped, counted, and refused where that can be
+        /// said (5.0 from QoS 1 on: 0x90, Topic Name invalid; 3.x: see `v3_denied_publish`).
         pub topic_levels_max: u16 = 128, Count(1..=65_535);
 
         /// Retained messages in all. The next one on a topic that has none is not retained, though it is
@@ -73,8 +73,8 @@ settings! {
         /// delivered, and counted under `$SYS/broker/dropped`.
         pub retained_bytes_max: u64 = 4_294_967_296, Bytes(0..=1_099_511_627_776_000);
 
-        /// The longest keep alive. A client that asks for a longer one, or none, gets this: an MQTT 5.0 client is
-        /// told (Server Keep Alive), one of MQTT 3.x is not. 0 leaves the choice to the clients.
+        /// The longest keep alive. An MQTT 5.0 client that asks for a longer one, or none, is told this (Server Keep
+        /// Alive); one of MQTT 3.x, which cannot be told, keeps its own. 0 leaves the choice to all clients.
         pub keep_alive_max_secs: u16 = 0, Secs(0..=65_535);
 
         /// The longest time that a session outlives its connection. An MQTT 5.0 client that asks for longer is
@@ -85,12 +85,12 @@ settings! {
         /// those versions cannot say it. `session_expiry_max_secs` bounds it too.
         pub v3_session_expiry_secs: u32 = u32::MAX, Secs(0..=4_294_967_295);
 
-        /// The highest QoS of messages to the broker. An MQTT 5.0 client that uses a higher one is disconnected
-        /// with 0x9B; subscriptions are granted no higher one.
+        /// The highest QoS of messages to the broker. A client that uses a higher one is disconnected (5.0: with
+        /// 0x9B, QoS not supported); subscriptions are granted no higher one.
         pub qos_max: u8 = 2, Count(0..=2);
 
-        /// Whether messages may be retained. If not, an MQTT 5.0 client that tries is disconnected with 0x9A, and
-        /// the flag of a 3.x client is ignored.
+        /// Whether messages may be retained. If not, a client that tries is disconnected (5.0: with 0x9A, Retain
+        /// not supported).
         pub retain_available: bool = true, Switch;
 
         /// Whether filters may have `+` and `#`. If not, such a filter is refused in SUBACK (5.0: 0xA2; 3.1.1: 0x80).
