@@ -289,7 +289,12 @@ mod tests {
         let mut seen = Vec::new();
         batch.for_each(|it| {
             assert_eq!(it.content.forwarded, b"\x01\x01");
-            seen.push((it.content.topic.to_owned(), it.content.payload.to_vec(), it.qos, it.retain));
+            seen.push((
+                it.content.topic.to_owned(),
+                it.content.payload.to_vec(),
+                it.qos,
+                it.retain,
+            ));
             assert_eq!(it.filters.len(), seen.len());
         });
         let expected = [

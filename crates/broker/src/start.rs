@@ -155,7 +155,8 @@ impl Broker {
         }
         let timeout = Duration::from_secs(self.shared.config.stop.flush_timeout_secs.into());
         let deadline = Instant::now() + timeout;
-        while self.shared.connection_count.load(Ordering::Relaxed) > 0 && Instant::now() < deadline {
+        while self.shared.connection_count.load(Ordering::Relaxed) > 0 && Instant::now() < deadline
+        {
             if let Ok(Signal::Stop) = self.signals.recv_timeout(STOP_CHECK) {
                 tracing::warn!("told to stop a second time: leaving at once");
                 break;

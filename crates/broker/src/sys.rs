@@ -36,7 +36,8 @@ impl Reporter {
     pub(crate) fn report(&mut self, shared: &Shared) -> Vec<(String, String)> {
         let totals = shared.totals();
         let mut values = Vec::new();
-        let mut add = |name: &str, value: String| values.push((format!("$SYS/broker/{name}"), value));
+        let mut add =
+            |name: &str, value: String| values.push((format!("$SYS/broker/{name}"), value));
         add("version", concat!("quelea version ", env!("CARGO_PKG_VERSION")).to_owned());
         add("uptime", format!("{} seconds", self.started.elapsed().as_secs()));
         add("subscriptions/count", subscriptions(&totals).to_string());

@@ -16,10 +16,8 @@ mod memory;
 mod operation;
 
 pub use memory::Memory;
+pub use operation::{Attributes, Operation, Placed, SessionNumber, ShardIndex, Submission, Target};
 pub use quelea_session::Body;
-pub use operation::{
-    Attributes, Operation, Placed, SessionNumber, ShardIndex, Submission, Target,
-};
 
 /// Where operations go. One value is shared by all shards.
 pub trait Store: Send + Sync {

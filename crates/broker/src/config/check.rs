@@ -19,10 +19,7 @@ impl Config {
     pub(super) fn mistakes(&self, origins: &Origins) -> Vec<Mistake> {
         let mut mistakes = Vec::new();
         let mut note = |key: &str, message: String| {
-            mistakes.push(Mistake {
-                origin: origins.get(key).cloned(),
-                message,
-            });
+            mistakes.push(Mistake { origin: origins.get(key).cloned(), message });
         };
         self.check_access(&mut note);
         self.check_listeners(&mut note);
@@ -54,16 +51,11 @@ impl Config {
 
     fn check_listeners(&self, note: &mut impl FnMut(&str, String)) {
         if self.listeners.is_empty() {
-            note(
-                listener::TABLE,
-                "there is no listener: name at least one".to_owned(),
-            );
+            note(listener::TABLE, "there is no listener: name at least one".to_owned());
         }
         for (index, second) in self.listeners.iter().enumerate() {
             let second = second.address;
-            let first = self.listeners[..index]
-                .iter()
-                .find(|first| overlap(first.address, second));
+            let first = self.listeners[..index].iter().find(|first| overlap(first.address, second));
             if let Some(first) = first.map(|first| first.address) {
                 note(
                     &listener_key(second),
@@ -75,10 +67,7 @@ impl Config {
 
     fn check_log(&self, note: &mut impl FnMut(&str, String)) {
         for directive in self.log.level.split(',') {
-            let level = directive
-                .rsplit_once('=')
-                .map_or(directive, |(_, level)| level)
-                .trim();
+            let level = directive.rsplit_once('=').map_or(directive, |(_, level)| level).trim();
             if !LEVELS.iter().any(|known| known.eq_ignore_ascii_case(level)) {
                 let levels = LEVELS.join(", ");
                 note(
@@ -105,10 +94,8 @@ impl Config {
     }
 
     fn check_limits(&self, note: &mut impl FnMut(&str, String)) {
-        let (longest, v3) = (
-            self.limits.session_expiry_max_secs,
-            self.limits.v3_session_expiry_secs,
-        );
+        let (longest, v3) =
+            (self.limits.session_expiry_max_secs, self.limits.v3_session_expiry_secs);
         // "Never", the default, is bounded without a word: who shortens the one need not touch the other.
         if v3 > longest && v3 != u32::MAX {
             note(

@@ -12,15 +12,10 @@ impl Loaded {
         let mut out = String::new();
         let mut section = "";
         for setting in Config::settings() {
-            begin_section(&mut out, &mut section, setting.section, || {
-                self.listeners_to_toml()
-            });
+            begin_section(&mut out, &mut section, setting.section, || self.listeners_to_toml());
             let key = setting.key();
-            let origin = self
-                .origins
-                .get(&key)
-                .map(|origin| format!("  # {origin}"))
-                .unwrap_or_default();
+            let origin =
+                self.origins.get(&key).map(|origin| format!("  # {origin}")).unwrap_or_default();
             let _ = match setting.show(&self.config) {
                 Some(value) => writeln!(out, "{} = {value}{origin}", setting.name),
                 None => writeln!(out, "# {} is not set", setting.name),
@@ -34,14 +29,9 @@ impl Loaded {
         for listener in &self.config.listeners {
             let address = listener.address;
             let origin = self.origins.get(&listener_key(address));
-            let origin = origin
-                .map(|origin| format!("  # {origin}"))
-                .unwrap_or_default();
-            let _ = writeln!(
-                out,
-                "\n[[listener]]\naddress = {}{origin}",
-                quoted(&address.to_string())
-            );
+            let origin = origin.map(|origin| format!("  # {origin}")).unwrap_or_default();
+            let _ =
+                writeln!(out, "\n[[listener]]\naddress = {}{origin}", quoted(&address.to_string()));
         }
         out
     }
@@ -54,9 +44,7 @@ impl Config {
         let mut out = EXAMPLE_START.to_owned();
         let mut section = "";
         for setting in Self::settings() {
-            begin_section(&mut out, &mut section, setting.section, || {
-                EXAMPLE_LISTENERS.to_owned()
-            });
+            begin_section(&mut out, &mut section, setting.section, || EXAMPLE_LISTENERS.to_owned());
             out.push('\n');
             for line in setting.doc {
                 let _ = writeln!(out, "#{line}");

@@ -125,10 +125,7 @@ impl File<'_> {
     fn origin(&self, span: &Range<usize>) -> Origin {
         let before = &self.text.as_bytes()[..span.start.min(self.text.len())];
         let line = 1 + before.iter().filter(|byte| **byte == b'\n').count();
-        Origin::File {
-            file: self.name.to_owned(),
-            line,
-        }
+        Origin::File { file: self.name.to_owned(), line }
     }
 }
 

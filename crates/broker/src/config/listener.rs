@@ -15,10 +15,7 @@ pub struct Listener {
 impl Listener {
     /// Makes a listener that must be there.
     pub fn new(address: SocketAddr) -> Self {
-        Self {
-            address,
-            may_be_absent: false,
-        }
+        Self { address, may_be_absent: false }
     }
 
     /// Returns the listeners of a broker that is told nothing: port 1883 of both loopback addresses.

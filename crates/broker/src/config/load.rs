@@ -86,9 +86,7 @@ impl Loading {
             match listener::read_address(address) {
                 Ok(address) => {
                     listeners.push(Listener::new(address));
-                    self.loaded
-                        .origins
-                        .insert(listener_key(address), origin.clone());
+                    self.loaded.origins.insert(listener_key(address), origin.clone());
                 }
                 Err(expected) => self.mistake(origin.clone(), expected),
             }
@@ -109,10 +107,7 @@ impl Loading {
 
     /// Notes a mistake.
     pub(super) fn mistake(&mut self, origin: Origin, message: String) {
-        self.mistakes.push(Mistake {
-            origin: Some(origin),
-            message,
-        });
+        self.mistakes.push(Mistake { origin: Some(origin), message });
     }
 
     fn environment_variable(&mut self, variable: &str, value: &str) {
@@ -126,10 +121,8 @@ impl Loading {
         }
         let origin = Origin::Environment(variable.to_owned());
         if name == LISTEN {
-            let addresses: Vec<_> = value
-                .split(',')
-                .map(|it| (origin.clone(), it.trim().to_owned()))
-                .collect();
+            let addresses: Vec<_> =
+                value.split(',').map(|it| (origin.clone(), it.trim().to_owned())).collect();
             self.set_listeners(&addresses);
         } else if let Some(setting) =
             Config::settings().find(|setting| setting.variable() == variable)
@@ -154,14 +147,11 @@ impl Loading {
     }
 
     fn flags(&mut self, flags: &[Flag]) {
-        let (listeners, settings): (Vec<_>, Vec<_>) = flags
-            .iter()
-            .partition(|flag| flag.key == listener::ADDRESS_KEY);
+        let (listeners, settings): (Vec<_>, Vec<_>) =
+            flags.iter().partition(|flag| flag.key == listener::ADDRESS_KEY);
         let origin = |flag: &Flag| Origin::Flag(flag.flag.clone());
-        let addresses: Vec<_> = listeners
-            .iter()
-            .map(|flag| (origin(flag), flag.value.clone()))
-            .collect();
+        let addresses: Vec<_> =
+            listeners.iter().map(|flag| (origin(flag), flag.value.clone())).collect();
         self.set_listeners(&addresses);
         for flag in settings {
             match Config::settings().find(|setting| setting.key() == flag.key) {
@@ -172,8 +162,7 @@ impl Loading {
     }
 
     fn finish(mut self) -> Result<Loaded, Mistakes> {
-        self.mistakes
-            .extend(self.loaded.config.mistakes(&self.loaded.origins));
+        self.mistakes.extend(self.loaded.config.mistakes(&self.loaded.origins));
         Mistakes::none_or(self.mistakes)?;
         Ok(self.loaded)
     }

@@ -25,11 +25,8 @@ fn example_has_every_setting() {
 #[test]
 fn example_is_the_defaults() {
     let file = Some(("quelea.example.toml".to_owned(), Config::example()));
-    let loaded = Loaded::from_sources(&Sources {
-        file,
-        ..Sources::default()
-    })
-    .expect("the example is right");
+    let loaded = Loaded::from_sources(&Sources { file, ..Sources::default() })
+        .expect("the example is right");
     assert_eq!(loaded.config, Config::default());
 }
 
@@ -37,15 +34,9 @@ fn example_is_the_defaults() {
 #[test]
 fn example_is_right_when_all_is_uncommented() {
     let example = Config::example();
-    let is_setting = |line: &&str| {
-        line.split_once(" = ")
-            .is_some_and(|(name, _)| !name.contains(' '))
-    };
-    for line in example
-        .lines()
-        .filter_map(|line| line.strip_prefix("# "))
-        .filter(is_setting)
-    {
+    let is_setting =
+        |line: &&str| line.split_once(" = ").is_some_and(|(name, _)| !name.contains(' '));
+    for line in example.lines().filter_map(|line| line.strip_prefix("# ")).filter(is_setting) {
         let document = toml::from_str::<toml::Table>(line);
         assert!(document.is_ok(), "{line}");
     }
@@ -98,11 +89,7 @@ fn facts(setting: &Setting, defaults: &Config) -> String {
 }
 
 fn paragraph(setting: &Setting) -> String {
-    setting
-        .doc
-        .iter()
-        .map(|line| format!("{}\n", line.trim()))
-        .collect()
+    setting.doc.iter().map(|line| format!("{}\n", line.trim())).collect()
 }
 
 fn repository() -> PathBuf {

@@ -4,10 +4,7 @@ use super::*;
 
 #[test]
 fn nothing_said_is_the_default() {
-    assert_eq!(
-        load("", &[], &[]).expect("nothing is wrong").config,
-        Config::default()
-    );
+    assert_eq!(load("", &[], &[]).expect("nothing is wrong").config, Config::default());
 }
 
 #[test]
@@ -18,23 +15,14 @@ fn flags_win_over_environment_over_file() {
         ("QUELEA_SHARDS", "2"),
         ("QUELEA_LISTEN", "127.0.0.1:2"),
     ];
-    let flags = [
-        ("shards", "3"),
-        ("listener.address", "127.0.0.1:3"),
-        ("listener.address", "[::1]:3"),
-    ];
-    let config = load(file, &environment, &flags)
-        .expect("nothing is wrong")
-        .config;
+    let flags =
+        [("shards", "3"), ("listener.address", "127.0.0.1:3"), ("listener.address", "[::1]:3")];
+    let config = load(file, &environment, &flags).expect("nothing is wrong").config;
 
     assert_eq!(config.limits.receive_maximum, 1);
     assert_eq!(config.limits.connections_max, 2);
     assert_eq!(config.shards.map(NonZeroUsize::get), Some(3));
-    let ports: Vec<u16> = config
-        .listeners
-        .iter()
-        .map(|listener| listener.address.port())
-        .collect();
+    let ports: Vec<u16> = config.listeners.iter().map(|listener| listener.address.port()).collect();
     assert_eq!(ports, [3, 3]);
 }
 
@@ -109,12 +97,7 @@ interval_secs = 1
 fn broken_toml_is_told_with_its_line() {
     let mistakes =
         load("shards = 1\n[limits\nqos_max = 1", &[], &[]).expect_err("the bracket is missing");
-    assert!(
-        mistakes
-            .to_string()
-            .starts_with("q.toml:2: this is not TOML: "),
-        "{mistakes}"
-    );
+    assert!(mistakes.to_string().starts_with("q.toml:2: this is not TOML: "), "{mistakes}");
 }
 
 #[test]
@@ -144,21 +127,14 @@ fn contradictions_are_refused() {
         ],
     );
     check(
-        load(
-            "[limits]\nsession_expiry_max_secs = 60\nv3_session_expiry_secs = 61",
-            &[],
-            &[],
-        ),
+        load("[limits]\nsession_expiry_max_secs = 60\nv3_session_expiry_secs = 61", &[], &[]),
         &["q.toml:3: limits.v3_session_expiry_secs is more than limits.session_expiry_max_secs"],
     );
     check(
         load(
             "",
             &[],
-            &[
-                ("listener.address", "127.0.0.1:1883"),
-                ("listener.address", "127.0.0.1:1883"),
-            ],
+            &[("listener.address", "127.0.0.1:1883"), ("listener.address", "127.0.0.1:1883")],
         ),
         &["--set: the listeners 127.0.0.1:1883 and 127.0.0.1:1883 are in each other's way"],
     );
@@ -182,12 +158,7 @@ fn variables_of_others_are_passed_over() {
         ("QUELEA_CONFIG", "quelea.toml"),
         ("PATH", "/bin"),
     ];
-    assert_eq!(
-        load("", &environment, &[])
-            .expect("nothing is wrong")
-            .config,
-        Config::default()
-    );
+    assert_eq!(load("", &environment, &[]).expect("nothing is wrong").config, Config::default());
 }
 
 #[test]
@@ -200,10 +171,7 @@ fn what_is_shown_loads_again() {
     let shown = shown.expect("nothing is wrong");
     let text = shown.to_toml();
     assert!(text.contains("shards = 3  # q.toml:1\n"), "{text}");
-    assert_eq!(
-        load(&text, &[], &[]).expect("nothing is wrong").config,
-        shown.config
-    );
+    assert_eq!(load(&text, &[], &[]).expect("nothing is wrong").config, shown.config);
 }
 
 #[track_caller]

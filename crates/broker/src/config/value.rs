@@ -177,18 +177,11 @@ impl Kind {
                 }
             }
             Self::Count(range) => {
-                format!(
-                    "a number from {} to {}",
-                    grouped(*range.start()),
-                    grouped(*range.end())
-                )
+                format!("a number from {} to {}", grouped(*range.start()), grouped(*range.end()))
             }
             Self::Path => "a path".to_owned(),
             Self::Secs(range) if *range.end() == NEVER_SECS => {
-                format!(
-                    "a number of seconds from {} on, or \"never\"",
-                    grouped(*range.start())
-                )
+                format!("a number of seconds from {} on, or \"never\"", grouped(*range.start()))
             }
             Self::Secs(range) => {
                 format!(

@@ -59,9 +59,8 @@ impl Acceptor {
         let waker = Waker::new(poll.registry(), WAKE)?;
         let is_over = Arc::new(AtomicBool::new(false));
         let work = Work { listener, poll, shared, clock, is_over: Arc::clone(&is_over) };
-        let thread = std::thread::Builder::new()
-            .name("accept".to_owned())
-            .spawn(move || work.run())?;
+        let thread =
+            std::thread::Builder::new().name("accept".to_owned()).spawn(move || work.run())?;
         Ok(Self { waker, is_over, thread })
     }
 
@@ -163,10 +162,7 @@ impl Reserve {
 }
 
 fn is_out_of_files(error: &io::Error) -> bool {
-    matches!(
-        error.raw_os_error(),
-        Some(libc::EMFILE | libc::ENFILE | libc::ENOBUFS | libc::ENOMEM)
-    )
+    matches!(error.raw_os_error(), Some(libc::EMFILE | libc::ENFILE | libc::ENOBUFS | libc::ENOMEM))
 }
 
 /// Spreads arrivals over the shards.

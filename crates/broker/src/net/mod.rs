@@ -54,4 +54,7 @@ pub(crate) struct Ready {
     pub(crate) key: Key,
     pub(crate) is_readable: bool,
     pub(crate) is_writable: bool,
+    /// The peer has ended its side, or the connection is broken: reading tells which, after what
+    /// arrived before. Nothing more is reported.
+    pub(crate) is_closed: bool,
 }

@@ -84,13 +84,16 @@ pub(crate) fn spawn(
             ready.clear();
             ready.extend(events.iter().filter(|event| event.token() != WAKE).map(|event| Ready {
                 key: key_of(event.token()),
-                is_readable: event.is_readable() || event.is_read_closed() || event.is_error(),
+                is_readable: event.is_readable(),
                 is_writable: event.is_writable(),
+                is_closed: event.is_read_closed() || event.is_error(),
             }));
-            let started = home.now();
+            let started = Instant::now();
             let mut occupied = home.shard.lock().unwrap_or_else(PoisonError::into_inner);
             let Occupied { shard, sockets } = &mut *occupied;
-            after = shard.turn(started, &ready, sockets, Some(&homes));
+            after = shard.turn(home.now(), &ready, sockets, Some(&homes));
+            let micros = started.elapsed().as_micros() as u64;
+            shard.counters().longest_turn_micros.raise(micros);
         }
     };
     std::thread::Builder::new().name(format!("shard-{index}")).spawn(run)

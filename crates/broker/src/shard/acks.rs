@@ -150,8 +150,7 @@ impl Shard {
             let retained = &self.shared.retained;
             let read = |topic: &str| retained.read(topic).map(|value| value.message);
             let effects = &mut self.effects;
-            let pumped =
-                session.protocol.pump(connection, self.now, &read, &mut outbox, effects);
+            let pumped = session.protocol.pump(connection, self.now, &read, &mut outbox, effects);
             let is_unfinished = pumped == Pumped::Unfinished;
             if is_unfinished || link.unsent_bytes() > 0 {
                 self.mark_dirty(key);

@@ -137,9 +137,7 @@ impl Shard {
             return;
         }
         tracing::info!(client_id = %session.client_id, %address, reason = ending.as_str(), "disconnected");
-        let is_awaited = |entry: &HeldEntry| {
-            matches!(&entry.held, Held::Publish(_, routed) if routed.qos == QoS::ExactlyOnce)
-        };
+        let is_awaited = |entry: &HeldEntry| matches!(&entry.held, Held::Publish(_, routed) if routed.qos == QoS::ExactlyOnce);
         let unsettled = match &held {
             Some(held) if held.iter().any(is_awaited) => Unsettled::AwaitStore,
             Some(_) | None => Unsettled::Forget,

@@ -69,7 +69,9 @@ impl Shard {
             self.counters().connections_opened.add(1);
         }
         self.timers.arm(Subject::Link, key, deadline);
-        self.list_readable(key);
+        if arrival.is_home {
+            self.list_readable(key);
+        }
     }
 
     /// Handles the first packet. `rest` is it and all that was read after it. Returns whether the
@@ -111,17 +113,16 @@ impl Shard {
     /// Sends a link to the shard where its session lives.
     fn move_home(&mut self, key: Key, unread: &[u8], home: usize, io: &mut dyn Io) {
         let (Some(stream), Some(link)) = (io.release(key), self.links.remove(key)) else { return };
-        let arrival = Arrival {
-            stream,
-            address: link.address,
-            unread: unread.to_vec(),
-            accepted_at: Time::from_millis(
-                link.stage_ends_at
-                    .as_millis()
-                    .saturating_sub(u64::from(self.shared.config.limits.connect_timeout_secs) * 1_000),
-            ),
-            is_home: true,
-        };
+        let arrival =
+            Arrival {
+                stream,
+                address: link.address,
+                unread: unread.to_vec(),
+                accepted_at: Time::from_millis(link.stage_ends_at.as_millis().saturating_sub(
+                    u64::from(self.shared.config.limits.connect_timeout_secs) * 1_000,
+                )),
+                is_home: true,
+            };
         self.outgoing[home].letters.push(Letter::Arrived(Box::new(arrival)));
     }
 
@@ -247,12 +248,7 @@ impl Shard {
     }
 
     /// Gives a connection its session, new or resumed.
-    fn open_session(
-        &mut self,
-        key: Key,
-        connect: &Connect<'_>,
-        auth: Option<(&str, Vec<u8>)>,
-    ) {
+    fn open_session(&mut self, key: Key, connect: &Connect<'_>, auth: Option<(&str, Vec<u8>)>) {
         let negotiated = match negotiate(connect, &self.shared.server_limits) {
             Ok(negotiated) => negotiated,
             Err(refusal) => {
@@ -286,16 +282,14 @@ impl Shard {
         link.stage = Stage::Open(OpenLink {
             connection: Connection::new(&negotiated),
             session,
-            exchange: auth.map(|(method, _)| {
-                Box::new(Pending::new(negotiated.version, method, Vec::new()))
-            }),
+            exchange: auth
+                .map(|(method, _)| Box::new(Pending::new(negotiated.version, method, Vec::new()))),
         });
         if written.is_err() {
             self.end_link(key, Ending::Abnormal(ReasonCode::PACKET_TOO_LARGE));
             return;
         }
-        let after =
-            if self.submitted == submitted_before { Submission(0) } else { self.submitted };
+        let after = if self.submitted == submitted_before { Submission(0) } else { self.submitted };
         let held = Held::Connack(Box::new(Welcome { packet, session, is_resumed }));
         self.hold(Some(key), HeldEntry { after, grace: 0, held });
         self.release_held(key);
@@ -428,6 +422,8 @@ impl Shard {
             self.timers.arm(Subject::Link, key, self.now.plus_millis(limit));
         }
         self.counters().connects_accepted.add(1);
+        // What the client sent after its CONNECT has waited until here.
+        self.list_readable(key);
         if welcome.is_resumed {
             if let Some(session) = self.sessions.get_mut(welcome.session) {
                 session.protocol.resume();

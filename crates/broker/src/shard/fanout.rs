@@ -3,9 +3,7 @@
 use std::collections::VecDeque;
 
 use quelea_codec::{QoS, SubscriptionOptions};
-use quelea_session::{
-    Delivered, Delivery, DropReason, Effects, SessionLimits, Sharing, Time,
-};
+use quelea_session::{Delivered, Delivery, DropReason, Effects, SessionLimits, Sharing, Time};
 use quelea_topics::FilterId;
 
 use super::Shard;
@@ -50,7 +48,40 @@ struct Hands<'a> {
     limits: &'a SessionLimits,
     bytes_max: usize,
     now: Time,
+    drop_log: &'a mut DropLog,
 }
+
+/// Says which messages are dropped, to whom and why: one line a second, with the number of those
+/// that it stands for. All of them are counted.
+#[derive(Debug, Default)]
+pub(super) struct DropLog {
+    next_at: Time,
+    unsaid: u64,
+}
+
+impl DropLog {
+    #[cold]
+    pub(super) fn note(
+        &mut self,
+        now: Time,
+        client_id: &str,
+        sharing: &Sharing<'_>,
+        reason: DropReason,
+    ) {
+        if now < self.next_at {
+            self.unsaid += 1;
+            return;
+        }
+        let topic = sharing.content().topic;
+        let others = self.unsaid;
+        tracing::warn!(client_id, topic, reason = reason.as_str(), others, "message dropped");
+        self.next_at = now.plus_millis(DROP_LOG_MILLIS);
+        self.unsaid = 0;
+    }
+}
+
+/// Time between two lines about dropped messages.
+const DROP_LOG_MILLIS: u64 = 1_000;
 
 impl Shard {
     /// Delivers to the receivers of `filters`, each session once.
@@ -71,6 +102,7 @@ impl Shard {
             limits: &self.limits,
             bytes_max,
             now: self.now,
+            drop_log: &mut self.drop_log,
         };
         let mut reached = Reached::default();
         if let [filter] = filters {
@@ -111,6 +143,7 @@ impl Shard {
             limits: &self.limits,
             bytes_max,
             now: self.now,
+            drop_log: &mut self.drop_log,
         };
         let id = [direct.subscription_id];
         let delivery = Delivery {
@@ -241,8 +274,11 @@ impl Hands<'_> {
         );
         match delivered {
             Delivered::Sent | Delivered::Queued => reached.taken += 1,
-            Delivered::Dropped(DropReason::QueueFull) => reached.refused += 1,
-            Delivered::Dropped(_) => {}
+            Delivered::Dropped(reason) => {
+                reached.refused += u32::from(reason == DropReason::QueueFull);
+                self.effects.drops.push((reason, None));
+                self.drop_log.note(self.now, &session.client_id, sharing, reason);
+            }
         }
         if !link.is_dirty {
             link.is_dirty = true;
@@ -276,11 +312,10 @@ pub(super) fn merge(
         if id != 0 {
             ids.push(id);
         }
-        let known = merged
-            .get_or_insert(Merged { qos: QoS::AtMostOnce, retain_as_published: false });
+        let known =
+            merged.get_or_insert(Merged { qos: QoS::AtMostOnce, retain_as_published: false });
         known.qos = known.qos.max(published.min(options.qos));
         known.retain_as_published |= options.retain_as_published;
     }
     merged
 }
-

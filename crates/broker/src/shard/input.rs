@@ -63,7 +63,7 @@ impl Shard {
             return Remains::More;
         }
         let Some(link) = self.links.get_mut(key) else { return Remains::Nothing };
-        if link.is_paused || !link.has_input {
+        if link.is_waiting() || !link.has_input {
             return Remains::Nothing;
         }
         if matches!(link.stage, Stage::Lingering) {
@@ -96,18 +96,18 @@ impl Shard {
         let Some(link) = self.links.get_mut(key) else { return Remains::Nothing };
         if used < filled.len() {
             link.unread = filled[used..].to_vec();
-            link.has_packets = units == 0 || link.is_paused;
+            link.has_packets = units == 0 || link.is_waiting();
         }
         // A short read has drained the socket; the next arrival is reported.
-        link.has_input = count == space;
-        let has_more = (link.has_input || link.has_packets) && !link.is_paused;
+        link.has_input = count == space || link.is_closed;
+        let has_more = (link.has_input || link.has_packets) && !link.is_waiting();
         if has_more { Remains::More } else { Remains::Nothing }
     }
 
     /// Handles whole packets that were read earlier.
     fn take_unread(&mut self, key: Key, units: &mut usize, io: &mut dyn Io) -> Remains {
         let Some(link) = self.links.get_mut(key) else { return Remains::Nothing };
-        if !link.has_packets || link.is_paused {
+        if !link.has_packets || link.is_waiting() {
             return Remains::Nothing;
         }
         let mut unread = std::mem::take(&mut link.unread);
@@ -119,8 +119,8 @@ impl Shard {
             unread.shrink_to_fit();
         }
         link.unread = unread;
-        link.has_packets = !link.unread.is_empty() && (*units == 0 || link.is_paused);
-        if *units == 0 && !link.is_paused { Remains::More } else { Remains::Nothing }
+        link.has_packets = !link.unread.is_empty() && (*units == 0 || link.is_waiting());
+        if *units == 0 && !link.is_waiting() { Remains::More } else { Remains::Nothing }
     }
 
     /// Reads on into a packet that is too large for the shared buffer. Memory grows with what has
@@ -140,7 +140,7 @@ impl Shard {
                 Remains::Nothing
             }
             Ok(count) => {
-                link.has_input = count == READ_BYTES;
+                link.has_input = count == READ_BYTES || link.is_closed;
                 link.has_packets = true;
                 self.counters().bytes_received.add(count as u64);
                 Remains::More
@@ -156,12 +156,10 @@ impl Shard {
                 self.lose(key, None, io);
                 Remains::Nothing
             }
-            Ok(count) if count == scratch.len() => Remains::More,
-            Ok(_) => {
-                if let Some(link) = self.links.get_mut(key) {
-                    link.has_input = false;
-                }
-                Remains::Nothing
+            Ok(count) => {
+                let Some(link) = self.links.get_mut(key) else { return Remains::Nothing };
+                link.has_input = count == scratch.len() || link.is_closed;
+                if link.has_input { Remains::More } else { Remains::Nothing }
             }
             Err(error) => self.on_read_error(key, &error, io),
         }
@@ -196,7 +194,7 @@ impl Shard {
                 }
                 Stage::Lingering => return bytes.len(),
             };
-            if link.is_paused {
+            if link.is_waiting() {
                 return used;
             }
             let rest = &bytes[used..];
@@ -272,7 +270,7 @@ impl Shard {
             Packet::PubComp(ack) => self.on_ack(key, PacketKind::PubComp, &ack),
             Packet::Subscribe(subscribe) => self.on_subscribe(key, &subscribe),
             Packet::Unsubscribe(unsubscribe) => self.on_unsubscribe(key, &unsubscribe),
-            Packet::PingReq => self.append_output(key, &PINGRESP),
+            Packet::PingReq => self.on_ping(key),
             Packet::Publish(_) => {
                 self.on_publish(key, frame);
             }
@@ -284,6 +282,16 @@ impl Shard {
                 self.fail(key, ReasonCode::PROTOCOL_ERROR, &"packet that only a server sends");
             }
         }
+    }
+
+    /// Answers a PINGREQ ([MQTT-3.12.4-1]), which comes when there is no traffic: a good moment to
+    /// give back what traffic needs.
+    fn on_ping(&mut self, key: Key) {
+        let session = self.links.get_mut(key).and_then(|link| link.open()).map(|open| open.session);
+        if let Some(session) = session.and_then(|session| self.sessions.get_mut(session)) {
+            session.protocol.release_idle();
+        }
+        self.append_output(key, &PINGRESP);
     }
 
     /// Ends a link whose peer broke the protocol. Returns the work it was, for those who count.

@@ -29,6 +29,8 @@ pub(super) struct Link {
     pub(super) held: Option<Box<VecDeque<HeldEntry>>>,
     /// The socket has something to read, as far as we know.
     pub(super) has_input: bool,
+    /// The peer has ended its side: a short read does not mean that the next arrival is reported.
+    pub(super) is_closed: bool,
     /// `unread` may hold a whole packet: it was put there when work ran out.
     pub(super) has_packets: bool,
     /// In `Shard::readable`.
@@ -98,7 +100,8 @@ impl Link {
             output: Vec::new(),
             written: 0,
             held: None,
-            has_input: true,
+            has_input: false,
+            is_closed: false,
             has_packets: false,
             is_listed: false,
             is_dirty: false,
@@ -123,11 +126,8 @@ impl Link {
     #[inline]
     pub(super) fn sender(&mut self, bytes_max: usize) -> Option<(&mut Connection, Outbox<'_>)> {
         let Stage::Open(open) = &mut self.stage else { return None };
-        let outbox = Outbox {
-            buffer: &mut self.output,
-            unsent_before: self.written as usize,
-            bytes_max,
-        };
+        let outbox =
+            Outbox { buffer: &mut self.output, unsent_before: self.written as usize, bytes_max };
         Some((&mut open.connection, outbox))
     }
 
@@ -144,6 +144,15 @@ impl Link {
     #[inline]
     pub(super) fn unsent_bytes(&self) -> usize {
         self.output.len() - self.written as usize
+    }
+
+    /// Returns whether packets must wait: between CONNECT and CONNACK, while paused, and after
+    /// DISCONNECT.
+    #[inline]
+    pub(super) fn is_waiting(&self) -> bool {
+        self.is_paused
+            || self.is_leaving
+            || (!self.is_answered && matches!(self.stage, Stage::Open(_)))
     }
 
     /// Returns whether something waits that must leave before anything later.

@@ -46,7 +46,7 @@ use hashbrown::{HashMap, HashTable};
 use quelea_session::{Effects, SessionLimits, Time};
 use quelea_store::{Operation, SessionNumber, ShardIndex, Submission};
 
-use self::fanout::Merge;
+use self::fanout::{DropLog, Merge};
 use self::held::{Grace, HeldEntry};
 use self::link::Link;
 use self::output::Outgoing;
@@ -73,6 +73,8 @@ pub(crate) struct Shard {
     readable: VecDeque<Key>,
     /// Links with bytes to flush at the end of the turn. Each at most once (`Link::is_dirty`).
     dirty: VecDeque<Key>,
+    /// Links that were dirty in earlier turns, and whose flush is still to come.
+    backlog: VecDeque<Key>,
     timers: Wheel,
 
     sessions: Arena<HomeSession>,
@@ -89,6 +91,7 @@ pub(crate) struct Shard {
     receivers: Receivers,
     routes: Routes,
     merge: Merge,
+    drop_log: DropLog,
 
     outgoing: Vec<Outgoing>,
     operations: Vec<Operation>,
@@ -135,6 +138,7 @@ impl Shard {
             links: Arena::new(),
             readable: VecDeque::new(),
             dirty: VecDeque::new(),
+            backlog: VecDeque::new(),
             timers: Wheel::new(now),
             sessions: Arena::new(),
             clients: HashTable::new(),
@@ -145,6 +149,7 @@ impl Shard {
             receivers: Receivers::default(),
             routes: Routes::new(seed),
             merge: Merge::default(),
+            drop_log: DropLog::default(),
             outgoing,
             operations: Vec::new(),
             submitted: Submission::default(),
@@ -206,6 +211,7 @@ impl Shard {
     fn has_more(&self) -> bool {
         !self.readable.is_empty()
             || !self.dirty.is_empty()
+            || !self.backlog.is_empty()
             || !self.cursors.is_empty()
             || !self.dying.is_empty()
             || !self.shared.mailboxes[self.index.0 as usize].is_empty()
@@ -240,7 +246,8 @@ impl Shard {
     fn note_readiness(&mut self, ready: &[Ready]) {
         for event in ready {
             let Some(link) = self.links.get_mut(event.key) else { continue };
-            if event.is_readable {
+            link.is_closed |= event.is_closed;
+            if event.is_readable || event.is_closed {
                 link.has_input = true;
                 self.list_readable(event.key);
             }

@@ -32,15 +32,19 @@ impl Shard {
         }
     }
 
-    /// Flushes links with output, a bounded number a turn. The rest comes first in the next.
+    /// Flushes links with output, a bounded number a turn: first those that have just got some,
+    /// then those that are left from earlier turns. A fan-out to thousands must not make the few
+    /// messages of others wait.
     pub(super) fn flush_dirty(&mut self, io: &mut dyn Io) {
-        for _ in 0..self.dirty.len().min(FLUSHES_MAX) {
-            let Some(key) = self.dirty.pop_front() else { return };
+        for _ in 0..FLUSHES_MAX {
+            let next = self.dirty.pop_front().or_else(|| self.backlog.pop_front());
+            let Some(key) = next else { return };
             if let Some(link) = self.links.get_mut(key) {
                 link.is_dirty = false;
                 self.flush(key, io);
             }
         }
+        self.backlog.append(&mut self.dirty);
     }
 
     /// The socket has room again.
@@ -152,9 +156,8 @@ impl Shard {
                 outgoing.batch = mailbox.post_batch(batch);
             }
             let is_asleep = mailbox.is_sleeping.load(std::sync::atomic::Ordering::SeqCst);
-            let is_done = can_assist
-                && is_asleep
-                && homes.is_some_and(|homes| homes[index].assist());
+            let is_done =
+                can_assist && is_asleep && homes.is_some_and(|homes| homes[index].assist());
             if !is_done {
                 mailbox.wake();
             }

@@ -153,7 +153,7 @@ impl Shard {
             let merged = merge(options, own == Some(*number), routed.qos, &mut ids);
             let Some(merged) = merged.filter(|it| it.qos != QoS::AtMostOnce) else { continue };
             if !self.has_room(&first.gauge, size) {
-                self.drop_for_room(routed);
+                self.drop_for_room(routed, sharing, *number);
                 continue;
             }
             targets.push(Target {
@@ -195,7 +195,7 @@ impl Shard {
                 Some(number) if qos != QoS::AtMostOnce => {
                     let size = sharing.keep().size_bytes() as u64;
                     if !self.has_room(&member.gauge, size) {
-                        self.drop_for_room(routed);
+                        self.drop_for_room(routed, sharing, number);
                         continue;
                     }
                     let id = [member.subscription_id];
@@ -236,10 +236,13 @@ impl Shard {
         }
     }
 
-    fn drop_for_room(&mut self, routed: &mut Routed) {
+    fn drop_for_room(&mut self, routed: &mut Routed, sharing: &Sharing<'_>, number: SessionNumber) {
         routed.reached.refused += 1;
-        self.effects.drops.push((DropReason::QueueFull, None));
-        self.count_effects();
+        self.counters().dropped_queue_full.add(1);
+        let session = self.numbers.get(&number).and_then(|key| self.sessions.get(*key));
+        // A session of another shard is known here by its number only.
+        let client_id = session.map_or("(on another shard)", |session| &session.client_id);
+        self.drop_log.note(self.now, client_id, sharing, DropReason::QueueFull);
     }
 
     /// Releases a routed message now, or puts it where it waits for its turn. Returns the work done.
@@ -367,8 +370,8 @@ impl Shard {
             return Some(ReasonCode::NOT_AUTHORIZED);
         }
         let levels_max = usize::from(self.shared.config.limits.topic_levels_max);
-        let is_too_deep =
-            topic.len() >= levels_max && topic.bytes().filter(|it| *it == b'/').count() >= levels_max;
+        let is_too_deep = topic.len() >= levels_max
+            && topic.bytes().filter(|it| *it == b'/').count() >= levels_max;
         is_too_deep.then_some(ReasonCode::TOPIC_NAME_INVALID)
     }
 

@@ -7,7 +7,7 @@ use std::collections::VecDeque;
 use std::sync::Arc;
 
 use quelea_codec::QoS;
-use quelea_session::{Delivery, Sharing};
+use quelea_session::{Delivered, Delivery, Sharing};
 use quelea_store::{Attributes, Body, Operation, SessionNumber, Target};
 
 use super::Shard;
@@ -170,7 +170,7 @@ impl Shard {
         let Some(link) = session.link.and_then(|link| self.links.get_mut(link)) else { return };
         let Some((connection, mut outbox)) = link.sender(bytes_max) else { return };
         let delivery = Delivery { qos, retain: true, subscription_ids, group: None };
-        session.protocol.deliver(
+        let delivered = session.protocol.deliver(
             connection,
             &mut Sharing::kept(&value.message),
             delivery,
@@ -179,6 +179,9 @@ impl Shard {
             &mut outbox,
             &mut self.effects,
         );
+        if let Delivered::Dropped(reason) = delivered {
+            self.effects.drops.push((reason, None));
+        }
         if let Some(link) = session.link {
             self.mark_dirty(link);
         }

@@ -33,11 +33,7 @@ struct Cached {
 
 impl Routes {
     pub(super) fn new(seed: u64) -> Self {
-        Self {
-            hasher: FixedState::with_seed(seed),
-            table: HashTable::new(),
-            scratch: Vec::new(),
-        }
+        Self { hasher: FixedState::with_seed(seed), table: HashTable::new(), scratch: Vec::new() }
     }
 
     /// Returns where messages of `topic` go at this moment.

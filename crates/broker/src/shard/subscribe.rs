@@ -9,7 +9,7 @@ use std::sync::atomic::Ordering;
 
 use quelea_codec::{
     AckProperties, Packet, QoS, ReasonCode, RetainHandling, SubAck, Subscribe, SubscribeFilter,
-    SubscriptionOptions, Unsubscribe, UnsubAck, Version, check_topic_filter,
+    SubscriptionOptions, UnsubAck, Unsubscribe, Version, check_topic_filter,
 };
 use quelea_session::Class;
 use quelea_store::{Operation, SessionNumber, Submission};
@@ -120,8 +120,7 @@ impl Shard {
         subscription_id: u32,
     ) -> Result<Wanted<'a>, ReasonCode> {
         let limits = &self.shared.config.limits;
-        let shape =
-            check_topic_filter(text).map_err(|_| ReasonCode::TOPIC_FILTER_INVALID)?;
+        let shape = check_topic_filter(text).map_err(|_| ReasonCode::TOPIC_FILTER_INVALID)?;
         let (group, filter) = match shape.shared {
             Some((group, filter)) => (Some(group), filter),
             None => (None, text),
@@ -241,10 +240,9 @@ impl Shard {
         changes: &mut Changes,
     ) -> Option<bool> {
         let session = self.sessions.get(key)?;
-        let is_member = session
-            .subscriptions
-            .groups()
-            .any(|it| *it.name == *name && self.shared.table.find(wanted.filter) == Some(it.filter));
+        let is_member = session.subscriptions.groups().any(|it| {
+            *it.name == *name && self.shared.table.find(wanted.filter) == Some(it.filter)
+        });
         if is_full && !is_member {
             return None;
         }

@@ -36,7 +36,11 @@ impl Subscriptions {
     }
 
     /// Returns the subscription to a filter.
-    pub(super) fn find(&mut self, filter: FilterId, group: Option<GroupId>) -> Option<&mut Subscription> {
+    pub(super) fn find(
+        &mut self,
+        filter: FilterId,
+        group: Option<GroupId>,
+    ) -> Option<&mut Subscription> {
         let at = self.at(&(filter, group))?;
         self.list.get_mut(at)
     }

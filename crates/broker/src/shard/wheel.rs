@@ -165,7 +165,11 @@ mod tests {
             for (_, key) in due {
                 let wanted = 1_000_000 + delays[key.index as usize];
                 assert!(deadline.as_millis() >= wanted, "{} came early", key.index);
-                assert!(deadline.as_millis() <= wanted + 2 * TICK_MILLIS, "{} came late", key.index);
+                assert!(
+                    deadline.as_millis() <= wanted + 2 * TICK_MILLIS,
+                    "{} came late",
+                    key.index
+                );
                 seen.push(key.index as usize);
             }
         }
