@@ -136,6 +136,10 @@ impl<'a> Broker<'a> {
         self.target.is_quelea
     }
 
+    pub(crate) fn challenge_method(&self) -> Option<&str> {
+        self.target.challenge_method.as_deref()
+    }
+
     pub(crate) fn patience(&self) -> Duration {
         self.target.patience
     }

@@ -19,6 +19,8 @@ pub struct Target {
     /// Whether to judge also what the specification leaves to the broker, by Quelea's choices, and what it
     /// only recommends, such as the DISCONNECT before a close.
     pub is_quelea: bool,
+    /// An authentication method of the broker that sends a challenge and takes it back as the answer.
+    pub challenge_method: Option<String>,
     /// In hexadecimal; part of every topic and client identifier, so that two runs do not meet.
     run: String,
     names: AtomicU64,
@@ -44,6 +46,7 @@ impl Target {
             address,
             patience: Duration::from_secs(5),
             is_quelea: false,
+            challenge_method: None,
             run: format!("{:08x}", run as u32),
             names: AtomicU64::new(0),
             limits: Default::default(),

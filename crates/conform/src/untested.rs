@@ -15,14 +15,8 @@ pub(crate) fn reason(version: Version, id: &str) -> Option<&'static str> {
 pub(crate) static REASONS: &[(&str, &str)] = &[
     ("[MQTT-3.1.3-8]", "Quelea rejects no client identifier that is a correct string"),
     (
-        "[MQTT-3.2.2-9, MQTT-3.2.2-10, MQTT-3.2.2-12]",
-        "Quelea offers every QoS; where a broker does not, other cases respect what it announces",
-    ),
-    ("[MQTT-3.2.2-13]", "Quelea always offers retained messages"),
-    ("v3.1.1 [MQTT-3.8.3-2]", "Quelea always offers wildcards"),
-    (
-        "[MQTT-3.15.2-1, MQTT-3.15.2-2, MQTT-3.15.2-3, MQTT-4.12.0-2, MQTT-4.12.0-5, MQTT-4.12.1-2]",
-        "no broker offers an authentication method without configuration; unit tests of the session judge it",
+        "[MQTT-3.15.2-2, MQTT-3.15.2-3]",
+        "Quelea sends no reason string and no user property in AUTH",
     ),
     (
         "[MQTT-6.0.0-1, MQTT-6.0.0-2, MQTT-6.0.0-4] v3.1.1 [MQTT-6.0.0-1, MQTT-6.0.0-2, MQTT-6.0.0-4]",

@@ -1,44 +1,129 @@
-//! Runs each case, for each of its versions, as a test against a broker.
+//! Runs each case, for each of its versions, as a test against brokers of this process: one that offers
+//! everything, and for what it does not refuse one that offers little.
 //!
-//! `QUELEA_CONFORM_ADDR=HOST:PORT` judges a broker that is there already, by the specification alone.
+//! `QUELEA_CONFORM_ADDR=HOST:PORT` judges a broker that is there already instead, by the specification alone;
+//! with `QUELEA_CONFORM_STRICT` set it has to make Quelea's choices too.
 
 use std::process::ExitCode;
 use std::sync::Arc;
+use std::{env, io};
 
 use libtest_mimic::{Arguments, Failed, Trial};
+use quelea_broker::config::Listener;
+use quelea_broker::{Broker, Config, EnhancedAuthenticator, Exchange, Extensions, Step};
+use quelea_codec::ReasonCode;
 use quelea_conform::{Case, Target, Verdict, Version};
 
 fn main() -> ExitCode {
     let mut arguments = Arguments::from_args();
     // Cases mostly wait: for the broker, and some of them for time to pass.
     arguments.test_threads.get_or_insert(16);
-    let address = std::env::var("QUELEA_CONFORM_ADDR").unwrap_or_default();
-    if address.is_empty() {
-        return ExitCode::SUCCESS;
-    }
-    let mut target = Target::resolve(&address).expect("the address is HOST:PORT");
-    target.is_quelea = std::env::var_os("QUELEA_CONFORM_STRICT").is_some();
-    let target = Arc::new(target);
+    let (targets, brokers) = match targets() {
+        Ok(found) => found,
+        Err(error) => {
+            eprintln!("no broker to judge: {error}");
+            return ExitCode::FAILURE;
+        }
+    };
+    let targets: Arc<[Target]> = targets.into();
     let trials = quelea_conform::cases()
         .flat_map(|case| case.versions.iter().map(move |version| (case, *version)))
-        .map(|(case, version)| trial(case, version, target.clone()))
+        .map(|(case, version)| trial(case, version, Arc::clone(&targets)))
         .collect();
-    libtest_mimic::run(&arguments, trials).exit_code()
+    let conclusion = libtest_mimic::run(&arguments, trials);
+    for broker in brokers {
+        broker.stop();
+    }
+    conclusion.exit_code()
 }
 
-fn trial(case: &'static Case, version: Version, target: Arc<Target>) -> Trial {
+/// Returns the broker that the environment names, or starts two.
+fn targets() -> io::Result<(Vec<Target>, Vec<Broker>)> {
+    if let Ok(address) = env::var("QUELEA_CONFORM_ADDR") {
+        let mut target = Target::resolve(&address)?;
+        target.is_quelea = env::var_os("QUELEA_CONFORM_STRICT").is_some();
+        return Ok((vec![target], Vec::new()));
+    }
+    let mut targets = Vec::new();
+    let mut brokers = Vec::new();
+    for config in [generous(), frugal()] {
+        let extensions = Extensions { authenticator: Some(Arc::new(Echo)) };
+        let broker = Broker::start_with(config, extensions).map_err(io::Error::other)?;
+        let mut target = Target::new(broker.local_addrs()[0]);
+        target.is_quelea = true;
+        target.challenge_method = Some(METHOD.to_owned());
+        targets.push(target);
+        brokers.push(broker);
+    }
+    Ok((targets, brokers))
+}
+
+/// What a broker of ours is without a configuration.
+fn generous() -> Config {
+    let loopback = "127.0.0.1:0".parse().expect("a literal address");
+    Config { listeners: vec![Listener::new(loopback)], ..Config::default() }
+}
+
+/// Offers as little as can be configured.
+fn frugal() -> Config {
+    let mut config = generous();
+    let limits = &mut config.limits;
+    limits.qos_max = 1;
+    limits.retain_available = false;
+    limits.wildcard_available = false;
+    limits.shared_available = false;
+    limits.subscription_ids_available = false;
+    limits.topic_alias_max = 0;
+    limits.keep_alive_max_secs = 2;
+    limits.session_expiry_max_secs = 2;
+    config
+}
+
+/// Makes a test of a case: the first broker that offers what it asks for is judged.
+fn trial(case: &'static Case, version: Version, targets: Arc<[Target]>) -> Trial {
     Trial::test(format!("{}::v{version}", case.name), move || {
-        let report = case.run(&target, version);
-        match report.verdict {
-            Verdict::Pass => Ok(()),
-            // A broker of ours offers all that cases ask for.
-            Verdict::Skip(why) if target.is_quelea => Err(Failed::from(format!("skipped: {why}"))),
-            Verdict::Skip(_) => Ok(()),
-            Verdict::Fail(what) => {
-                let skipped = report.evidence.len().saturating_sub(40);
-                let evidence = report.evidence[skipped..].join("\n  ");
-                Err(Failed::from(format!("{what}\n{}\n  {evidence}", case.doc.trim())))
+        let mut skipped = Vec::new();
+        for target in targets.iter() {
+            let report = case.run(target, version);
+            match report.verdict {
+                Verdict::Pass => return Ok(()),
+                Verdict::Skip(why) => skipped.push(why),
+                Verdict::Fail(what) => {
+                    let tail = report.evidence.len().saturating_sub(40);
+                    let evidence = report.evidence[tail..].join("\n  ");
+                    return Err(Failed::from(format!("{what}\n{}\n  {evidence}", case.doc.trim())));
+                }
             }
         }
+        if targets.len() > 1 { Err(Failed::from(format!("skipped: {skipped:?}"))) } else { Ok(()) }
     })
+}
+
+/// An authentication method that sends a challenge and takes it back as the answer.
+struct Echo;
+
+/// The exchange with one client.
+struct EchoExchange {
+    is_challenged: bool,
+}
+
+const METHOD: &str = "quelea-conform-echo";
+const CHALLENGE: &[u8] = b"say this";
+
+impl EnhancedAuthenticator for Echo {
+    fn begin(&self, method: &str, _client_id: &str) -> Option<Box<dyn Exchange>> {
+        (method == METHOD)
+            .then(|| Box::new(EchoExchange { is_challenged: false }) as Box<dyn Exchange>)
+    }
+}
+
+impl Exchange for EchoExchange {
+    fn step(&mut self, data: &[u8]) -> Step {
+        let was_challenged = std::mem::replace(&mut self.is_challenged, true);
+        match was_challenged {
+            false => Step::Continue(CHALLENGE.to_owned()),
+            true if data == CHALLENGE => Step::Accept(Vec::new()),
+            true => Step::Refuse(ReasonCode::NOT_AUTHORIZED),
+        }
+    }
 }

@@ -52,15 +52,6 @@ cases! {
         }
     }
 
-    /// [Q5-3.14.2.2.5-1] Only a server sends a Server Reference.
-    #[versions(V5)]
-    fn disconnect_with_server_reference_is_rejected(broker) {
-        broker.need_quelea("the text does not forbid it to clients")?;
-        let properties = Properties::new().text(id::SERVER_REFERENCE, "elsewhere");
-        let packet = Body::new().byte(0).properties(&properties).packet(0xE0);
-        broker.client()?.expect_rejected(&packet, &[PROTOCOL_ERROR, MALFORMED_PACKET])?;
-    }
-
     /// [MQTT-3.14.4-1, MQTT-3.14.4-2, MQTT-3.2.2-7, MQTT-4.13.2-1, MQTT-3.14.2-1, MQTT-3.14.2-2] A DISCONNECT of the server is the last it sends.
     #[versions(V5)]
     fn disconnect_of_the_server_is_the_last_packet(broker) {

@@ -1,10 +1,12 @@
 //! The cases, a file for each packet or exchange.
 
+mod authentication;
 mod connect_accept;
 mod connect_format;
 mod filters;
 mod flow_control;
 mod leaving;
+mod limits;
 mod malformed;
 mod message;
 mod ping;
@@ -22,11 +24,13 @@ use crate::Case;
 /// Returns all cases.
 pub fn all() -> impl Iterator<Item = &'static Case> {
     let files = [
+        authentication::CASES,
         connect_accept::CASES,
         connect_format::CASES,
         filters::CASES,
         flow_control::CASES,
         leaving::CASES,
+        limits::CASES,
         malformed::CASES,
         message::CASES,
         ping::CASES,

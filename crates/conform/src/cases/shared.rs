@@ -210,7 +210,7 @@ cases! {
         other.subscribe(&filter, 2)?;
         other.expect_silence_after(&mut publisher)?;
         let mut member = broker.connect(|it| it.client_id(&client_id).keep_session())?;
-        claim_eq("PUBREL", member.expect_pubrel()?.packet_id, first.packet_id)?;
+        member.wait_for_pubrel(first.packet_id)?;
         let again = member.expect_publish("second")?;
         claim_eq("packet identifier", again.packet_id, second.packet_id)?;
         member.break_off()?;
