@@ -219,9 +219,11 @@ fn unless_available(is_available: bool) -> Option<bool> {
     (!is_available).then_some(false)
 }
 
-/// Writes the CONNACK that refuses a connection; nothing if the version has no code for the reason (v3.1.1
-/// [MQTT-3.2.2-6]) or the packet is above `packet_bytes_max`, the Maximum Packet Size of the CONNECT if it has
-/// one and is known. The connection is closed in any case ([MQTT-3.2.2-7]).
+/// Writes the CONNACK that refuses a connection.
+///
+/// Nothing is written if the version has no code for the reason (v3.1.1 [MQTT-3.2.2-6]), or the packet is above
+/// `packet_bytes_max`: the Maximum Packet Size of the CONNECT, if it has one and could be read. The connection
+/// is closed in any case ([MQTT-3.2.2-7]).
 pub fn write_refusal(
     version: Version,
     reason: ReasonCode,

@@ -169,6 +169,9 @@ impl Session {
     }
 
     /// Forgets the packet identifier and writes PUBCOMP ([MQTT-4.3.3-11], [MQTT-4.3.3-12]).
+    ///
+    /// Policy: a PUBREL without a PUBLISH on this connection widens the Receive Maximum by one. For the peer
+    /// adds one to its quota with each PUBCOMP (section 4.9), and so may rightly have that much more under way.
     #[inline]
     pub fn finish_pubrel(
         &mut self,
@@ -177,8 +180,10 @@ impl Session {
         reason: ReasonCode,
         out: &mut Vec<u8>,
     ) {
-        if self.received.as_mut().is_some_and(|received| received.forget(packet_id)) {
+        if self.received.as_mut().is_some_and(|received| received.complete(packet_id)) {
             connection.receive_quota.give_back();
+        } else {
+            connection.receive_quota.widen();
         }
         connection.write_ack(PacketKind::PubComp, packet_id, reason, None, out);
     }

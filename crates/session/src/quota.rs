@@ -66,12 +66,14 @@ impl ReceiveQuota {
     }
 
     /// Counts a PUBLISH out.
-    ///
-    /// The peer counts the same way: it adds one for each PUBCOMP, also for that of a PUBLISH of an earlier
-    /// connection, but never beyond its start (section 4.9). So neither does this go below 0.
     #[inline]
     pub(crate) fn give_back(&mut self) {
         self.open = self.open.saturating_sub(1);
+    }
+
+    /// Allows one more, for the rest of the connection.
+    pub(crate) fn widen(&mut self) {
+        self.maximum = self.maximum.saturating_add(1);
     }
 }
 

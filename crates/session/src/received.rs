@@ -89,7 +89,12 @@ impl ReceivedIds {
         self.states.insert(id, State::Inherited);
     }
 
-    /// Forgets a message that was refused or released, and returns whether it was there.
+    /// Forgets a message that was released, and returns whether it is counted in the connection's quota.
+    pub(crate) fn complete(&mut self, id: PacketId) -> bool {
+        self.states.remove(&id) == Some(State::Received)
+    }
+
+    /// Forgets a message that was refused, and returns whether it was there.
     pub(crate) fn forget(&mut self, id: PacketId) -> bool {
         self.states.remove(&id).is_some()
     }

@@ -1,4 +1,3 @@
-use alloc::format;
 use alloc::string::String;
 
 use quelea_codec::{
@@ -218,7 +217,7 @@ fn what_the_server_does_not_offer_is_a_violation() {
     ] {
         let mut session = crate::Session::new(Class::Live);
         let outcome = session.on_publish(&mut connection, &publish);
-        assert_eq!(outcome.err(), violation, "{}", format!("{publish:?}"));
+        assert_eq!(outcome.err(), violation, "{publish:?}");
     }
 }
 

@@ -1,0 +1,437 @@
+//! The session's host, with a store that answers late and in order.
+
+use std::collections::{BTreeMap, BTreeSet, VecDeque};
+use std::num::NonZeroU16;
+use std::sync::Arc;
+
+use quelea_codec::{Connect, PacketId, PacketKind, Publish, QoS, ReasonCode};
+use quelea_session::{
+    AfterPubrec, AfterPubrel, AfterSettle, Body, Class, Connection, Content, Delivered, Delivery,
+    DropReason, Duplicate, Effects, Message, Outbox, Position, ServerLimits, Session,
+    SessionLimits, Sharing, Time, Unsettled, negotiate,
+};
+
+use crate::Setting;
+use crate::wire::{Wire, packets};
+
+/// QoS 1 and 2 messages that the client may have under way.
+pub const RECEIVE_MAXIMUM: u16 = 3;
+
+pub struct Host {
+    setting: Setting,
+    limits: SessionLimits,
+    session: Session,
+    connection: Connection,
+    /// Counts connections. What the store completes for an earlier one writes nothing.
+    generation: u32,
+    buffer: Vec<u8>,
+    fx: Effects,
+    now: Time,
+    next_number: u32,
+    next_position: u64,
+    store: Store,
+    /// Messages to the client that were taken and not dropped.
+    pub expected: BTreeMap<u32, QoS>,
+    /// Those among them that were dropped, but came back with a crash.
+    pub revived: BTreeSet<u32>,
+    /// Messages from the client, once the store has them.
+    pub routed: Vec<(QoS, u32)>,
+}
+
+/// What survives a crash, and what is on its way there.
+#[derive(Default)]
+struct Store {
+    entries: BTreeMap<u64, Stored>,
+    received: BTreeSet<PacketId>,
+    pending: VecDeque<(u32, Operation)>,
+}
+
+#[derive(Clone)]
+struct Stored {
+    message: Arc<Message>,
+    qos: QoS,
+    was_sent: bool,
+    is_released: bool,
+}
+
+#[derive(Clone, Copy)]
+enum Operation {
+    Publish {
+        qos: QoS,
+        packet_id: PacketId,
+        number: u32,
+    },
+    /// A duplicate's answer, which keeps its place among the others.
+    Repeat {
+        packet_id: PacketId,
+    },
+    InRelease {
+        packet_id: PacketId,
+    },
+    Received {
+        position: Position,
+        packet_id: PacketId,
+    },
+    Acknowledged {
+        position: Position,
+    },
+}
+
+impl Host {
+    pub fn new(setting: Setting, limits: SessionLimits) -> Self {
+        Self {
+            setting,
+            limits,
+            session: Session::new(setting.class),
+            connection: connect(setting, setting.window),
+            generation: 0,
+            buffer: Vec::new(),
+            fx: Effects::default(),
+            now: Time::ZERO,
+            next_number: 0,
+            // Packet identifiers start again from 1 before long.
+            next_position: 65_500,
+            store: Store::default(),
+            expected: BTreeMap::new(),
+            revived: BTreeSet::new(),
+            routed: Vec::new(),
+        }
+    }
+
+    /// Offers the session a message.
+    pub fn offer(&mut self, qos: QoS, gap: u64, expires: bool) {
+        let number = self.next_number;
+        self.next_number += 1;
+        self.expected.insert(number, qos);
+        let payload = number.to_be_bytes();
+        let expires_at = expires.then(|| self.now.plus_secs(2));
+        let content = Content { topic: "t", payload: &payload, forwarded: &[], expires_at };
+        let delivery = Delivery { qos, retain: false, subscription_ids: &[], group: None };
+        if self.setting.class == Class::Durable && qos > QoS::AtMostOnce {
+            self.enqueue(gap, Message::new(&content), delivery);
+        } else {
+            self.deliver(&content, delivery, number);
+        }
+        self.settle_effects();
+    }
+
+    fn deliver(&mut self, content: &Content<'_>, delivery: Delivery<'_>, number: u32) {
+        let mut outbox = Outbox {
+            buffer: &mut self.buffer,
+            unsent_before: 0,
+            bytes_max: self.setting.outbox_bytes_max,
+        };
+        let delivered = self.session.deliver(
+            &mut self.connection,
+            &mut Sharing::borrowed(*content),
+            delivery,
+            &self.limits,
+            self.now,
+            &mut outbox,
+            &mut self.fx,
+        );
+        match delivered {
+            Delivered::Sent | Delivered::Queued => {}
+            Delivered::Dropped(DropReason::SlowReader | DropReason::QueueFull) => {
+                self.expected.remove(&number);
+            }
+            Delivered::Dropped(reason) => panic!("{reason:?}"),
+        }
+    }
+
+    fn enqueue(&mut self, gap: u64, message: Arc<Message>, delivery: Delivery<'_>) {
+        let position = self.next_position + gap;
+        self.next_position = position + 1;
+        let stored = Stored {
+            message: Arc::clone(&message),
+            qos: delivery.qos,
+            was_sent: false,
+            is_released: false,
+        };
+        self.store.entries.insert(position, stored);
+        self.session.enqueue(Position::new(position), Body::Message(message), delivery);
+    }
+
+    pub fn pump(&mut self) {
+        let mut outbox = Outbox {
+            buffer: &mut self.buffer,
+            unsent_before: 0,
+            bytes_max: self.setting.outbox_bytes_max,
+        };
+        self.session.pump(&mut self.connection, self.now, &|_| None, &mut outbox, &mut self.fx);
+        self.mark_sent();
+        self.settle_effects();
+    }
+
+    /// Acts on what the session reports.
+    fn settle_effects(&mut self) {
+        for (reason, message) in self.fx.drops.drain(..) {
+            let message = message.expect("all bodies are in memory");
+            let number = number_of(&message);
+            let qos = self.expected.remove(&number);
+            assert!(qos.is_some(), "dropped twice");
+            assert!(matches!(reason, DropReason::Expired | DropReason::QueueFull), "{reason:?}");
+            let stored = self.store.entries.values().find(|it| number_of(&it.message) == number);
+            assert!(stored.is_none_or(|it| !it.was_sent), "dropped after it may have been sent");
+        }
+        for position in self.fx.finished.drain(..) {
+            self.store.pending.push_back((self.generation, Operation::Acknowledged { position }));
+        }
+        self.fx.clear();
+    }
+
+    /// Returns what was written. What has left may have arrived.
+    pub fn flush(&mut self) -> Vec<Wire> {
+        let packets = packets(&self.buffer, self.setting.version);
+        self.buffer.clear();
+        packets
+    }
+
+    /// Notes for the store which entries were written: it knows at least these when the host crashes.
+    fn mark_sent(&mut self) {
+        for packet in packets(&self.buffer, self.setting.version) {
+            if let Wire::Publish { number, .. } = packet {
+                let mut entries = self.store.entries.values_mut();
+                if let Some(entry) = entries.find(|it| number_of(&it.message) == number) {
+                    entry.was_sent = true;
+                }
+            }
+        }
+    }
+
+    pub fn read(&mut self, packet: Wire) {
+        match packet {
+            Wire::Publish { dup, qos, packet_id, number } => {
+                self.on_publish(dup, qos, packet_id, number)
+            }
+            Wire::Ack { kind, packet_id, reason } => self.on_ack(kind, packet_id, reason),
+        }
+        self.pump();
+    }
+
+    fn on_publish(&mut self, dup: bool, qos: QoS, packet_id: Option<PacketId>, number: u32) {
+        let payload = number.to_be_bytes();
+        let publish =
+            Publish { dup, qos, packet_id, topic: "t", payload: &payload, ..Publish::default() };
+        let inbound = self.session.on_publish(&mut self.connection, &publish);
+        let inbound = inbound.expect("the client keeps to the protocol");
+        let operation = match (inbound.duplicate, packet_id) {
+            (Duplicate::No, None) => return self.routed.push((qos, number)),
+            (Duplicate::No, Some(packet_id)) => Operation::Publish { qos, packet_id, number },
+            (Duplicate::Repeat, Some(packet_id)) => Operation::Repeat { packet_id },
+            (Duplicate::WaitsForFirst, _) => return,
+            (Duplicate::Repeat, None) => panic!("QoS 0 has no duplicates"),
+        };
+        self.store.pending.push_back((self.generation, operation));
+    }
+
+    fn on_ack(&mut self, kind: PacketKind, packet_id: PacketId, reason: ReasonCode) {
+        let legal = "the client keeps to the protocol";
+        match kind {
+            PacketKind::PubAck => {
+                self.session
+                    .on_puback(&mut self.connection, packet_id, reason, &mut self.fx)
+                    .expect(legal);
+            }
+            PacketKind::PubComp => {
+                self.session
+                    .on_pubcomp(&mut self.connection, packet_id, &mut self.fx)
+                    .expect(legal);
+            }
+            PacketKind::PubRec => {
+                let after =
+                    self.session.on_pubrec(&mut self.connection, packet_id, reason, &mut self.fx);
+                self.after_pubrec(packet_id, after.expect(legal));
+            }
+            PacketKind::PubRel => match self.session.on_pubrel(packet_id).expect(legal) {
+                AfterPubrel::Complete => {
+                    let operation = Operation::InRelease { packet_id };
+                    self.store.pending.push_back((self.generation, operation));
+                }
+                AfterPubrel::Unknown => {
+                    self.finish_pubrel(packet_id, ReasonCode::PACKET_IDENTIFIER_NOT_FOUND)
+                }
+            },
+            other => panic!("{other}"),
+        }
+        self.settle_effects();
+    }
+
+    fn after_pubrec(&mut self, packet_id: PacketId, after: AfterPubrec) {
+        match after {
+            AfterPubrec::Release { position } if self.setting.class == Class::Durable => {
+                let operation = Operation::Received { position, packet_id };
+                self.store.pending.push_back((self.generation, operation));
+            }
+            AfterPubrec::Release { .. } | AfterPubrec::ReleaseAgain => {
+                self.finish_pubrec(packet_id, ReasonCode::SUCCESS);
+            }
+            AfterPubrec::Unknown => {
+                self.finish_pubrec(packet_id, ReasonCode::PACKET_IDENTIFIER_NOT_FOUND);
+            }
+            AfterPubrec::WaitsForFirst => {}
+            AfterPubrec::Refused { .. } => panic!("the client refuses nothing"),
+        }
+    }
+
+    fn finish_pubrec(&mut self, packet_id: PacketId, reason: ReasonCode) {
+        self.session.finish_pubrec(&mut self.connection, packet_id, reason, &mut self.buffer);
+    }
+
+    fn finish_pubrel(&mut self, packet_id: PacketId, reason: ReasonCode) {
+        self.session.finish_pubrel(&mut self.connection, packet_id, reason, &mut self.buffer);
+    }
+
+    fn finish_publish(&mut self, qos: QoS, packet_id: PacketId) {
+        let (connection, buffer) = (&mut self.connection, &mut self.buffer);
+        self.session.finish_publish(connection, qos, packet_id, ReasonCode::SUCCESS, buffer);
+    }
+
+    pub fn store_completes(&mut self, count: u8) {
+        for _ in 0..count {
+            let Some((generation, operation)) = self.store.pending.pop_front() else {
+                return;
+            };
+            self.complete(operation, generation == self.generation);
+        }
+    }
+
+    fn complete(&mut self, operation: Operation, is_current: bool) {
+        match operation {
+            Operation::Publish { qos, packet_id, number } => {
+                self.routed.push((qos, number));
+                if qos == QoS::ExactlyOnce {
+                    self.store.received.insert(packet_id);
+                }
+                let is_awaited = !is_current
+                    && qos == QoS::ExactlyOnce
+                    && self.session.settle_publish(packet_id, ReasonCode::SUCCESS)
+                        == AfterSettle::Answer;
+                if is_current || is_awaited {
+                    self.finish_publish(qos, packet_id);
+                }
+            }
+            Operation::Repeat { packet_id } if is_current => {
+                self.finish_publish(QoS::ExactlyOnce, packet_id);
+            }
+            Operation::InRelease { packet_id } => {
+                self.store.received.remove(&packet_id);
+                if is_current {
+                    self.finish_pubrel(packet_id, ReasonCode::SUCCESS);
+                }
+            }
+            Operation::Received { position, packet_id } => {
+                if let Some(entry) = self.store.entries.get_mut(&position.value()) {
+                    entry.is_released = true;
+                }
+                if is_current {
+                    self.finish_pubrec(packet_id, ReasonCode::SUCCESS);
+                } else {
+                    self.session.settle_pubrec(packet_id);
+                }
+            }
+            Operation::Acknowledged { position } => {
+                let entry = self.store.entries.remove(&position.value());
+                assert!(entry.is_some(), "{position:?} left the store twice");
+            }
+            Operation::Repeat { .. } => {}
+        }
+    }
+
+    pub fn tick(&mut self) {
+        self.now = self.now.plus_secs(1);
+    }
+
+    pub fn reconnect(&mut self, window: u16) {
+        self.session.disconnected(Unsettled::AwaitStore);
+        self.connect_again(window);
+    }
+
+    pub fn crash(&mut self, window: u16) {
+        self.store.pending.clear();
+        self.session = Session::new(self.setting.class);
+        let last_sent = self.store.entries.iter().filter(|it| it.1.was_sent).map(|it| *it.0).max();
+        for (&position, stored) in &self.store.entries {
+            let at = Position::new(position);
+            // What expired is back if the store has not heard of it. It may have been sent, for all that the
+            // store knows, and so it is, though perhaps after its successors.
+            if self.expected.insert(number_of(&stored.message), stored.qos).is_none() {
+                self.revived.insert(number_of(&stored.message));
+            }
+            let body = Body::Message(Arc::clone(&stored.message));
+            let delivery =
+                Delivery { qos: stored.qos, retain: false, subscription_ids: &[], group: None };
+            if stored.is_released {
+                self.session.restore_released(at);
+            } else if Some(position) <= last_sent {
+                self.session.restore_sent(at, body, delivery);
+            } else {
+                self.session.enqueue(at, body, delivery);
+            }
+        }
+        for &packet_id in &self.store.received {
+            self.session.restore_received(packet_id);
+        }
+        self.connect_again(window);
+    }
+
+    fn connect_again(&mut self, window: u16) {
+        self.generation += 1;
+        self.buffer.clear();
+        self.connection = connect(self.setting, window);
+        self.session.resume();
+    }
+
+    /// Returns whether nothing is left that happens without the client.
+    pub fn is_at_rest(&self) -> bool {
+        self.store.pending.is_empty() && !self.session.wants_pump() && self.session.in_flight() == 0
+    }
+
+    pub fn check_bounds(&self) {
+        if self.setting.class == Class::Live {
+            assert!(self.session.queued_messages() <= self.limits.queued_messages_max as usize);
+            assert!(self.session.queued_bytes() <= self.limits.queued_bytes_max);
+            assert!(self.session.in_flight() <= usize::from(self.connection.send_window()));
+        }
+    }
+
+    pub fn check_at_rest(&mut self) {
+        assert!(
+            self.store.entries.is_empty(),
+            "never acknowledged: {:?}",
+            self.store.entries.keys()
+        );
+        assert!(self.store.pending.is_empty() && self.store.received.is_empty());
+        assert_eq!(self.session.in_flight(), 0);
+        assert_eq!((self.session.queued_messages(), self.session.queued_bytes()), (0, 0));
+        assert!(!self.session.wants_pump());
+        assert!(self.session.free_slice(0), "something is left");
+    }
+}
+
+fn connect(setting: Setting, window: u16) -> Connection {
+    let limits = ServerLimits {
+        receive_maximum: RECEIVE_MAXIMUM,
+        send_window_max: window,
+        packet_bytes_max: u32::MAX,
+        topic_alias_maximum: 0,
+        topic_alias_maximum_out: 0,
+        qos_max: QoS::ExactlyOnce,
+        retain_available: true,
+        wildcard_available: true,
+        subscription_ids_available: true,
+        shared_available: true,
+        keep_alive_max_secs: 0,
+        session_expiry_max_secs: u32::MAX,
+        v3_session_expiry_secs: u32::MAX,
+    };
+    let mut connect = Connect::new(setting.version, "client");
+    if setting.version.is_v5() {
+        connect.properties.receive_maximum = NonZeroU16::new(window);
+    }
+    Connection::new(&negotiate(&connect, &limits).expect("nothing is asked"))
+}
+
+fn number_of(message: &Message) -> u32 {
+    u32::from_be_bytes(message.content().payload.try_into().expect("a number"))
+}

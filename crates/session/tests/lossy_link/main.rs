@@ -1,0 +1,254 @@
+//! A session and a client that keeps to the protocol, over a link that breaks at any moment, with a host whose
+//! store answers late and may crash: nothing is lost, nothing comes twice, nothing is out of order, nothing
+//! leaks.
+
+mod client;
+mod host;
+mod wire;
+
+use std::collections::{BTreeMap, BTreeSet, VecDeque};
+
+use proptest::prelude::*;
+use quelea_codec::{QoS, Version};
+use quelea_session::{Class, Overflow, SessionLimits};
+
+use client::Client;
+use host::Host;
+use wire::Wire;
+
+/// One step of a run.
+#[derive(Clone, Copy, Debug)]
+enum Step {
+    /// A message for the client.
+    ToClient {
+        qos: QoS,
+        /// Positions that the store has given to nobody.
+        gap: u64,
+        expires: bool,
+    },
+    /// A message from the client.
+    FromClient(QoS),
+    /// The host writes what it may.
+    Pump,
+    /// What the host has written goes onto the link.
+    Flush,
+    /// The client takes packets from the link, and answers later.
+    ClientReads(u8),
+    /// The client answers, in order.
+    ClientWrites(u8),
+    /// The host takes packets from the link.
+    HostReads(u8),
+    /// The store completes operations.
+    StoreCompletes(u8),
+    /// A second passes.
+    Tick,
+    /// The link breaks with all that is on it, and is made again with another window.
+    Reconnect { window: u16 },
+    /// The host forgets all that the store does not know.
+    Crash { window: u16 },
+}
+
+/// What is the same for a whole run.
+#[derive(Clone, Copy, Debug)]
+struct Setting {
+    version: Version,
+    class: Class,
+    window: u16,
+    overflow: Overflow,
+    outbox_bytes_max: usize,
+}
+
+proptest! {
+    #![proptest_config(ProptestConfig { cases: 100, failure_persistence: None, ..ProptestConfig::default() })]
+
+    #[test]
+    fn live_sessions_deliver_while_they_last(
+        setting in setting(Class::Live),
+        steps in prop::collection::vec(step(), 0..300),
+    ) {
+        run(setting, steps.into_iter().filter(|step| !matches!(step, Step::Reconnect { .. } | Step::Crash { .. })));
+    }
+
+    #[test]
+    fn durable_sessions_deliver_over_broken_connections_and_crashes(
+        setting in setting(Class::Durable),
+        steps in prop::collection::vec(step(), 0..300),
+    ) {
+        run(setting, steps.into_iter());
+    }
+}
+
+fn run(setting: Setting, steps: impl Iterator<Item = Step>) {
+    let mut world = World::new(setting);
+    for step in steps {
+        world.step(step);
+        world.host.check_bounds();
+    }
+    world.finish();
+}
+
+/// Both ends and the link between them.
+struct World {
+    host: Host,
+    client: Client,
+    to_client: VecDeque<Wire>,
+    to_host: VecDeque<Wire>,
+}
+
+impl World {
+    fn new(setting: Setting) -> Self {
+        let limits = SessionLimits {
+            queued_messages_max: 8,
+            queued_bytes_max: 1000,
+            overflow: setting.overflow,
+        };
+        Self {
+            host: Host::new(setting, limits),
+            client: Client::new(setting.window, host::RECEIVE_MAXIMUM),
+            to_client: VecDeque::new(),
+            to_host: VecDeque::new(),
+        }
+    }
+
+    fn step(&mut self, step: Step) {
+        match step {
+            Step::ToClient { qos, gap, expires } => self.host.offer(qos, gap, expires),
+            Step::FromClient(qos) => self.client.publish(qos),
+            Step::Pump => self.host.pump(),
+            Step::Flush => self.to_client.extend(self.host.flush()),
+            Step::ClientReads(count) => {
+                for packet in take(&mut self.to_client, count) {
+                    self.client.read(packet);
+                }
+            }
+            Step::ClientWrites(count) => self.to_host.extend(self.client.write(count)),
+            Step::HostReads(count) => {
+                for packet in take(&mut self.to_host, count) {
+                    self.host.read(packet);
+                }
+            }
+            Step::StoreCompletes(count) => self.host.store_completes(count),
+            Step::Tick => self.host.tick(),
+            Step::Reconnect { window } => {
+                self.host.reconnect(window);
+                self.relink(window);
+            }
+            Step::Crash { window } => {
+                self.host.crash(window);
+                self.relink(window);
+            }
+        }
+    }
+
+    fn relink(&mut self, window: u16) {
+        self.to_client.clear();
+        self.to_host.clear();
+        self.client.reconnect(window);
+    }
+
+    /// Lets everything come to rest, and looks at what came of it.
+    fn finish(mut self) {
+        for _ in 0..5000 {
+            for step in [
+                Step::Pump,
+                Step::Flush,
+                Step::ClientReads(u8::MAX),
+                Step::ClientWrites(u8::MAX),
+                Step::HostReads(u8::MAX),
+                Step::StoreCompletes(u8::MAX),
+            ] {
+                self.step(step);
+            }
+            let is_link_empty = self.to_client.is_empty() && self.to_host.is_empty();
+            if is_link_empty && self.host.is_at_rest() && self.client.is_at_rest() {
+                break;
+            }
+        }
+        self.host.check_at_rest();
+        self.client.check_at_rest();
+        check_deliveries(&self.host.expected, &self.host.revived, &self.client.received);
+        check_routed(&self.client.published, &self.host.routed);
+    }
+}
+
+/// QoS 1 at least once, QoS 2 exactly once, and each QoS in order.
+fn check_deliveries(
+    expected: &BTreeMap<u32, QoS>,
+    revived: &BTreeSet<u32>,
+    received: &[(QoS, u32)],
+) {
+    let mut counts: BTreeMap<u32, usize> = BTreeMap::new();
+    let mut last = [None; 3];
+    for &(qos, number) in received {
+        let count = counts.entry(number).or_default();
+        *count += 1;
+        if *count == 1 && !revived.contains(&number) {
+            let last = &mut last[usize::from(qos.to_byte())];
+            assert!(last.is_none_or(|last| last < number), "{number} after {last:?} at {qos:?}");
+            *last = Some(number);
+        }
+    }
+    for (number, qos) in expected {
+        let count = counts.get(number).copied().unwrap_or_default();
+        match qos {
+            QoS::AtMostOnce => assert!(count <= 1, "{number} came {count} times"),
+            QoS::AtLeastOnce => assert!(count >= 1, "{number} is lost"),
+            QoS::ExactlyOnce => assert_eq!(count, 1, "{number}"),
+        }
+    }
+    assert!(counts.keys().all(|number| expected.contains_key(number)), "dropped, and yet received");
+}
+
+/// The same for messages of the client; those at QoS 2 in the order published.
+fn check_routed(published: &[(QoS, u32)], routed: &[(QoS, u32)]) {
+    for &(qos, number) in published {
+        let count = routed.iter().filter(|it| it.1 == number).count();
+        match qos {
+            QoS::AtMostOnce => assert!(count <= 1, "{number} routed {count} times"),
+            QoS::AtLeastOnce => assert!(count >= 1, "{number} is lost"),
+            QoS::ExactlyOnce => assert_eq!(count, 1, "{number}"),
+        }
+    }
+    let once: Vec<u32> =
+        routed.iter().filter(|it| it.0 == QoS::ExactlyOnce).map(|it| it.1).collect();
+    assert!(once.is_sorted(), "{once:?}");
+}
+
+fn take(packets: &mut VecDeque<Wire>, count: u8) -> Vec<Wire> {
+    let count = packets.len().min(usize::from(count));
+    packets.drain(..count).collect()
+}
+
+fn setting(class: Class) -> impl Strategy<Value = Setting> {
+    let version = prop::sample::select(Version::ALL.to_vec());
+    let overflow = prop::sample::select(vec![Overflow::RejectNewest, Overflow::DropOldest]);
+    (version, 1..5u16, overflow, prop::sample::select(vec![30usize, 1000])).prop_map(
+        move |(version, window, overflow, outbox_bytes_max)| Setting {
+            version,
+            class,
+            window,
+            overflow,
+            outbox_bytes_max,
+        },
+    )
+}
+
+fn step() -> impl Strategy<Value = Step> {
+    let qos = || prop::sample::select(QoS::ALL.to_vec());
+    let count = || 1..6u8;
+    let window = || 1..5u16;
+    prop_oneof![
+        6 => (qos(), prop_oneof![9 => Just(0), 1 => 1..100u64], prop::bool::weighted(0.1))
+            .prop_map(|(qos, gap, expires)| Step::ToClient { qos, gap, expires }),
+        4 => qos().prop_map(Step::FromClient),
+        4 => Just(Step::Pump),
+        6 => Just(Step::Flush),
+        6 => count().prop_map(Step::ClientReads),
+        6 => count().prop_map(Step::ClientWrites),
+        6 => count().prop_map(Step::HostReads),
+        5 => count().prop_map(Step::StoreCompletes),
+        1 => Just(Step::Tick),
+        1 => window().prop_map(|window| Step::Reconnect { window }),
+        1 => window().prop_map(|window| Step::Crash { window }),
+    ]
+}
