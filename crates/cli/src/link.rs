@@ -20,6 +20,8 @@ pub(crate) struct Link {
     /// What has come; the first `taken` bytes are done with.
     inbox: Vec<u8>,
     taken: usize,
+    /// What is read at once.
+    scratch: Box<[u8]>,
     outbox: Vec<u8>,
     keep_alive: Option<Duration>,
     last_sent: Instant,
@@ -55,6 +57,7 @@ impl Link {
             version,
             inbox: Vec::new(),
             taken: 0,
+            scratch: vec![0; READ_BYTES].into(),
             outbox: Vec::new(),
             keep_alive: None,
             last_sent: Instant::now(),
@@ -172,11 +175,9 @@ impl Link {
         self.stream.set_read_timeout(patience)?;
         self.inbox.drain(..self.taken);
         self.taken = 0;
-        let start = self.inbox.len();
-        self.inbox.resize(start + READ_BYTES, 0);
-        let result = self.stream.read(&mut self.inbox[start..]);
-        self.inbox.truncate(start + result.as_ref().map_or(0, |bytes| *bytes));
-        result
+        let bytes = self.stream.read(&mut self.scratch)?;
+        self.inbox.extend_from_slice(&self.scratch[..bytes]);
+        Ok(bytes)
     }
 
     /// A broker that closes may have said why before writing to it failed.
@@ -254,7 +255,7 @@ const FAREWELL_TIME_MAX: Duration = Duration::from_secs(1);
 /// The shortest wait: a read timeout of zero would be none at all.
 const MOMENT: Duration = Duration::from_millis(1);
 
-/// How much is read at once.
+/// How many bytes are read at once.
 const READ_BYTES: usize = 65_536;
 
 #[cfg(test)]
