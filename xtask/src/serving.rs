@@ -28,7 +28,7 @@ impl Broker {
         })
     }
 
-    /// Starts Debian's Mosquitto, all in memory, its other settings as they come.
+    /// Starts Debian's Mosquitto, all in memory and without limits where it would drop or disconnect.
     pub(crate) fn mosquitto() -> Result<Self, String> {
         // Mosquitto takes no port 0, so a free one is looked up. Another process may take it in between:
         // then Mosquitto says so and the command fails.
@@ -103,9 +103,18 @@ pub(crate) fn build_quelea(profile: &str) -> Result<PathBuf, String> {
 
 fn mosquitto_configuration(address: SocketAddr) -> String {
     format!(
-        "listener {} {}\nallow_anonymous true\npersistence false\nset_tcp_nodelay true\n\
-         max_queued_messages 0\nuser root\nlog_dest stderr\nlog_type error\nlog_type warning\n\
-         log_type information\nconnection_messages false\n",
+        "listener {} {}\n\
+         allow_anonymous true\n\
+         persistence false\n\
+         set_tcp_nodelay true\n\
+         max_inflight_messages 0\n\
+         max_queued_messages 0\n\
+         user root\n\
+         log_dest stderr\n\
+         log_type error\n\
+         log_type warning\n\
+         log_type information\n\
+         connection_messages false\n",
         address.port(),
         address.ip(),
     )
