@@ -137,16 +137,13 @@ impl Session {
         }
     }
 
-    /// Returns whether the message at `position` may be sent for the first time: what was sent before has been
-    /// sent again, the quota is open ([MQTT-4.9.0-2]), the packet identifier is free, the outbox has room.
+    /// Returns whether the message at `position` may be sent for the first time: the quota is open
+    /// ([MQTT-4.9.0-2]), the packet identifier is free, the outbox has room.
     #[inline]
     fn has_window(&self, connection: &Connection, position: Position, outbox: &Outbox<'_>) -> bool {
         connection.send_quota.is_open()
             && !outbox.is_full()
-            && self
-                .sent
-                .as_ref()
-                .is_none_or(|sent| sent.may_open(position) && !sent.has_publish_to_resend())
+            && self.sent.as_ref().is_none_or(|sent| sent.may_open(position))
     }
 
     /// Notes that a message has been sent for the first time.

@@ -290,12 +290,6 @@ impl Exchanges {
         })
     }
 
-    /// Returns whether PUBLISH packets are to be sent again, before which no new ones may go.
-    #[inline]
-    pub(crate) fn has_publish_to_resend(&self) -> bool {
-        self.resends.publish_count > 0
-    }
-
     pub(crate) fn has_resends(&self) -> bool {
         self.resends.publish_count + self.resends.pubrel_count > 0
     }

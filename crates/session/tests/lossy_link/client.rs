@@ -6,7 +6,7 @@ use quelea_codec::{PacketId, PacketKind, QoS, ReasonCode};
 
 use crate::wire::Wire;
 
-pub struct Client {
+pub(crate) struct Client {
     window: usize,
     receive_maximum: u16,
 
@@ -16,7 +16,7 @@ pub struct Client {
     /// QoS 2 messages that are not released: session state.
     unreleased: BTreeMap<PacketId, u32>,
     answers: VecDeque<Wire>,
-    pub received: Vec<(QoS, u32)>,
+    pub(crate) received: Vec<(QoS, u32)>,
 
     // What it publishes.
     next_id: u16,
@@ -25,7 +25,7 @@ pub struct Client {
     /// In the order of publishing: session state. The last field tells whether it was written on this connection.
     sent: Vec<(PacketId, Exchange, bool)>,
     waiting: VecDeque<(QoS, u32)>,
-    pub published: Vec<(QoS, u32)>,
+    pub(crate) published: Vec<(QoS, u32)>,
 }
 
 #[derive(Clone, Copy, PartialEq)]
@@ -35,7 +35,7 @@ enum Exchange {
 }
 
 impl Client {
-    pub fn new(window: u16, receive_maximum: u16) -> Self {
+    pub(crate) fn new(window: u16, receive_maximum: u16) -> Self {
         Self {
             window: usize::from(window),
             receive_maximum,
@@ -52,13 +52,13 @@ impl Client {
         }
     }
 
-    pub fn publish(&mut self, qos: QoS) {
+    pub(crate) fn publish(&mut self, qos: QoS) {
         self.waiting.push_back((qos, self.next_number));
         self.published.push((qos, self.next_number));
         self.next_number += 1;
     }
 
-    pub fn reconnect(&mut self, window: u16) {
+    pub(crate) fn reconnect(&mut self, window: u16) {
         self.window = usize::from(window);
         self.unacknowledged.clear();
         self.answers.clear();
@@ -71,7 +71,7 @@ impl Client {
         }
     }
 
-    pub fn read(&mut self, packet: Wire) {
+    pub(crate) fn read(&mut self, packet: Wire) {
         match packet {
             Wire::Publish { dup, qos, packet_id, number } => {
                 self.on_publish(dup, qos, packet_id, number)
@@ -134,7 +134,7 @@ impl Client {
     }
 
     /// Writes up to `count` packets: answers first, then what is due of its own exchanges, then new messages.
-    pub fn write(&mut self, count: u8) -> Vec<Wire> {
+    pub(crate) fn write(&mut self, count: u8) -> Vec<Wire> {
         let mut written = Vec::new();
         while written.len() < usize::from(count) {
             let Some(packet) = self.next_packet() else {
@@ -194,11 +194,11 @@ impl Client {
         }
     }
 
-    pub fn is_at_rest(&self) -> bool {
+    pub(crate) fn is_at_rest(&self) -> bool {
         self.answers.is_empty() && self.sent.is_empty() && self.waiting.is_empty()
     }
 
-    pub fn check_at_rest(&self) {
+    pub(crate) fn check_at_rest(&self) {
         assert!(self.unacknowledged.is_empty());
         assert!(self.unreleased.is_empty(), "never released: {:?}", self.unreleased);
         assert!(self.sent.is_empty() && self.waiting.is_empty(), "never answered");

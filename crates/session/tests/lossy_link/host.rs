@@ -15,9 +15,9 @@ use crate::Setting;
 use crate::wire::{Wire, packets};
 
 /// QoS 1 and 2 messages that the client may have under way.
-pub const RECEIVE_MAXIMUM: u16 = 3;
+pub(crate) const RECEIVE_MAXIMUM: u16 = 3;
 
-pub struct Host {
+pub(crate) struct Host {
     setting: Setting,
     limits: SessionLimits,
     session: Session,
@@ -31,11 +31,11 @@ pub struct Host {
     next_position: u64,
     store: Store,
     /// Messages to the client that were taken and not dropped.
-    pub expected: BTreeMap<u32, QoS>,
+    pub(crate) expected: BTreeMap<u32, QoS>,
     /// Those among them that were dropped, but came back with a crash.
-    pub revived: BTreeSet<u32>,
+    pub(crate) revived: BTreeSet<u32>,
     /// Messages from the client, once the store has them.
-    pub routed: Vec<(QoS, u32)>,
+    pub(crate) routed: Vec<(QoS, u32)>,
 }
 
 /// What survives a crash, and what is on its way there.
@@ -78,7 +78,7 @@ enum Operation {
 }
 
 impl Host {
-    pub fn new(setting: Setting, limits: SessionLimits) -> Self {
+    pub(crate) fn new(setting: Setting, limits: SessionLimits) -> Self {
         Self {
             setting,
             limits,
@@ -99,7 +99,7 @@ impl Host {
     }
 
     /// Offers the session a message.
-    pub fn offer(&mut self, qos: QoS, gap: u64, expires: bool) {
+    pub(crate) fn offer(&mut self, qos: QoS, gap: u64, expires: bool) {
         let number = self.next_number;
         self.next_number += 1;
         self.expected.insert(number, qos);
@@ -152,7 +152,7 @@ impl Host {
         self.session.enqueue(Position::new(position), Body::Message(message), delivery);
     }
 
-    pub fn pump(&mut self) {
+    pub(crate) fn pump(&mut self) {
         let mut outbox = Outbox {
             buffer: &mut self.buffer,
             unsent_before: 0,
@@ -181,7 +181,7 @@ impl Host {
     }
 
     /// Returns what was written. What has left may have arrived.
-    pub fn flush(&mut self) -> Vec<Wire> {
+    pub(crate) fn flush(&mut self) -> Vec<Wire> {
         let packets = packets(&self.buffer, self.setting.version);
         self.buffer.clear();
         packets
@@ -199,7 +199,7 @@ impl Host {
         }
     }
 
-    pub fn read(&mut self, packet: Wire) {
+    pub(crate) fn read(&mut self, packet: Wire) {
         match packet {
             Wire::Publish { dup, qos, packet_id, number } => {
                 self.on_publish(dup, qos, packet_id, number)
@@ -287,7 +287,7 @@ impl Host {
         self.session.finish_publish(connection, qos, packet_id, ReasonCode::SUCCESS, buffer);
     }
 
-    pub fn store_completes(&mut self, count: u8) {
+    pub(crate) fn store_completes(&mut self, count: u8) {
         for _ in 0..count {
             let Some((generation, operation)) = self.store.pending.pop_front() else {
                 return;
@@ -338,16 +338,16 @@ impl Host {
         }
     }
 
-    pub fn tick(&mut self) {
+    pub(crate) fn tick(&mut self) {
         self.now = self.now.plus_secs(1);
     }
 
-    pub fn reconnect(&mut self, window: u16) {
+    pub(crate) fn reconnect(&mut self, window: u16) {
         self.session.disconnected(Unsettled::AwaitStore);
         self.connect_again(window);
     }
 
-    pub fn crash(&mut self, window: u16) {
+    pub(crate) fn crash(&mut self, window: u16) {
         self.store.pending.clear();
         self.session = Session::new(self.setting.class);
         let last_sent = self.store.entries.iter().filter(|it| it.1.was_sent).map(|it| *it.0).max();
@@ -383,11 +383,11 @@ impl Host {
     }
 
     /// Returns whether nothing is left that happens without the client.
-    pub fn is_at_rest(&self) -> bool {
+    pub(crate) fn is_at_rest(&self) -> bool {
         self.store.pending.is_empty() && !self.session.wants_pump() && self.session.in_flight() == 0
     }
 
-    pub fn check_bounds(&self) {
+    pub(crate) fn check_bounds(&self) {
         if self.setting.class == Class::Live {
             assert!(self.session.queued_messages() <= self.limits.queued_messages_max as usize);
             assert!(self.session.queued_bytes() <= self.limits.queued_bytes_max);
@@ -395,7 +395,7 @@ impl Host {
         }
     }
 
-    pub fn check_at_rest(&mut self) {
+    pub(crate) fn check_at_rest(&mut self) {
         assert!(
             self.store.entries.is_empty(),
             "never acknowledged: {:?}",

@@ -5,7 +5,7 @@ use quelea_codec::{
 };
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Wire {
+pub(crate) enum Wire {
     /// A message: its payload is a number that no other message has.
     Publish {
         dup: bool,
@@ -21,7 +21,7 @@ pub enum Wire {
 }
 
 /// Reads whole packets.
-pub fn packets(mut bytes: &[u8], version: Version) -> Vec<Wire> {
+pub(crate) fn packets(mut bytes: &[u8], version: Version) -> Vec<Wire> {
     let mut packets = Vec::new();
     while !bytes.is_empty() {
         let Ok(Framing::Complete { frame, consumed }) = next_frame(bytes, u32::MAX) else {
