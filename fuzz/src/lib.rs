@@ -5,6 +5,7 @@
 
 #[path = "../../crates/codec/tests/support/mod.rs"]
 pub mod codec;
+pub mod session;
 pub mod topics;
 
 /// A target with its name, which is also that of its corpus.
@@ -15,6 +16,7 @@ pub const TARGETS: &[Target] = &[
     ("framing", codec::check_framing),
     ("packet_decode", codec::check_packet_decode),
     ("packet_encode", codec::check_packet_encode),
+    ("session", session::check_operations),
     ("topics", topics::check_operations),
 ];
 
