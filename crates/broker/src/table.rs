@@ -13,7 +13,7 @@ use std::sync::{Arc, PoisonError, RwLock, RwLockReadGuard};
 
 use foldhash::fast::FixedState;
 use hashbrown::HashMap;
-use quelea_codec::SubscriptionOptions;
+use quelea_codec::{QoS, SubscriptionOptions};
 use quelea_session::{Class, GroupId};
 use quelea_store::{SessionNumber, ShardIndex};
 use quelea_topics::{FilterId, FilterTable, MemberLoad, SharedStrategy, choose_member};
@@ -187,11 +187,23 @@ pub(crate) struct Matched {
     /// Filters with live receivers on the asking shard.
     pub(crate) local: Vec<FilterId>,
     /// Other shards with receivers of QoS 0, each with its filters.
-    pub(crate) remote: Vec<(ShardIndex, Vec<FilterId>)>,
+    remote: Vec<(ShardIndex, Vec<FilterId>)>,
     /// The same for QoS 1 and 2, which durable sessions get through the store.
-    pub(crate) remote_live: Vec<(ShardIndex, Vec<FilterId>)>,
+    remote_live: Vec<(ShardIndex, Vec<FilterId>)>,
     /// The addressed receivers of matching filters.
     pub(crate) addressed: Vec<Arc<Addressed>>,
+}
+
+impl Matched {
+    /// Returns the other shards that a message of this quality of service goes to by mail.
+    #[inline]
+    pub(crate) fn remote(&self, qos: QoS) -> &[(ShardIndex, Vec<FilterId>)] {
+        match qos {
+            QoS::AtMostOnce => &self.remote,
+            // Durable sessions get these through the store.
+            QoS::AtLeastOnce | QoS::ExactlyOnce => &self.remote_live,
+        }
+    }
 }
 
 impl Table {

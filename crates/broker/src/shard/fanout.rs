@@ -2,13 +2,13 @@
 
 use std::collections::VecDeque;
 
-use quelea_codec::{QoS, SubscriptionOptions};
+use quelea_codec::{QoS, ReasonCode, SubscriptionOptions};
 use quelea_session::{Delivered, Delivery, DropReason, Effects, SessionLimits, Sharing, Time};
 use quelea_topics::FilterId;
 
 use super::Shard;
 use super::link::Link;
-use super::receivers::Receiver;
+use super::receivers::{Receiver, Receivers};
 use super::sessions::HomeSession;
 use crate::arena::{Arena, Key};
 use crate::mail::{Direct, Posted};
@@ -20,6 +20,17 @@ pub(super) struct Reached {
     pub(super) taken: u32,
     /// Receivers that had no room.
     pub(super) refused: u32,
+}
+
+impl Reached {
+    /// Returns what the publisher is told: success is only said when someone has the message.
+    pub(super) fn reason(self) -> ReasonCode {
+        match self {
+            Self { taken: 0, refused: 0 } => ReasonCode::NO_MATCHING_SUBSCRIBERS,
+            Self { taken: 0, refused: _ } => ReasonCode::QUOTA_EXCEEDED,
+            Self { .. } => ReasonCode::SUCCESS,
+        }
+    }
 }
 
 /// Scratch for messages that match several filters at once.
@@ -39,16 +50,16 @@ pub(super) struct Published {
 }
 
 /// The parts of a shard that a delivery touches: borrowed apart from the lists of receivers.
-struct Hands<'a> {
-    sessions: &'a mut Arena<HomeSession>,
-    links: &'a mut Arena<Link>,
-    dirty: &'a mut VecDeque<Key>,
-    buffers: &'a mut Vec<Vec<u8>>,
-    effects: &'a mut Effects,
-    limits: &'a SessionLimits,
-    bytes_max: usize,
-    now: Time,
-    drop_log: &'a mut DropLog,
+pub(super) struct Hands<'a> {
+    pub(super) sessions: &'a mut Arena<HomeSession>,
+    pub(super) links: &'a mut Arena<Link>,
+    pub(super) dirty: &'a mut VecDeque<Key>,
+    pub(super) buffers: &'a mut Vec<Vec<u8>>,
+    pub(super) effects: &'a mut Effects,
+    pub(super) limits: &'a SessionLimits,
+    pub(super) bytes_max: usize,
+    pub(super) now: Time,
+    pub(super) drop_log: &'a mut DropLog,
 }
 
 /// Says which messages are dropped, to whom and why: one line a second, with the number of those
@@ -83,6 +94,25 @@ impl DropLog {
 /// Time between two lines about dropped messages.
 const DROP_LOG_MILLIS: u64 = 1_000;
 
+/// Borrows the hands of a shard apart from its other parts.
+macro_rules! hands {
+    ($shard:expr) => {
+        $crate::shard::fanout::Hands {
+            sessions: &mut $shard.sessions,
+            links: &mut $shard.links,
+            dirty: &mut $shard.dirty,
+            buffers: &mut $shard.buffers,
+            effects: &mut $shard.effects,
+            limits: &$shard.limits,
+            bytes_max: $shard.shared.config.limits.write_buffer_bytes_max as usize,
+            now: $shard.now,
+            drop_log: &mut $shard.drop_log,
+        }
+    };
+}
+
+pub(super) use hands;
+
 impl Shard {
     /// Delivers to the receivers of `filters`, each session once.
     pub(super) fn fan_out(
@@ -91,37 +121,8 @@ impl Shard {
         published: Published,
         filters: &[FilterId],
     ) -> Reached {
-        let mut merge = std::mem::take(&mut self.merge);
-        let bytes_max = self.shared.config.limits.write_buffer_bytes_max as usize;
-        let mut hands = Hands {
-            sessions: &mut self.sessions,
-            links: &mut self.links,
-            dirty: &mut self.dirty,
-            buffers: &mut self.buffers,
-            effects: &mut self.effects,
-            limits: &self.limits,
-            bytes_max,
-            now: self.now,
-            drop_log: &mut self.drop_log,
-        };
-        let mut reached = Reached::default();
-        if let [filter] = filters {
-            for receiver in self.receivers.of(*filter) {
-                hands.deliver(sharing, published, receiver, &mut reached);
-            }
-        } else {
-            merge.receivers.clear();
-            for filter in filters {
-                merge.receivers.extend_from_slice(self.receivers.of(*filter));
-            }
-            // Stable, so that subscription identifiers keep the order of the filters.
-            merge.receivers.sort_by_key(|it| it.session);
-            for receivers in merge.receivers.chunk_by(|a, b| a.session == b.session) {
-                let ids = &mut merge.subscription_ids;
-                hands.deliver_merged(sharing, published, receivers, ids, &mut reached);
-            }
-        }
-        self.merge = merge;
+        let mut hands = hands!(self);
+        let reached = hands.fan_out(sharing, published, filters, &self.receivers, &mut self.merge);
         self.count_effects();
         reached
     }
@@ -133,18 +134,6 @@ impl Shard {
             self.counters().dropped_no_member.add(1);
             return reached;
         }
-        let bytes_max = self.shared.config.limits.write_buffer_bytes_max as usize;
-        let mut hands = Hands {
-            sessions: &mut self.sessions,
-            links: &mut self.links,
-            dirty: &mut self.dirty,
-            buffers: &mut self.buffers,
-            effects: &mut self.effects,
-            limits: &self.limits,
-            bytes_max,
-            now: self.now,
-            drop_log: &mut self.drop_log,
-        };
         let id = [direct.subscription_id];
         let delivery = Delivery {
             qos: direct.qos,
@@ -152,7 +141,7 @@ impl Shard {
             subscription_ids: if direct.subscription_id == 0 { &[] } else { &id },
             group: Some(direct.group),
         };
-        hands.give(sharing, direct.session.index, delivery, &mut reached);
+        hands!(self).give(sharing, direct.session.index, delivery, &mut reached);
         self.count_effects();
         reached
     }
@@ -193,6 +182,36 @@ impl Shard {
 }
 
 impl Hands<'_> {
+    /// Delivers to the receivers of `filters`, each session once.
+    #[inline]
+    pub(super) fn fan_out(
+        &mut self,
+        sharing: &mut Sharing<'_>,
+        published: Published,
+        filters: &[FilterId],
+        receivers: &Receivers,
+        merge: &mut Merge,
+    ) -> Reached {
+        let mut reached = Reached::default();
+        if let [filter] = filters {
+            for receiver in receivers.of(*filter) {
+                self.deliver(sharing, published, receiver, &mut reached);
+            }
+            return reached;
+        }
+        merge.receivers.clear();
+        for filter in filters {
+            merge.receivers.extend_from_slice(receivers.of(*filter));
+        }
+        // Stable, so that subscription identifiers keep the order of the filters.
+        merge.receivers.sort_by_key(|it| it.session);
+        for receivers in merge.receivers.chunk_by(|a, b| a.session == b.session) {
+            let ids = &mut merge.subscription_ids;
+            self.deliver_merged(sharing, published, receivers, ids, &mut reached);
+        }
+        reached
+    }
+
     #[inline]
     fn deliver(
         &mut self,

@@ -12,7 +12,7 @@ use quelea_session::{AfterSettle, Content, DropReason, Duplicate, Sharing};
 use quelea_store::{Attributes, Body, Operation, SessionNumber, ShardIndex, Submission, Target};
 
 use super::Shard;
-use super::fanout::{Published, Reached, merge};
+use super::fanout::{Published, Reached, hands, merge};
 use super::held::{Held, HeldEntry};
 use super::link::{Ending, Stage};
 use crate::arena::Key;
@@ -61,6 +61,9 @@ impl Shard {
             Ok(inbound) => inbound,
             Err(violation) => return self.fail(key, violation.reason_code(), &violation),
         };
+        let link_holds = link.holds();
+        let is_durable_publisher = session.number().is_some();
+        let keeps_retained = self.shared.config.limits.retain_available;
         let counters = &self.shared.counters[self.index.0 as usize];
         counters.publishes_received.add(1);
         counters.publish_bytes_received.add(publish.payload.len() as u64);
@@ -75,6 +78,7 @@ impl Shard {
         if let Some(reason) = self.refusal_of(&inbound.topic) {
             return self.refuse_publish(key, publish.qos, publish.packet_id, reason);
         }
+        let must_wait = link_holds || (publish.qos == QoS::ExactlyOnce && is_durable_publisher);
         let mut rewritten = Vec::new();
         let forwarded = publish.properties.forwarded_slice().unwrap_or_else(|| {
             publish.properties.append_forwarded(&mut rewritten);
@@ -87,11 +91,52 @@ impl Shard {
             forwarded,
             expires_at: expiry.map(|secs| self.now.plus_secs(secs)),
         };
-        let source = Source::Client { link: key, session: session_key };
         let mut sharing = Sharing::borrowed(content);
-        let routed =
-            self.route(source, &mut sharing, publish.qos, publish.retain, publish.packet_id);
+        let (qos, retain) = (publish.qos, publish.retain && keeps_retained);
+        if !retain && !must_wait {
+            let packet_id = publish.packet_id;
+            if let Some(work) = self.publish_live(key, session_key, &mut sharing, qos, packet_id) {
+                return work;
+            }
+        }
+        let source = Source::Client { link: key, session: session_key };
+        let routed = self.route(source, &mut sharing, qos, retain, publish.packet_id);
         self.release_in_order(routed, &mut sharing)
+    }
+
+    /// The short way of most messages: nothing of them is kept, and nothing waits before them.
+    /// Returns the work done, or nothing if the message has to go the long way.
+    #[inline]
+    fn publish_live(
+        &mut self,
+        link: Key,
+        session: Key,
+        sharing: &mut Sharing<'_>,
+        qos: QoS,
+        packet_id: Option<PacketId>,
+    ) -> Option<usize> {
+        let topic = sharing.content().topic;
+        let route = self.routes.find(topic, &self.shared.table, self.index);
+        if !route.addressed.is_empty() {
+            return None;
+        }
+        let published = Published { qos, retain: false, publisher: Some(session.index) };
+        let mut hands = hands!(self);
+        let (receivers, merge) = (&self.receivers, &mut self.merge);
+        let mut reached = hands.fan_out(sharing, published, &route.local, receivers, merge);
+        for (shard, filters) in route.remote(qos) {
+            let batch = &mut self.outgoing[shard.0 as usize].batch;
+            batch.push(&sharing.content(), qos, false, filters, &[]);
+            reached.taken += 1;
+        }
+        self.count_effects();
+        if reached.taken == 0 && reached.refused == 0 {
+            self.counters().unmatched.add(1);
+        }
+        if let Some(packet_id) = packet_id {
+            self.answer_publish(link, session, qos, packet_id, reached.reason());
+        }
+        Some(1 + reached.taken as usize)
     }
 
     /// Finds who is to have a message, reserving room in the queues of durable sessions.
@@ -104,6 +149,7 @@ impl Shard {
         packet_id: Option<PacketId>,
     ) -> (Routed, Vec<Target>) {
         let route = self.routes.find(sharing.content().topic, &self.shared.table, self.index);
+        let route = Arc::clone(route);
         let mut routed = Routed {
             qos,
             retain,
@@ -291,12 +337,7 @@ impl Shard {
             reached.taken += live.taken;
             reached.refused += live.refused;
         }
-        let remote = match routed.qos {
-            QoS::AtMostOnce => &routed.route.remote,
-            // Durable sessions get these through the store.
-            QoS::AtLeastOnce | QoS::ExactlyOnce => &routed.route.remote_live,
-        };
-        for (shard, filters) in remote {
+        for (shard, filters) in routed.route.remote(routed.qos) {
             let batch = &mut self.outgoing[shard.0 as usize].batch;
             batch.push(&sharing.content(), routed.qos, routed.retain, filters, &[]);
             reached.taken += 1;
@@ -326,12 +367,7 @@ impl Shard {
         else {
             return;
         };
-        let reason = match reached {
-            Reached { taken: 0, refused: 0 } => ReasonCode::NO_MATCHING_SUBSCRIBERS,
-            Reached { taken: 0, refused: _ } => ReasonCode::QUOTA_EXCEEDED,
-            Reached { .. } => ReasonCode::SUCCESS,
-        };
-        self.answer_publish(key, session, routed.qos, packet_id, reason);
+        self.answer_publish(key, session, routed.qos, packet_id, reached.reason());
     }
 
     fn answer_publish(

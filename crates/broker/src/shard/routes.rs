@@ -19,6 +19,8 @@ use crate::table::{Matched, Table};
 pub(super) struct Routes {
     hasher: FixedState,
     table: HashTable<Cached>,
+    /// The last route of a topic that is not kept.
+    unremembered: Arc<Matched>,
     scratch: Vec<FilterId>,
 }
 
@@ -33,49 +35,58 @@ struct Cached {
 
 impl Routes {
     pub(super) fn new(seed: u64) -> Self {
-        Self { hasher: FixedState::with_seed(seed), table: HashTable::new(), scratch: Vec::new() }
+        Self {
+            hasher: FixedState::with_seed(seed),
+            table: HashTable::new(),
+            unremembered: Arc::default(),
+            scratch: Vec::new(),
+        }
     }
 
     /// Returns where messages of `topic` go at this moment.
     #[inline]
-    pub(super) fn find(&mut self, topic: &str, table: &Table, asking: ShardIndex) -> Arc<Matched> {
+    pub(super) fn find(&mut self, topic: &str, table: &Table, asking: ShardIndex) -> &Arc<Matched> {
         let mut hasher = self.hasher.build_hasher();
         hasher.write(topic.as_bytes());
         let hash = hasher.finish();
         let generation = table.generation();
-        if let Some(cached) = self.table.find_mut(hash, |it| *it.topic == *topic) {
-            if cached.generation != generation {
-                cached.route = Arc::new(table.match_topic(topic, asking, &mut self.scratch));
-                cached.generation = generation;
-            }
-            return Arc::clone(&cached.route);
+        let index = match self.table.find_bucket_index(hash, |it| *it.topic == *topic) {
+            Some(index) => index,
+            None => match self.remember(hash, topic) {
+                Some(index) => index,
+                None => {
+                    self.unremembered =
+                        Arc::new(table.match_topic(topic, asking, &mut self.scratch));
+                    return &self.unremembered;
+                }
+            },
+        };
+        let cached = self.table.get_bucket_mut(index).expect("it was found, or just put there");
+        if cached.generation != generation {
+            cached.route = Arc::new(table.match_topic(topic, asking, &mut self.scratch));
+            cached.generation = generation;
         }
-        self.add(hash, topic, table, asking, generation)
+        &cached.route
     }
 
+    /// Makes a place for a topic's route, which has yet to be found.
     #[cold]
-    fn add(
-        &mut self,
-        hash: u64,
-        topic: &str,
-        table: &Table,
-        asking: ShardIndex,
-        generation: u64,
-    ) -> Arc<Matched> {
-        let route = Arc::new(table.match_topic(topic, asking, &mut self.scratch));
+    fn remember(&mut self, hash: u64, topic: &str) -> Option<usize> {
         // A topic of enormous length is not worth the memory of remembering it.
-        if topic.len() <= TOPIC_BYTES_MAX {
-            if self.table.len() >= ROUTES_MAX {
-                // Topics that are still in use come back at the price of one match each.
-                self.table = HashTable::new();
-            }
-            let cached =
-                Cached { hash, topic: topic.into(), generation, route: Arc::clone(&route) };
-            self.table.insert_unique(hash, cached, |it| it.hash);
+        if topic.len() > TOPIC_BYTES_MAX {
+            return None;
         }
-        route
+        if self.table.len() >= ROUTES_MAX {
+            // Topics that are still in use come back at the price of one match each.
+            self.table = HashTable::new();
+        }
+        let cached = Cached { hash, topic: topic.into(), generation: NEVER, route: Arc::default() };
+        Some(self.table.insert_unique(hash, cached, |it| it.hash).bucket_index())
     }
 }
+
+/// The table's generation is never this one.
+const NEVER: u64 = 0;
 
 /// Routes kept. Then all are forgotten.
 const ROUTES_MAX: usize = 16_384;
