@@ -5,11 +5,13 @@ mod connect_accept;
 mod connect_format;
 mod filters;
 mod flow_control;
+mod framing;
 mod leaving;
 mod limits;
 mod malformed;
 mod message;
 mod ping;
+mod property_format;
 mod publish_qos01;
 mod publish_qos2;
 mod retain;
@@ -29,11 +31,13 @@ pub fn all() -> impl Iterator<Item = &'static Case> {
         connect_format::CASES,
         filters::CASES,
         flow_control::CASES,
+        framing::CASES,
         leaving::CASES,
         limits::CASES,
         malformed::CASES,
         message::CASES,
         ping::CASES,
+        property_format::CASES,
         publish_qos01::CASES,
         publish_qos2::CASES,
         retain::CASES,

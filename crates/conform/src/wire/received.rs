@@ -313,3 +313,61 @@ fn check_reason(packet_type: u8, reason: u8, version: Version) -> Read<()> {
         Err(format!("reason code {reason:#04x} in packet type {packet_type} of {version}"))
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::wire::{publish, split_packet};
+
+    #[test]
+    fn what_no_server_sends_is_refused() {
+        let v5 = Version::V5;
+        refuse(v5, &[0x20, 3, 2, 0, 0], "Connect Acknowledge Flags");
+        refuse(v5, &[0x20, 3, 1, 0x84, 0], "Connect Acknowledge Flags");
+        refuse(Version::V31, &[0x20, 2, 1, 0], "Connect Acknowledge Flags");
+        refuse(Version::V311, &[0x20, 2, 0, 6], "reason code");
+        refuse(v5, &[0x20, 2, 0, 0], "a field of 1 bytes");
+        refuse(v5, &[0x20, 6, 0, 0, 3, 0x21, 0, 0], "out of its range");
+        refuse(v5, &[0x20, 7, 0, 0, 4, 0x24, 1, 0x24, 1], "twice");
+        refuse(v5, &[0x38, 4, 0, 1, b'a', 0], "QoS 0 with DUP");
+        refuse(v5, &[0x32, 6, 0, 1, b'a', 0, 0, 0], "packet identifier 0");
+        refuse(v5, &[0x30, 4, 0, 1, b'#', 0], "wildcard");
+        refuse(v5, &[0x30, 3, 0, 0, 0], "neither a topic name");
+        refuse(v5, &[0x30, 5, 0, 1, 0xFF, 0, b'a'], "not UTF-8");
+        refuse(v5, &[0x40, 3, 0, 1, 0x92], "reason code");
+        refuse(v5, &[0x41, 2, 0, 1], "flags");
+        refuse(Version::V31, &[0x90, 3, 0, 1, 0x80], "reason code");
+        refuse(v5, &[0xD0, 1, 0], "1 bytes after the end");
+        refuse(v5, &[0xE0, 7, 0, 5, 0x11, 0, 0, 0, 1], "Session Expiry");
+        refuse(Version::V311, &[0xE0, 0], "packet type 14");
+        refuse(v5, &[0x10, 0], "packet type 1");
+    }
+
+    #[test]
+    fn what_is_written_can_be_read() {
+        for version in Version::ALL {
+            let bytes = publish("a/b", "payload").qos(1).packet_id(7).retain().bytes(version);
+            let (first_byte, body, size) =
+                split_packet(&bytes).expect("it has a length").expect("it is whole");
+            assert_eq!(size, bytes.len());
+            let Ok(Packet::Publish(got)) = Packet::read(version, first_byte, body) else {
+                panic!("{bytes:02x?} is a PUBLISH");
+            };
+            assert_eq!(
+                (got.topic.as_str(), got.text().as_str(), got.packet_id),
+                ("a/b", "payload", 7)
+            );
+            assert!(got.is_retained && !got.is_dup);
+        }
+    }
+
+    #[track_caller]
+    fn refuse(version: Version, bytes: &[u8], reason: &str) {
+        let whole = split_packet(bytes).expect("the test gives a length");
+        let (first_byte, body, _) = whole.expect("the test gives a whole packet");
+        match Packet::read(version, first_byte, body) {
+            Ok(packet) => panic!("{bytes:02x?} was read as {packet:?}"),
+            Err(problem) => assert!(problem.contains(reason), "{bytes:02x?}: {problem}"),
+        }
+    }
+}

@@ -1,0 +1,95 @@
+//! A broker in this process, for one test.
+
+use std::net::SocketAddr;
+use std::num::NonZeroUsize;
+use std::time::Instant;
+
+use quelea_broker::config::Listener;
+use quelea_broker::{Broker, Config, Extensions, Totals};
+
+use crate::client::{Client, Options, PATIENCE};
+
+/// A broker that stops when it is dropped.
+pub struct House {
+    broker: Option<Broker>,
+    pub address: SocketAddr,
+}
+
+impl House {
+    /// Starts a broker with this many shards.
+    pub fn new(shards: usize) -> Self {
+        Self::with(shards, |_| {})
+    }
+
+    pub fn with(shards: usize, change: impl FnOnce(&mut Config)) -> Self {
+        Self::with_extensions(shards, change, Extensions::default())
+    }
+
+    pub fn with_extensions(
+        shards: usize,
+        change: impl FnOnce(&mut Config),
+        extensions: Extensions,
+    ) -> Self {
+        let mut config = Config {
+            listeners: vec![Listener::new(([127, 0, 0, 1], 0).into())],
+            shards: NonZeroUsize::new(shards),
+            ..Config::default()
+        };
+        config.stop.flush_timeout_secs = 1;
+        change(&mut config);
+        let broker = Broker::start_with(config, extensions).expect("port 0 is always free");
+        let address = broker.local_addrs()[0];
+        Self { broker: Some(broker), address }
+    }
+
+    /// Connects a client with a clean session.
+    #[track_caller]
+    pub fn client(&self, client_id: &str) -> Client {
+        Client::connect(self.address, &Options::new(client_id))
+    }
+
+    #[track_caller]
+    pub fn connect(&self, options: &Options) -> Client {
+        Client::connect(self.address, options)
+    }
+
+    pub fn totals(&self) -> Totals {
+        self.broker.as_ref().expect("the broker runs until the house is dropped").totals()
+    }
+
+    /// Waits until the counters are as wanted. Each look costs a round trip to the broker, so that it gets on
+    /// meanwhile.
+    #[track_caller]
+    pub fn wait_until(&self, what: &str, is_so: impl Fn(&Totals) -> bool) {
+        let deadline = Instant::now() + PATIENCE;
+        let mut probe = self.client("probe");
+        while !is_so(&self.totals()) {
+            assert!(Instant::now() < deadline, "{what}: {:#?}", self.totals());
+            probe.before_pong();
+        }
+    }
+
+    /// Waits until every connection has been closed, but that of the one who looks.
+    #[track_caller]
+    pub fn wait_until_empty(&self) {
+        self.wait_until("connections are left", |it| {
+            it.connections_opened - it.connections_closed == 1
+        });
+    }
+
+    /// Stops the broker in good order.
+    pub fn stop(mut self) {
+        if let Some(broker) = self.broker.take() {
+            broker.stop();
+        }
+    }
+}
+
+impl Drop for House {
+    fn drop(&mut self) {
+        // A test that has failed is not to wait for its clients.
+        if let Some(broker) = self.broker.take().filter(|_| !std::thread::panicking()) {
+            broker.stop();
+        }
+    }
+}

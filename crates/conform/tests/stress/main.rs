@@ -1,0 +1,10 @@
+//! The broker under stress, and among clients that mean no good: one property a file.
+//!
+//! Each test starts a broker of its own in this process, with as many shards as make its paths cross, and talks
+//! to it over sockets.
+
+mod client;
+mod house;
+mod random;
+
+mod order;
