@@ -1,9 +1,12 @@
 //! Slots with generations: an index is recycled, the key of what was there is not.
 
 /// Values in numbered slots.
+///
+/// The slots lie in chunks: an arena grows without being copied, so that its memory is what its
+/// values need and not, now and then, three times as much.
 #[derive(Debug)]
 pub(crate) struct Arena<T> {
-    slots: Vec<Slot<T>>,
+    chunks: Vec<Vec<Slot<T>>>,
     free: Vec<u32>,
 }
 
@@ -25,25 +28,31 @@ struct Slot<T> {
 impl<T> Arena<T> {
     /// Makes an empty arena.
     pub(crate) fn new() -> Self {
-        Self { slots: Vec::new(), free: Vec::new() }
+        Self { chunks: Vec::new(), free: Vec::new() }
     }
 
     /// Puts `value` into a free slot.
     pub(crate) fn insert(&mut self, value: T) -> Key {
         if let Some(index) = self.free.pop() {
-            let slot = &mut self.slots[index as usize];
+            let slot = self.slot_mut(index).expect("a free slot was there before");
             slot.generation = slot.generation.wrapping_add(1);
             slot.value = Some(value);
             return Key { index, generation: slot.generation };
         }
-        let index = u32::try_from(self.slots.len()).expect("the file limit is far below 2^32");
-        self.slots.push(Slot { generation: 0, value: Some(value) });
+        if self.chunks.last().is_none_or(|chunk| chunk.len() == CHUNK) {
+            self.chunks.push(Vec::with_capacity(CHUNK));
+        }
+        let chunk_index = self.chunks.len() - 1;
+        let chunk = &mut self.chunks[chunk_index];
+        let index = u32::try_from(chunk_index * CHUNK + chunk.len())
+            .expect("the file limit is far below 2^32");
+        chunk.push(Slot { generation: 0, value: Some(value) });
         Key { index, generation: 0 }
     }
 
     /// Takes the value out and frees its slot.
     pub(crate) fn remove(&mut self, key: Key) -> Option<T> {
-        let slot = self.slots.get_mut(key.index as usize)?;
+        let slot = self.slot_mut(key.index)?;
         if slot.generation != key.generation {
             return None;
         }
@@ -55,41 +64,56 @@ impl<T> Arena<T> {
     /// Returns the value of `key`, unless it was removed.
     #[inline]
     pub(crate) fn get_mut(&mut self, key: Key) -> Option<&mut T> {
-        let slot = self.slots.get_mut(key.index as usize)?;
+        let slot = self.slot_mut(key.index)?;
         if slot.generation == key.generation { slot.value.as_mut() } else { None }
     }
 
     /// Returns the value of `key`, unless it was removed.
     #[inline]
     pub(crate) fn get(&self, key: Key) -> Option<&T> {
-        let slot = self.slots.get(key.index as usize)?;
+        let slot = self.slot(key.index)?;
         if slot.generation == key.generation { slot.value.as_ref() } else { None }
     }
 
     /// Returns what is in slot `index`, whatever its generation.
     #[inline]
     pub(crate) fn at_mut(&mut self, index: u32) -> Option<&mut T> {
-        self.slots.get_mut(index as usize)?.value.as_mut()
+        self.slot_mut(index)?.value.as_mut()
     }
 
     /// Returns what is in slot `index`, whatever its generation.
     #[inline]
     pub(crate) fn at(&self, index: u32) -> Option<&T> {
-        self.slots.get(index as usize)?.value.as_ref()
+        self.slot(index)?.value.as_ref()
     }
 
     /// Returns the key of what is in slot `index`.
     pub(crate) fn key_at(&self, index: u32) -> Option<Key> {
-        let slot = self.slots.get(index as usize)?;
+        let slot = self.slot(index)?;
         slot.value.as_ref()?;
         Some(Key { index, generation: slot.generation })
     }
 
+    #[inline]
+    fn slot(&self, index: u32) -> Option<&Slot<T>> {
+        let index = index as usize;
+        self.chunks.get(index / CHUNK)?.get(index % CHUNK)
+    }
+
+    #[inline]
+    fn slot_mut(&mut self, index: u32) -> Option<&mut Slot<T>> {
+        let index = index as usize;
+        self.chunks.get_mut(index / CHUNK)?.get_mut(index % CHUNK)
+    }
+
     /// Returns the keys of all values.
     pub(crate) fn keys(&self) -> Vec<Key> {
-        (0..self.slots.len() as u32).filter_map(|index| self.key_at(index)).collect()
+        (0..(self.chunks.len() * CHUNK) as u32).filter_map(|index| self.key_at(index)).collect()
     }
 }
+
+/// Slots in a chunk.
+const CHUNK: usize = 64;
 
 #[cfg(test)]
 mod tests {

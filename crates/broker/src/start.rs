@@ -1,24 +1,24 @@
 //! Starting and stopping a broker.
 
 use std::fmt;
-use std::hash::{BuildHasher, RandomState};
 use std::io;
 use std::net::SocketAddr;
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
 use std::sync::mpsc::Receiver;
 use std::thread::JoinHandle;
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
 use mio::{Poll, Waker};
 use quelea_store::{Memory, ShardIndex};
 
 use crate::auth::{Authority, EnhancedAuthenticator};
+use crate::clock::Clock;
 use crate::config::Config;
 use crate::control::{Control, Signal};
 use crate::counters::Totals;
 use crate::mail::{Letter, Mailbox};
-use crate::net::{Acceptor, Home, Sockets, WAKE, bind, now, spawn};
+use crate::net::{Acceptor, Home, Sockets, WAKE, bind, spawn};
 use crate::os;
 use crate::shard::{Post, Shard, Shared};
 
@@ -92,7 +92,7 @@ impl Broker {
         }
         let addresses =
             listeners.iter().map(|it| it.local_addr()).collect::<io::Result<Vec<_>>>()?;
-        let clock = Instant::now();
+        let clock = Clock::start();
         let shard_count = config.shards.map_or_else(default_shards, usize::from).min(SHARDS_MAX);
         let mut polls = Vec::new();
         let mut mailboxes = Vec::new();
@@ -104,12 +104,12 @@ impl Broker {
         let mailboxes: Arc<[Mailbox]> = mailboxes.into();
         let store = Arc::new(Memory::new(Arc::new(Post(Arc::clone(&mailboxes)))));
         let (authority, requests) = Authority::new(extensions.authenticator);
-        let seed = RandomState::new().hash_one(std::process::id());
+        let seed = random_seed();
         let shared = Arc::new(Shared::new(config, mailboxes, store, authority, seed));
         let mut homes = Vec::new();
         for (index, poll) in polls.iter().enumerate() {
             let sockets = Sockets::new(poll.registry().try_clone()?);
-            let shard = Shard::new(ShardIndex(index as u16), Arc::clone(&shared), now(clock));
+            let shard = Shard::new(ShardIndex(index as u16), Arc::clone(&shared), clock.now());
             homes.push(Arc::new(Home::new(shard, sockets, clock)));
         }
         let homes: Arc<[Arc<Home>]> = homes.into();
@@ -154,8 +154,8 @@ impl Broker {
             mailbox.send(Letter::Stop);
         }
         let timeout = Duration::from_secs(self.shared.config.stop.flush_timeout_secs.into());
-        let deadline = Instant::now() + timeout;
-        while self.shared.connection_count.load(Ordering::Relaxed) > 0 && Instant::now() < deadline
+        let clock = Clock::start();
+        while self.shared.connection_count.load(Ordering::Relaxed) > 0 && clock.elapsed() < timeout
         {
             if let Ok(Signal::Stop) = self.signals.recv_timeout(STOP_CHECK) {
                 tracing::warn!("told to stop a second time: leaving at once");
@@ -187,6 +187,13 @@ fn check_exposure(config: &Config) -> Result<(), StartError> {
 
 fn is_taken(error: &io::Error) -> bool {
     error.kind() == io::ErrorKind::AddrInUse
+}
+
+/// Returns a number that nobody outside can guess.
+#[expect(clippy::disallowed_types, reason = "this is where the broker's seed comes from")]
+fn random_seed() -> u64 {
+    use std::hash::{BuildHasher, RandomState};
+    RandomState::new().hash_one(std::process::id())
 }
 
 fn default_shards() -> usize {

@@ -1,14 +1,15 @@
 //! The broker's statistics, under the names that Mosquitto's users know.
 
-use std::time::Instant;
+use std::time::Duration;
 
+use crate::clock::Clock;
 use crate::counters::Totals;
 use crate::shard::Shared;
 
 /// Turns counters into topics and values.
 pub(crate) struct Reporter {
-    started: Instant,
-    last: Instant,
+    clock: Clock,
+    last: Duration,
     before: Totals,
     clients_maximum: u64,
     loads: [Load; LOADS.len()],
@@ -22,10 +23,9 @@ type Reading = fn(&Totals) -> u64;
 
 impl Reporter {
     pub(crate) fn new() -> Self {
-        let now = Instant::now();
         Self {
-            started: now,
-            last: now,
+            clock: Clock::start(),
+            last: Duration::ZERO,
             before: Totals::default(),
             clients_maximum: 0,
             loads: [Load::default(); LOADS.len()],
@@ -39,7 +39,7 @@ impl Reporter {
         let mut add =
             |name: &str, value: String| values.push((format!("$SYS/broker/{name}"), value));
         add("version", concat!("quelea version ", env!("CARGO_PKG_VERSION")).to_owned());
-        add("uptime", format!("{} seconds", self.started.elapsed().as_secs()));
+        add("uptime", format!("{} seconds", self.clock.elapsed().as_secs()));
         add("subscriptions/count", subscriptions(&totals).to_string());
         add("filters/count", shared.table.filter_count().to_string());
         add("retained messages/count", shared.retained.count().to_string());
@@ -51,7 +51,7 @@ impl Reporter {
         for (name, reading) in COUNTS {
             add(name, reading(&totals).to_string());
         }
-        let minutes = self.last.elapsed().as_secs_f64() / 60.0;
+        let minutes = (self.clock.elapsed() - self.last).as_secs_f64() / 60.0;
         for (load, (name, reading)) in self.loads.iter_mut().zip(LOADS) {
             load.update(reading(&totals).saturating_sub(reading(&self.before)), minutes);
             for (value, span) in load.0.iter().zip(["1min", "5min", "15min"]) {
@@ -59,7 +59,7 @@ impl Reporter {
             }
         }
         self.before = totals;
-        self.last = Instant::now();
+        self.last = self.clock.elapsed();
         values
     }
 }

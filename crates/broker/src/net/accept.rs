@@ -7,13 +7,13 @@ use std::net::{SocketAddr, TcpListener};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use std::thread::JoinHandle;
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
 use mio::{Events, Interest, Poll, Token, Waker};
 use socket2::{Domain, Protocol, Socket, TcpKeepalive, Type};
 
 use super::Stream;
-use super::runner::now;
+use crate::clock::Clock;
 use crate::mail::{Arrival, Letter};
 use crate::shard::Shared;
 
@@ -51,7 +51,7 @@ impl Acceptor {
     pub(crate) fn start(
         listener: TcpListener,
         shared: Arc<Shared>,
-        clock: Instant,
+        clock: Clock,
     ) -> io::Result<Self> {
         let mut listener = mio::net::TcpListener::from_std(listener);
         let poll = Poll::new()?;
@@ -77,7 +77,7 @@ struct Work {
     listener: mio::net::TcpListener,
     poll: Poll,
     shared: Arc<Shared>,
-    clock: Instant,
+    clock: Clock,
     is_over: Arc<AtomicBool>,
 }
 
@@ -134,7 +134,7 @@ impl Work {
             stream: Stream::Tcp(stream),
             address,
             unread: Vec::new(),
-            accepted_at: now(self.clock),
+            accepted_at: self.clock.now(),
             is_home: false,
         })));
     }

@@ -10,7 +10,7 @@ mod sockets;
 use std::io;
 
 pub(crate) use accept::{Acceptor, RoundRobin, bind};
-pub(crate) use runner::{Home, WAKE, now, spawn};
+pub(crate) use runner::{Home, WAKE, spawn};
 pub(crate) use sockets::{Sockets, Stream};
 
 use crate::arena::Key;

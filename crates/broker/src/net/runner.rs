@@ -8,19 +8,20 @@ use std::io;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex, PoisonError, TryLockError};
 use std::thread::JoinHandle;
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
 use mio::{Events, Poll, Token};
 use quelea_session::Time;
 
 use super::sockets::key_of;
 use super::{Ready, Sockets};
+use crate::clock::Clock;
 use crate::shard::{After, Shard, Shared};
 
 /// A shard with its sockets, where its thread and its assistants find it.
 pub(crate) struct Home {
     shard: Mutex<Occupied>,
-    clock: Instant,
+    clock: Clock,
     /// Set when the broker stops for good: the thread ends after its turn.
     is_over: AtomicBool,
 }
@@ -31,7 +32,7 @@ struct Occupied {
 }
 
 impl Home {
-    pub(crate) fn new(shard: Shard, sockets: Sockets, clock: Instant) -> Self {
+    pub(crate) fn new(shard: Shard, sockets: Sockets, clock: Clock) -> Self {
         let shard = Mutex::new(Occupied { shard, sockets });
         Self { shard, clock, is_over: AtomicBool::new(false) }
     }
@@ -63,7 +64,7 @@ impl Home {
     }
 
     fn now(&self) -> Time {
-        now(self.clock)
+        self.clock.now()
     }
 }
 
@@ -88,11 +89,11 @@ pub(crate) fn spawn(
                 is_writable: event.is_writable(),
                 is_closed: event.is_read_closed() || event.is_error(),
             }));
-            let started = Instant::now();
+            let started = home.clock.elapsed();
             let mut occupied = home.shard.lock().unwrap_or_else(PoisonError::into_inner);
             let Occupied { shard, sockets } = &mut *occupied;
             after = shard.turn(home.now(), &ready, sockets, Some(&homes));
-            let micros = started.elapsed().as_micros() as u64;
+            let micros = (home.clock.elapsed() - started).as_micros() as u64;
             shard.counters().longest_turn_micros.raise(micros);
         }
     };
@@ -127,11 +128,6 @@ fn wait(
         panic!("waiting for network events failed: {error}");
     }
     mailbox.is_sleeping.store(false, Ordering::SeqCst);
-}
-
-/// Returns milliseconds since `clock`, from one second on: 0 is before everything.
-pub(crate) fn now(clock: Instant) -> Time {
-    Time::from_millis(clock.elapsed().as_millis() as u64 + 1_000)
 }
 
 /// The token of a shard's waker.

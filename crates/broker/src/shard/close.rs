@@ -5,7 +5,9 @@
 //! what the peer still sends is thrown away until it closes too: closing at once could take the
 //! last packet away from a peer that has not read it yet.
 
+use std::collections::VecDeque;
 use std::io;
+use std::net::SocketAddr;
 
 use quelea_codec::{Disconnect, DisconnectProperties, Packet, QoS, ReasonCode, Version};
 use quelea_session::Unsettled;
@@ -71,7 +73,7 @@ impl Shard {
         let version = link.version();
         let was_answered = link.is_answered;
         let stage = std::mem::replace(&mut link.stage, Stage::Lingering);
-        let held = link.held.take();
+        let held = link.held.take().map(|held| *held);
         link.is_answered = false;
         link.is_paused = false;
         link.unread = Vec::new();
@@ -119,7 +121,7 @@ impl Shard {
             Ending::Abnormal(ReasonCode::SUCCESS)
         };
         if let Stage::Open(open) = link.stage {
-            self.part(open.session, key, ending, link.held.take(), link.address);
+            self.part(open.session, key, ending, link.held.take().map(|held| *held), link.address);
         }
     }
 
@@ -129,8 +131,8 @@ impl Shard {
         session_key: Key,
         link: Key,
         ending: Ending,
-        held: Option<Box<std::collections::VecDeque<HeldEntry>>>,
-        address: std::net::SocketAddr,
+        held: Option<VecDeque<HeldEntry>>,
+        address: SocketAddr,
     ) {
         let Some(session) = self.sessions.get_mut(session_key) else { return };
         if session.link != Some(link) {
@@ -144,7 +146,7 @@ impl Shard {
         };
         self.detach(session_key, ending, unsettled);
         if let Some(held) = held {
-            self.adopt_held(*held);
+            self.adopt_held(held);
         }
     }
 

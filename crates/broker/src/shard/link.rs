@@ -26,6 +26,7 @@ pub(super) struct Link {
     pub(super) written: u32,
     /// What waits for the store or other shards, in the order in which it may leave. Boxed, because
     /// most links never hold anything.
+    #[expect(clippy::box_collection, reason = "8 bytes instead of 32 in every idle link")]
     pub(super) held: Option<Box<VecDeque<HeldEntry>>>,
     /// The socket has something to read, as far as we know.
     pub(super) has_input: bool,

@@ -1,0 +1,29 @@
+//! The broker's clock: the one place where time is read.
+//!
+//! Shards are told the time of each turn; only what drives them reads it here.
+
+use std::time::{Duration, Instant};
+
+use quelea_session::Time;
+
+/// A monotonic clock that started with the broker.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Clock(Instant);
+
+impl Clock {
+    /// Starts a clock.
+    #[expect(clippy::disallowed_methods, reason = "this is the clock")]
+    pub(crate) fn start() -> Self {
+        Self(Instant::now())
+    }
+
+    /// Returns how long it has run.
+    pub(crate) fn elapsed(self) -> Duration {
+        self.0.elapsed()
+    }
+
+    /// Returns the time for the shards: from one second on, so that 0 is before everything.
+    pub(crate) fn now(self) -> Time {
+        Time::from_millis(self.elapsed().as_millis() as u64 + 1_000)
+    }
+}
