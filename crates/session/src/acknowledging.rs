@@ -252,14 +252,14 @@ impl Session {
         fx: &mut Effects,
     ) -> Option<GroupId> {
         let sent = self.sent.as_mut()?;
-        // What has moved to another member is no longer ours to take from the store.
-        let has_moved = sent.state(index) == State::Puback && !sent.is_kept(index);
-        let Closed { position, group, is_counted, kept: _ } = sent.close(index);
+        let Closed { position, group, is_counted, is_movable, kept } = sent.close(index);
         if is_counted {
             connection.send_quota.give_back();
         }
-        if !has_moved {
-            self.leave_store(position, fx);
+        // What has moved to another member is no longer ours to take from the store.
+        let has_moved = is_movable && kept.is_none();
+        if self.class == Class::Durable && !has_moved {
+            fx.finished.push(position);
         }
         group
     }

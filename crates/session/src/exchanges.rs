@@ -92,6 +92,7 @@ pub(crate) struct Closed {
     pub(crate) position: Position,
     pub(crate) group: Option<GroupId>,
     pub(crate) is_counted: bool,
+    pub(crate) is_movable: bool,
     pub(crate) kept: Option<Box<Entry>>,
 }
 
@@ -129,18 +130,41 @@ impl Exchanges {
     #[inline]
     pub(crate) fn close(&mut self, index: usize) -> Closed {
         let position = self.position(index);
-        let slot = &mut self.slots[index];
+        let slot = if index == 0 { self.take_first() } else { self.take_later(index) };
+        self.open_count -= 1;
         self.resends.count(slot.state, slot.standing, -1);
-        slot.state = State::Done;
-        let closed = Closed {
+        Closed {
             position,
             group: slot.group,
             is_counted: slot.standing == Standing::Counted,
-            kept: slot.kept.take(),
-        };
-        self.open_count -= 1;
-        self.drop_done();
-        closed
+            // Only a QoS 1 message can move to another member of its group after it was sent.
+            is_movable: slot.state == State::Puback,
+            kept: slot.kept,
+        }
+    }
+
+    /// Takes out the first slot: the usual case, because acknowledgements come in order.
+    #[inline]
+    fn take_first(&mut self) -> Slot {
+        let slot = self.slots.pop_front().expect("there is a slot at index 0");
+        self.resends.shift();
+        if let Some(next) = self.slots.front() {
+            self.first = self.first.plus(distance(slot.id, next.id) as u64);
+            if next.state == State::Done {
+                self.drop_done();
+            }
+        }
+        slot
+    }
+
+    /// Takes a copy of a slot, and leaves a hole.
+    #[cold]
+    fn take_later(&mut self, index: usize) -> Slot {
+        let slot = &mut self.slots[index];
+        let kept = slot.kept.take();
+        let taken = Slot { kept, ..*slot };
+        slot.state = State::Done;
+        taken
     }
 
     /// Notes that the peer has the QoS 2 message at `index`: its body is of no more use.
@@ -305,12 +329,6 @@ impl Exchanges {
         self.first.plus(offset as u64)
     }
 
-    /// Returns whether the message at `index` can be sent again.
-    #[inline]
-    pub(crate) fn is_kept(&self, index: usize) -> bool {
-        self.slots[index].kept.is_some()
-    }
-
     pub(crate) fn kept_mut(&mut self, index: usize) -> Option<&mut Entry> {
         self.slots[index].kept.as_deref_mut()
     }
@@ -322,7 +340,6 @@ impl Exchanges {
     }
 
     /// Keeps the promise that the first slot is open.
-    #[inline]
     fn drop_done(&mut self) {
         let Some(old_first) = self.slots.front().map(|slot| slot.id) else {
             return;
@@ -333,13 +350,19 @@ impl Exchanges {
                 return;
             }
             self.slots.pop_front();
-            self.resends.publish_from = self.resends.publish_from.saturating_sub(1);
-            self.resends.pubrel_from = self.resends.pubrel_from.saturating_sub(1);
+            self.resends.shift();
         }
     }
 }
 
 impl Resends {
+    /// Notes that the first slot is gone.
+    #[inline]
+    fn shift(&mut self) {
+        self.publish_from = self.publish_from.saturating_sub(1);
+        self.pubrel_from = self.pubrel_from.saturating_sub(1);
+    }
+
     /// Counts an exchange in or out, if it has something to be sent again.
     #[inline]
     fn count(&mut self, state: State, standing: Standing, by: isize) {

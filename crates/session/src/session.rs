@@ -121,7 +121,9 @@ impl Session {
     /// Adds an entry that may have been sent before a restart. It keeps its packet identifier, goes out with DUP
     /// after [`Self::resume`], and is neither expired nor dropped.
     ///
-    /// In order of positions, and before anything is enqueued.
+    /// In order of positions, and before anything is enqueued. The host sees to it that the store hears of an
+    /// acknowledgement before 65,535 later messages are sent: otherwise two entries come back that share an
+    /// identifier.
     pub fn restore_sent(&mut self, position: Position, body: Body, delivery: Delivery<'_>) {
         let state = match delivery.qos {
             QoS::ExactlyOnce => State::Pubrec,
