@@ -77,15 +77,18 @@ impl HashIndex {
 
     /// Returns where the entries with this hash are.
     fn places(&self, hash: u32) -> impl Iterator<Item = (usize, usize)> {
-        let mut next_bucket = (!self.buckets.is_empty()).then(|| self.home(hash));
+        let home = self.home(hash);
+        let mut next_bucket = (!self.buckets.is_empty()).then_some(home);
         let mut bucket = 0;
         let mut found = 0;
         std::iter::from_fn(move || {
             while found == 0 {
                 bucket = next_bucket?;
                 found = self.buckets[bucket].places(hash);
-                let is_last = self.buckets[bucket].passed_count == 0;
-                next_bucket = (!is_last).then(|| self.behind(bucket));
+                let behind = self.behind(bucket);
+                // In a small map entries may have passed each of the buckets, and the way would never end.
+                let is_last = self.buckets[bucket].passed_count == 0 || behind == home;
+                next_bucket = (!is_last).then_some(behind);
             }
             let place = found.trailing_zeros() as usize;
             found &= found - 1;
@@ -212,6 +215,26 @@ mod tests {
             }
             assert!(index.buckets.iter().all(|bucket| bucket.passed_count == 0));
         }
+    }
+
+    /// Each of two buckets was full when an entry came, and has had room since.
+    #[test]
+    fn a_lookup_ends_when_all_buckets_were_passed() {
+        let mut index = HashIndex::default();
+        for node in 0..8 {
+            index.insert(0, node);
+        }
+        for node in 0..3 {
+            index.remove(0, node);
+        }
+        for node in 10..17 {
+            index.insert(1, node);
+        }
+        assert!(index.buckets.iter().all(|bucket| bucket.passed_count > 0));
+        assert_eq!(index.buckets.len(), 2);
+        assert_eq!(index.candidates(2).next(), None);
+        assert_eq!(index.candidates(0).count(), 5);
+        assert_eq!(index.candidates(1).count(), 7);
     }
 
     #[test]
