@@ -96,6 +96,8 @@ impl Shard {
             }
             if self.drive(key) {
                 self.continue_cursors(key);
+            } else if let Some(session) = self.sessions.get_mut(key) {
+                session.drop_empty_extra();
             }
         }
     }
@@ -149,6 +151,9 @@ impl Shard {
         }
         if cursor.is_done {
             extra.cursors.pop_front();
+            if extra.cursors.is_empty() {
+                extra.cursors = VecDeque::new();
+            }
             return if extra.cursors.is_empty() { Next::Done } else { Next::LookOn };
         }
         let mut found = Vec::new();

@@ -99,8 +99,22 @@ impl HomeSession {
         }
     }
 
+    /// Gives the rarer parts up when nothing is in them any more.
+    pub(super) fn drop_empty_extra(&mut self) {
+        if self.extra.as_ref().is_some_and(|extra| extra.is_empty()) {
+            self.extra = None;
+        }
+    }
+
     fn gauge(&self) -> Option<&Arc<Gauge>> {
         self.extra.as_ref()?.gauge.as_ref()
+    }
+}
+
+impl Extra {
+    fn is_empty(&self) -> bool {
+        let is_plain = self.number.is_none() && self.gauge.is_none() && self.will.is_none();
+        is_plain && self.expiry_secs == 0 && self.cursors.is_empty() && !self.is_listed
     }
 }
 
