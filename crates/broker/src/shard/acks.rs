@@ -1,6 +1,6 @@
 //! PUBACK, PUBREC, PUBREL and PUBCOMP from clients.
 
-use quelea_codec::{Ack, PacketId, PacketKind, ReasonCode};
+use quelea_codec::{PacketId, PacketKind, ReasonCode};
 use quelea_session::{AfterPuback, AfterPubcomp, AfterPubrec, AfterPubrel, Pumped};
 use quelea_store::Operation;
 
@@ -11,18 +11,32 @@ use crate::arena::Key;
 
 impl Shard {
     /// Handles any of the four acknowledgements.
-    pub(super) fn on_ack(&mut self, key: Key, kind: PacketKind, ack: &Ack<'_>) {
+    #[inline]
+    pub(super) fn on_ack(
+        &mut self,
+        key: Key,
+        kind: PacketKind,
+        packet_id: PacketId,
+        reason: ReasonCode,
+    ) {
+        match self.links.get(key).map(|link| &link.stage) {
+            Some(Stage::Open(_)) => {}
+            Some(Stage::Connecting | Stage::Authenticating(_) | Stage::Lingering) | None => {
+                self.reject_early_packet(key);
+                return;
+            }
+        }
         match kind {
-            PacketKind::PubAck => self.on_puback(key, ack.packet_id, ack.reason),
-            PacketKind::PubRec => self.on_pubrec(key, ack.packet_id, ack.reason),
-            PacketKind::PubRel => self.on_pubrel(key, ack.packet_id),
-            _ => self.on_pubcomp(key, ack.packet_id),
+            PacketKind::PubAck => self.on_puback(key, packet_id, reason),
+            PacketKind::PubRec => self.on_pubrec(key, packet_id, reason),
+            PacketKind::PubRel => self.on_pubrel(key, packet_id),
+            _ => self.on_pubcomp(key, packet_id),
         }
     }
 
     /// Handles a PUBACK: its message is done.
     #[inline]
-    pub(super) fn on_puback(&mut self, key: Key, packet_id: PacketId, reason: ReasonCode) {
+    fn on_puback(&mut self, key: Key, packet_id: PacketId, reason: ReasonCode) {
         let Some(link) = self.links.get_mut(key) else { return };
         let Stage::Open(open) = &mut link.stage else { return };
         let session_key = open.session;

@@ -158,6 +158,17 @@ impl Shard {
         }
     }
 
+    /// Refuses a client that sends something else in the middle of its authentication.
+    pub(super) fn reject_early_packet(&mut self, key: Key) {
+        self.counters().protocol_errors.add(1);
+        if let Some(link) = self.links.get(key)
+            && matches!(link.stage, Stage::Authenticating(_))
+        {
+            let version = link.version();
+            self.refuse(key, version, ReasonCode::PROTOCOL_ERROR);
+        }
+    }
+
     /// Handles AUTH: the next step of an authentication, or the first of another one.
     pub(super) fn on_auth(&mut self, key: Key, auth: &Auth<'_>) {
         let Some(link) = self.links.get_mut(key) else { return };

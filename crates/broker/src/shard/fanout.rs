@@ -159,15 +159,18 @@ impl Shard {
     }
 
     /// Counts what sessions reported, except entries finished: those need their session's number.
+    #[inline]
     pub(super) fn count_effects(&mut self) {
+        self.counters().publishes_sent.add(u64::from(self.effects.sent));
+        self.effects.sent = 0;
+        if !self.effects.drops.is_empty() {
+            self.count_drops();
+        }
+    }
+
+    #[cold]
+    fn count_drops(&mut self) {
         let counters = &self.shared.counters[self.index.0 as usize];
-        if self.effects.sent > 0 {
-            counters.publishes_sent.add(u64::from(self.effects.sent));
-            self.effects.sent = 0;
-        }
-        if self.effects.drops.is_empty() {
-            return;
-        }
         for (reason, _) in self.effects.drops.drain(..) {
             let counter = match reason {
                 DropReason::Expired => &counters.dropped_expired,

@@ -228,22 +228,18 @@ impl Shard {
     /// Handles a packet of a link whose CONNECT was read. Returns the work it was.
     #[inline]
     fn on_packet(&mut self, key: Key, frame: Frame<'_>) -> usize {
-        match frame.first_byte >> 4 {
-            PUBLISH => self.on_publish(key, frame),
-            PUBACK if frame.body.len() == 2 && frame.first_byte == PUBACK << 4 => {
-                let id = u16::from_be_bytes([frame.body[0], frame.body[1]]);
-                match PacketId::new(id) {
-                    Some(id) => self.on_puback(key, id, ReasonCode::SUCCESS),
-                    // The decoder says what is wrong with it.
-                    None => self.on_other_packet(key, frame),
-                }
-                1
-            }
-            _ => {
-                self.on_other_packet(key, frame);
-                1
-            }
+        if frame.first_byte >> 4 == PUBLISH {
+            return self.on_publish(key, frame);
         }
+        // Nearly all acknowledgements are an identifier and nothing else, which means success.
+        if let ([high, low], Some(kind)) = (frame.body, ack_kind(frame.first_byte))
+            && let Some(packet_id) = PacketId::new(u16::from_be_bytes([*high, *low]))
+        {
+            self.on_ack(key, kind, packet_id, ReasonCode::SUCCESS);
+        } else {
+            self.on_other_packet(key, frame);
+        }
+        1
     }
 
     fn on_other_packet(&mut self, key: Key, frame: Frame<'_>) {
@@ -261,13 +257,19 @@ impl Shard {
             Packet::Auth(auth) => self.on_auth(key, &auth),
             Packet::Disconnect(disconnect) => self.on_disconnect(key, &disconnect),
             // While an authentication goes on, a client sends nothing else ([MQTT-3.1.2-30]).
-            _ if !is_open => {
-                self.fail(key, ReasonCode::PROTOCOL_ERROR, &"packet before CONNACK");
+            _ if !is_open => self.reject_early_packet(key),
+            Packet::PubAck(ack) => {
+                self.on_ack(key, PacketKind::PubAck, ack.packet_id, ack.reason);
             }
-            Packet::PubAck(ack) => self.on_ack(key, PacketKind::PubAck, &ack),
-            Packet::PubRec(ack) => self.on_ack(key, PacketKind::PubRec, &ack),
-            Packet::PubRel(ack) => self.on_ack(key, PacketKind::PubRel, &ack),
-            Packet::PubComp(ack) => self.on_ack(key, PacketKind::PubComp, &ack),
+            Packet::PubRec(ack) => {
+                self.on_ack(key, PacketKind::PubRec, ack.packet_id, ack.reason);
+            }
+            Packet::PubRel(ack) => {
+                self.on_ack(key, PacketKind::PubRel, ack.packet_id, ack.reason);
+            }
+            Packet::PubComp(ack) => {
+                self.on_ack(key, PacketKind::PubComp, ack.packet_id, ack.reason);
+            }
             Packet::Subscribe(subscribe) => self.on_subscribe(key, &subscribe),
             Packet::Unsubscribe(unsubscribe) => self.on_unsubscribe(key, &unsubscribe),
             Packet::PingReq => self.on_ping(key),
@@ -306,7 +308,18 @@ impl Shard {
 }
 
 const PUBLISH: u8 = 3;
-const PUBACK: u8 = 4;
+
+/// Returns which acknowledgement begins with this byte.
+#[inline]
+fn ack_kind(first_byte: u8) -> Option<PacketKind> {
+    match first_byte {
+        0x40 => Some(PacketKind::PubAck),
+        0x50 => Some(PacketKind::PubRec),
+        0x62 => Some(PacketKind::PubRel),
+        0x70 => Some(PacketKind::PubComp),
+        _ => None,
+    }
+}
 
 /// The only PINGRESP there is.
 const PINGRESP: [u8; 2] = [0xD0, 0x00];

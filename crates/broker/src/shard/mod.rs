@@ -204,6 +204,7 @@ impl Shard {
     }
 
     /// Returns this shard's counters.
+    #[inline]
     pub(crate) fn counters(&self) -> &Counters {
         &self.shared.counters[self.index.0 as usize]
     }

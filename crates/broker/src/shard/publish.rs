@@ -49,7 +49,10 @@ impl Shard {
     /// Handles a PUBLISH. Returns how many units of work it was.
     pub(super) fn on_publish(&mut self, key: Key, frame: Frame<'_>) -> usize {
         let Some(link) = self.links.get_mut(key) else { return 1 };
-        let Stage::Open(open) = &mut link.stage else { return 1 };
+        let Stage::Open(open) = &mut link.stage else {
+            self.reject_early_packet(key);
+            return 1;
+        };
         let version = open.connection.version();
         let publish = match decode_publish(frame, version) {
             Ok(publish) => publish,
