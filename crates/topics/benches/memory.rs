@@ -1,7 +1,7 @@
 //! Memory of 1,000,000 filters and 1,000,000 retained topics, beside the bytes of their own texts.
 //!
-//! Sketch: a filter is a node of 64 bytes, at most an eighth more for growth, and 9 bytes of a hash map that is 43 to 86 %
-//! full: 75 to 93 bytes; an allocation of its own, with what the allocator adds, when it is longer than 22 bytes. Filters
+//! Sketch: a filter is a node of 64 bytes, and 9 bytes of a hash map that is 43 to 86 %
+//! full: 75 to 85 bytes; an allocation of its own, with what the allocator adds, when it is longer than 22 bytes. Filters
 //! that branch need up to twice as many nodes. A topic is a leaf of 24 bytes, its text, and its share of the branches.
 //!
 //! Prints what was asked of the allocator, and what glibc's makes of it (8 bytes more, rounded up to 16, at least 32).

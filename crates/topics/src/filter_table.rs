@@ -39,8 +39,8 @@ impl<V> FilterTable<V> {
     pub fn with_seed(seed: u64) -> Self {
         Self {
             nodes: Nodes::with_root(),
-            exact: HashIndex::default(),
-            edges: HashIndex::default(),
+            exact: HashIndex::new(),
+            edges: HashIndex::new(),
             hasher: SeededHasher::new(seed),
             filter_count: 0,
         }

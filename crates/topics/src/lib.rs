@@ -14,6 +14,7 @@
 
 #![forbid(unsafe_code)]
 
+mod chunks;
 mod filter_table;
 mod hash_index;
 mod label;

@@ -2,6 +2,7 @@
 
 use std::ops::{Index, IndexMut};
 
+use crate::chunks::Chunks;
 use crate::label::Label;
 
 /// A filter without wildcards, or a place in the trie of those with wildcards.
@@ -33,14 +34,14 @@ pub(crate) struct Node<V> {
 /// All nodes. A place is used again when it is free, so indexes stay below twice the highest number of filters.
 #[derive(Debug)]
 pub(crate) struct Nodes<V> {
-    places: Vec<Node<V>>,
+    places: Chunks<Node<V>>,
     first_free: u32,
 }
 
 impl<V> Nodes<V> {
     /// Creates the arena with the root of the trie in it.
     pub(crate) fn with_root() -> Self {
-        let mut nodes = Self { places: Vec::new(), first_free: NONE };
+        let mut nodes = Self { places: Chunks::new(), first_free: NONE };
         let root = nodes.add(b"", NONE);
         debug_assert_eq!(root, ROOT);
         nodes
@@ -71,20 +72,15 @@ impl<V> Nodes<V> {
     }
 
     pub(crate) fn get(&self, index: u32) -> Option<&Node<V>> {
-        self.places.get(index as usize)
+        self.places.get(index)
     }
 
     pub(crate) fn get_mut(&mut self, index: u32) -> Option<&mut Node<V>> {
-        self.places.get_mut(index as usize)
+        self.places.get_mut(index)
     }
 
     fn add_free(&mut self) {
-        let count = self.places.len();
-        if count == self.places.capacity() {
-            // An eighth more: doubling would leave up to half of the largest allocation here unused.
-            self.places.reserve_exact((count / 8).max(8));
-        }
-        self.places.push(Node {
+        let index = self.places.push(Node {
             label: Label::default(),
             value: None,
             generation: 0,
@@ -94,8 +90,8 @@ impl<V> Nodes<V> {
             literal_count: 0,
             literal_xor: 0,
         });
-        let index = u32::try_from(count).ok().filter(|index| *index < NO_WILDCARD);
-        self.first_free = index.expect("four billion nodes do not fit into memory");
+        assert!(index < NO_WILDCARD, "four billion nodes do not fit into memory");
+        self.first_free = index;
     }
 }
 
@@ -122,15 +118,17 @@ impl<V> Index<u32> for Nodes<V> {
     type Output = Node<V>;
 
     fn index(&self, index: u32) -> &Node<V> {
-        &self.places[index as usize]
+        self.places.get(index).expect(HELD)
     }
 }
 
 impl<V> IndexMut<u32> for Nodes<V> {
     fn index_mut(&mut self, index: u32) -> &mut Node<V> {
-        &mut self.places[index as usize]
+        self.places.get_mut(index).expect(HELD)
     }
 }
+
+const HELD: &str = "nodes and hash map hold indexes of nodes only";
 
 /// The root of the trie: above the first level, with a label of no level at all.
 pub(crate) const ROOT: u32 = 0;

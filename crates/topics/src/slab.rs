@@ -2,10 +2,12 @@
 
 use std::ops::{Index, IndexMut};
 
+use crate::chunks::Chunks;
+
 /// Values with an index each, for as long as they are there.
 #[derive(Debug)]
 pub(crate) struct Slab<T> {
-    places: Vec<Place<T>>,
+    places: Chunks<Place<T>>,
     first_free: u32,
 }
 
@@ -17,11 +19,11 @@ enum Place<T> {
 
 impl<T> Slab<T> {
     pub(crate) fn new() -> Self {
-        Self { places: Vec::new(), first_free: NONE }
+        Self { places: Chunks::new(), first_free: NONE }
     }
 
     pub(crate) fn insert(&mut self, value: T) -> u32 {
-        if let Some(place) = self.places.get_mut(self.first_free as usize) {
+        if let Some(place) = self.places.get_mut(self.first_free) {
             let index = self.first_free;
             if let Place::Free { next } = *place {
                 self.first_free = next;
@@ -29,19 +31,15 @@ impl<T> Slab<T> {
             *place = Place::Taken(value);
             return index;
         }
-        let count = self.places.len();
-        if count == self.places.capacity() {
-            // An eighth more: doubling would leave up to half of the memory unused.
-            self.places.reserve_exact((count / 8).max(8));
-        }
-        self.places.push(Place::Taken(value));
-        let index = u32::try_from(count).ok().filter(|index| *index < INDEX_END);
-        index.expect("two billion values do not fit into memory")
+        let index = self.places.push(Place::Taken(value));
+        assert!(index < INDEX_END, "two billion values do not fit into memory");
+        index
     }
 
     pub(crate) fn remove(&mut self, index: u32) -> T {
         let free = Place::Free { next: self.first_free };
-        match std::mem::replace(&mut self.places[index as usize], free) {
+        let place = self.places.get_mut(index).expect(HELD);
+        match std::mem::replace(place, free) {
             Place::Taken(value) => {
                 self.first_free = index;
                 value
@@ -55,7 +53,7 @@ impl<T> Index<u32> for Slab<T> {
     type Output = T;
 
     fn index(&self, index: u32) -> &T {
-        match &self.places[index as usize] {
+        match self.places.get(index).expect(HELD) {
             Place::Taken(value) => value,
             Place::Free { .. } => unreachable!("{HELD}"),
         }
@@ -64,7 +62,7 @@ impl<T> Index<u32> for Slab<T> {
 
 impl<T> IndexMut<u32> for Slab<T> {
     fn index_mut(&mut self, index: u32) -> &mut T {
-        match &mut self.places[index as usize] {
+        match self.places.get_mut(index).expect(HELD) {
             Place::Taken(value) => value,
             Place::Free { .. } => unreachable!("{HELD}"),
         }
