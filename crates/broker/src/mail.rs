@@ -4,6 +4,7 @@
 //! lock a turn and target, no allocation and no reference count per message. Publishes travel as
 //! bytes in a [`Batch`] that goes back to be filled again.
 
+use std::collections::VecDeque;
 use std::net::SocketAddr;
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
@@ -59,6 +60,17 @@ pub(crate) struct Batch {
     filters: Vec<FilterId>,
     directs: Vec<Direct>,
     receivers_guess: usize,
+    /// How far the receiving shard has come.
+    read: Read,
+}
+
+/// A place in a batch: how much of each of its arrays is done with.
+#[derive(Clone, Copy, Debug, Default)]
+struct Read {
+    publishes: usize,
+    bytes: usize,
+    filters: usize,
+    directs: usize,
 }
 
 /// One publish of a batch. Its parts lie one after the other in the batch's arrays.
@@ -138,30 +150,27 @@ impl Batch {
         self.bytes.len() + self.publishes.len() * size_of::<MailedPublish>()
     }
 
-    /// Calls `with` for each publish, in order.
-    pub(crate) fn for_each(&self, mut with: impl FnMut(Posted<'_>)) {
-        let mut bytes = &self.bytes[..];
-        let mut filters = &self.filters[..];
-        let mut directs = &self.directs[..];
-        for publish in &self.publishes {
-            let (topic, rest) = bytes.split_at(publish.topic_bytes as usize);
-            let (forwarded, rest) = rest.split_at(publish.forwarded_bytes as usize);
-            let (payload, rest) = rest.split_at(publish.payload_bytes as usize);
-            bytes = rest;
-            let (own_filters, rest) = filters.split_at(publish.filter_count as usize);
-            filters = rest;
-            let (own_directs, rest) = directs.split_at(publish.direct_count as usize);
-            directs = rest;
-            // A topic was checked when its PUBLISH was decoded, and is copied as it was.
-            let Ok(topic) = std::str::from_utf8(topic) else { continue };
-            with(Posted {
-                content: Content { topic, payload, forwarded, expires_at: publish.expires_at },
-                qos: publish.qos,
-                retain: publish.retain,
-                filters: own_filters,
-                directs: own_directs,
-            });
-        }
+    /// Returns the next publish, in the order in which they were pushed.
+    pub(crate) fn next(&mut self) -> Option<Posted<'_>> {
+        let publish = *self.publishes.get(self.read.publishes)?;
+        let from = self.read;
+        self.read = Read {
+            publishes: from.publishes + 1,
+            bytes: from.bytes + publish.size_bytes(),
+            filters: from.filters + publish.filter_count as usize,
+            directs: from.directs + publish.direct_count as usize,
+        };
+        let bytes = &self.bytes[from.bytes..self.read.bytes];
+        let (topic, rest) = bytes.split_at(publish.topic_bytes as usize);
+        let (forwarded, payload) = rest.split_at(publish.forwarded_bytes as usize);
+        let topic = std::str::from_utf8(topic).expect("it was pushed as a str");
+        Some(Posted {
+            content: Content { topic, payload, forwarded, expires_at: publish.expires_at },
+            qos: publish.qos,
+            retain: publish.retain,
+            filters: &self.filters[from.filters..self.read.filters],
+            directs: &self.directs[from.directs..self.read.directs],
+        })
     }
 
     fn clear(&mut self) {
@@ -170,8 +179,15 @@ impl Batch {
         self.filters.clear();
         self.directs.clear();
         self.receivers_guess = 0;
+        self.read = Read::default();
         // One large burst must not be paid for ever.
         self.bytes.shrink_to(SPARE_BYTES_MAX);
+    }
+}
+
+impl MailedPublish {
+    fn size_bytes(&self) -> usize {
+        (self.topic_bytes + self.forwarded_bytes + self.payload_bytes) as usize
     }
 }
 
@@ -228,10 +244,10 @@ impl Mailbox {
         }
     }
 
-    /// Moves all mail into `into`, which is empty.
-    pub(crate) fn take(&self, into: &mut Vec<Letter>) {
+    /// Moves all mail to the end of `into`.
+    pub(crate) fn take(&self, into: &mut VecDeque<Letter>) {
         let mut inbox = self.inner.lock().unwrap_or_else(PoisonError::into_inner);
-        std::mem::swap(&mut inbox.letters, into);
+        into.extend(inbox.letters.drain(..));
     }
 
     /// Returns whether nothing waits.
@@ -287,16 +303,12 @@ mod tests {
         batch.push(&content("a", b"one"), QoS::AtMostOnce, false, &[filter(1)], &[]);
         batch.push(&content("b/c", b""), QoS::ExactlyOnce, true, &[filter(2), filter(3)], &[]);
         let mut seen = Vec::new();
-        batch.for_each(|it| {
+        while let Some(it) = batch.next() {
             assert_eq!(it.content.forwarded, b"\x01\x01");
-            seen.push((
-                it.content.topic.to_owned(),
-                it.content.payload.to_vec(),
-                it.qos,
-                it.retain,
-            ));
-            assert_eq!(it.filters.len(), seen.len());
-        });
+            assert_eq!(it.filters.len(), seen.len() + 1);
+            let content = (it.content.topic.to_owned(), it.content.payload.to_vec());
+            seen.push((content.0, content.1, it.qos, it.retain));
+        }
         let expected = [
             ("a".to_owned(), b"one".to_vec(), QoS::AtMostOnce, false),
             ("b/c".to_owned(), vec![], QoS::ExactlyOnce, true),

@@ -72,6 +72,7 @@ impl Shard {
         let Some(link) = self.links.get_mut(key) else { return };
         let version = link.version();
         let was_answered = link.is_answered;
+        let ending = link.ending(ending);
         let stage = std::mem::replace(&mut link.stage, Stage::Lingering);
         let held = link.held.take().map(|held| *held);
         link.is_answered = false;
@@ -110,16 +111,7 @@ impl Shard {
         if let Some(error) = error {
             tracing::debug!(address = %link.address, %error, "connection lost");
         }
-        let ending = if link.is_leaving {
-            // DISCONNECT was read: it is not taken back by what happened to the socket since.
-            let last = link.held.as_mut().and_then(|held| held.pop_back());
-            match last.map(|entry| entry.held) {
-                Some(Held::Close(ending)) => ending,
-                _ => Ending::Normal,
-            }
-        } else {
-            Ending::Abnormal(ReasonCode::SUCCESS)
-        };
+        let ending = link.ending(Ending::Abnormal(ReasonCode::SUCCESS));
         if let Stage::Open(open) = link.stage {
             self.part(open.session, key, ending, link.held.take().map(|held| *held), link.address);
         }

@@ -204,7 +204,7 @@ impl Shard {
     }
 
     /// An authenticator has worked a step out.
-    pub(super) fn on_answer(&mut self, key: Key, answer: Answer, _io: &mut dyn Io) {
+    pub(super) fn on_answer(&mut self, key: Key, answer: Answer) {
         let Some(link) = self.links.get_mut(key) else { return };
         let version = link.version();
         match &mut link.stage {

@@ -11,7 +11,7 @@ use super::link::Link;
 use super::receivers::{Receiver, Receivers};
 use super::sessions::HomeSession;
 use crate::arena::{Arena, Key};
-use crate::mail::{Direct, Posted};
+use crate::mail::{Batch, Direct, Posted};
 
 /// What became of a message among some receivers.
 #[derive(Clone, Copy, Debug, Default)]
@@ -146,16 +146,28 @@ impl Shard {
         reached
     }
 
-    /// Delivers what another shard posted.
-    pub(super) fn deliver_posted(&mut self, posted: &Posted<'_>) {
+    /// Delivers what another shard posted, as far as `units` of work go. Returns what is left of
+    /// them: more than none if and only if the batch is done.
+    pub(super) fn deliver_batch(&mut self, batch: &mut Batch, units: usize) -> usize {
+        let mut left = units;
+        while left > 0 {
+            let Some(posted) = batch.next() else { return left };
+            left = left.saturating_sub(self.deliver_posted(&posted));
+        }
+        0
+    }
+
+    fn deliver_posted(&mut self, posted: &Posted<'_>) -> usize {
         let published = Published { qos: posted.qos, retain: posted.retain, publisher: None };
         let mut sharing = Sharing::borrowed(posted.content);
+        let mut work = 1 + posted.directs.len();
         if !posted.filters.is_empty() {
-            self.fan_out(&mut sharing, published, posted.filters);
+            work += self.fan_out(&mut sharing, published, posted.filters).taken as usize;
         }
         for direct in posted.directs {
             self.deliver_direct(&mut sharing, direct);
         }
+        work
     }
 
     /// Counts what sessions reported, except entries finished: those need their session's number.

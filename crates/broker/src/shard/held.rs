@@ -18,7 +18,6 @@ use super::publish::Routed;
 use super::retained::Cursor;
 use crate::arena::Key;
 use crate::mail::Letter;
-use crate::net::Io;
 
 /// Something held, and until when.
 #[derive(Debug)]
@@ -94,7 +93,7 @@ impl Shard {
     }
 
     /// The store is done with everything up to `through`.
-    pub(super) fn on_durable(&mut self, through: Submission, _io: &mut dyn Io) {
+    pub(super) fn on_durable(&mut self, through: Submission) {
         self.durable = self.durable.max(through);
         while let Some((after, key)) = self.waiting.front().copied() {
             if after > self.durable {
@@ -212,7 +211,7 @@ impl Shard {
     }
 
     /// A shard has begun a new turn since it was asked.
-    pub(super) fn on_pong(&mut self, token: u64, _io: &mut dyn Io) {
+    pub(super) fn on_pong(&mut self, token: u64) {
         if let Some(grace) = self.graces.iter_mut().find(|it| it.token == token) {
             grace.waits_for = grace.waits_for.saturating_sub(1);
         }

@@ -6,7 +6,7 @@ use std::net::SocketAddr;
 use quelea_codec::{ReasonCode, Version};
 use quelea_session::{Connection, Outbox, Time};
 
-use super::held::HeldEntry;
+use super::held::{Held, HeldEntry};
 use crate::arena::Key;
 use crate::auth::Pending;
 
@@ -138,6 +138,19 @@ impl Link {
             Stage::Open(open) => open.connection.version(),
             Stage::Authenticating(pending) => pending.version(),
             Stage::Connecting | Stage::Lingering => Version::V5,
+        }
+    }
+
+    /// Returns why the connection ends: a DISCONNECT that was read is not taken back by what happens
+    /// while its close waits for the store.
+    pub(super) fn ending(&mut self, otherwise: Ending) -> Ending {
+        if !self.is_leaving {
+            return otherwise;
+        }
+        let last = self.held.as_mut().and_then(|held| held.pop_back());
+        match last.map(|entry| entry.held) {
+            Some(Held::Close(ending)) => ending,
+            _ => otherwise,
         }
     }
 

@@ -110,7 +110,8 @@ pub(crate) struct Shard {
     /// Empty output buffers, warm in the cache.
     buffers: Vec<Vec<u8>>,
     effects: Effects,
-    letters: Vec<Letter>,
+    /// Mail that was taken out of the mailbox. What is left over after a turn comes first in the next.
+    letters: VecDeque<Letter>,
     due: Vec<(Subject, Key)>,
     is_stopping: bool,
     /// Draws of the seeded generator for client identifiers.
@@ -162,7 +163,7 @@ impl Shard {
             scratch: vec![0; READ_BYTES],
             buffers: Vec::new(),
             effects: Effects::default(),
-            letters: Vec::new(),
+            letters: VecDeque::new(),
             due: Vec::new(),
             is_stopping: false,
             draws: seed,
@@ -211,6 +212,7 @@ impl Shard {
 
     fn has_more(&self) -> bool {
         !self.readable.is_empty()
+            || !self.letters.is_empty()
             || !self.dirty.is_empty()
             || !self.backlog.is_empty()
             || !self.cursors.is_empty()
@@ -218,26 +220,35 @@ impl Shard {
             || !self.shared.mailboxes[self.index.0 as usize].is_empty()
     }
 
+    /// Handles mail, as much as a turn may take. The rest waits, and its order stays.
     fn read_mail(&mut self, io: &mut dyn Io) {
         let shared = Arc::clone(&self.shared);
         let mailbox = &shared.mailboxes[self.index.0 as usize];
         let mut letters = std::mem::take(&mut self.letters);
         mailbox.take(&mut letters);
-        for letter in letters.drain(..) {
+        let mut units = MAIL_UNITS;
+        while units > 0
+            && let Some(letter) = letters.pop_front()
+        {
+            units -= 1;
             match letter {
-                Letter::Batch(batch) => {
-                    batch.for_each(|posted| self.deliver_posted(&posted));
-                    mailbox.recycle(batch);
+                Letter::Batch(mut batch) => {
+                    units = self.deliver_batch(&mut batch, units);
+                    if units == 0 {
+                        letters.push_front(Letter::Batch(batch));
+                    } else {
+                        mailbox.recycle(batch);
+                    }
                 }
                 Letter::Arrived(arrival) => self.on_arrival(*arrival, io),
                 Letter::Placed(placed) => self.on_placed(placed),
-                Letter::Durable(through) => self.on_durable(through, io),
+                Letter::Durable(through) => self.on_durable(through),
                 Letter::Ping { from, token } => {
                     shared.mailboxes[from.0 as usize].send(Letter::Pong { token });
                 }
-                Letter::Pong { token } => self.on_pong(token, io),
+                Letter::Pong { token } => self.on_pong(token),
                 Letter::Statistics(values) => self.publish_statistics(values),
-                Letter::Authenticated { link, answer } => self.on_answer(link, *answer, io),
+                Letter::Authenticated { link, answer } => self.on_answer(link, *answer),
                 Letter::Stop => self.on_stop(io),
             }
         }
@@ -276,3 +287,6 @@ const READ_BYTES: usize = 64 * 1024;
 
 /// Units of work for one connection in a turn: a packet is one, a receiver is one.
 const WORK_UNITS: usize = 4_096;
+
+/// Units of work for mail in a turn: a letter is one, a receiver is one.
+const MAIL_UNITS: usize = 16_384;

@@ -32,12 +32,16 @@ impl Shard {
         }
     }
 
-    /// Flushes links with output, a bounded number a turn: first those that have just got some,
-    /// then those that are left from earlier turns. A fan-out to thousands must not make the few
-    /// messages of others wait.
+    /// Flushes links with output, a bounded number a turn, by turns one that has just got some and
+    /// one that is left from earlier turns. A fan-out to thousands must not make the few messages of
+    /// others wait, and one fan-out after the other must not make any of the thousands wait for ever.
     pub(super) fn flush_dirty(&mut self, io: &mut dyn Io) {
-        for _ in 0..FLUSHES_MAX {
-            let next = self.dirty.pop_front().or_else(|| self.backlog.pop_front());
+        for count in 0..FLUSHES_MAX {
+            let next = if count % 2 == 0 {
+                self.dirty.pop_front().or_else(|| self.backlog.pop_front())
+            } else {
+                self.backlog.pop_front().or_else(|| self.dirty.pop_front())
+            };
             let Some(key) = next else { return };
             if let Some(link) = self.links.get_mut(key) {
                 link.is_dirty = false;

@@ -381,7 +381,8 @@ impl Shard {
         packet_id: PacketId,
         reason: ReasonCode,
     ) {
-        let Some(link) = self.links.get_mut(key) else {
+        let link = self.links.get_mut(key).filter(|link| matches!(link.stage, Stage::Open(_)));
+        let Some(link) = link else {
             self.settle_publish(session, qos, packet_id, reason);
             return;
         };

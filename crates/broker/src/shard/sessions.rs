@@ -5,7 +5,9 @@ use std::sync::Arc;
 use std::sync::atomic::Ordering;
 
 use quelea_codec::QoS;
-use quelea_session::{Message, Session, Sharing, Time, Unsettled};
+use quelea_session::{
+    Effects, Message, Overflow, Session, SessionLimits, Sharing, Time, Unsettled,
+};
 use quelea_store::{Operation, SessionNumber};
 
 use super::Shard;
@@ -89,6 +91,21 @@ impl HomeSession {
         }
         let outstanding = queued + self.protocol.in_flight() as u32;
         gauge.outstanding.store(outstanding, Ordering::Relaxed);
+    }
+
+    /// Drops what has waited longest, if that is how the limits are kept: the publisher's shard then
+    /// reserves room without asking.
+    fn drop_beyond(&mut self, limits: &SessionLimits, effects: &mut Effects) {
+        if limits.overflow != Overflow::DropOldest {
+            return;
+        }
+        while self.protocol.queued_messages() > limits.queued_messages_max as usize
+            || self.protocol.queued_bytes() > limits.queued_bytes_max
+        {
+            // It stays when all that waits may have been sent.
+            let Some(position) = self.protocol.drop_oldest_queued(effects) else { return };
+            effects.finished.push(position);
+        }
     }
 
     /// A message arrives for which its publisher reserved room.
@@ -291,6 +308,10 @@ impl Shard {
                 group: it.attributes.group,
             };
             session.protocol.enqueue(it.position, it.body, delivery);
+            session.drop_beyond(&self.limits, &mut self.effects);
+            if !self.effects.finished.is_empty() {
+                self.settle(key);
+            }
             // Without repeats in a row: a burst to one session is pumped once.
             if touched.last() != Some(&key) {
                 touched.push(key);
