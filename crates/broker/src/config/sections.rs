@@ -66,6 +66,10 @@ settings! {
         /// What an MQTT 3.1 client gets for a subscription that is denied, which its SUBACK cannot say: the end
         /// of the connection (`close`), or a SUBACK that grants what nothing will come of (`grant-nothing`).
         pub v31_denied_subscribe: V31DeniedSubscribe = V31DeniedSubscribe::Close, Choice(V31DeniedSubscribe::WORDS);
+
+        /// Response Information for MQTT 5.0 clients that ask for it: by convention the beginning of the topics on
+        /// which they expect responses. `%c` stands for the client id. Empty, none is given.
+        pub response_information: String = String::new(), Text;
     }
 }
 

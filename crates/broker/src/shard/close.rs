@@ -77,6 +77,7 @@ impl Shard {
         let held = link.held.take().map(|held| *held);
         link.is_answered = false;
         link.is_paused = false;
+        link.is_leaving = false;
         link.unread = Vec::new();
         link.has_packets = false;
         link.stage_ends_at = self.now.plus_millis(LINGER_MILLIS);
@@ -154,12 +155,17 @@ impl Shard {
                 }
             }
             Stage::Open(open) => {
-                let Some(limit) = open.connection.keep_alive_limit_millis() else { return };
                 if link.is_paused {
-                    // The silence is ours.
-                    self.timers.arm(Subject::Link, key, now.plus_millis(limit));
+                    // The silence is ours, but it has an end.
+                    if link.stage_ends_at <= now {
+                        tracing::info!(address = %link.address, "closed: it does not read");
+                        self.lose(key, None, io);
+                    } else {
+                        self.timers.arm(Subject::Link, key, link.stage_ends_at);
+                    }
                     return;
                 }
+                let Some(limit) = open.connection.keep_alive_limit_millis() else { return };
                 let deadline = link.last_packet_at.plus_millis(limit);
                 if deadline > now {
                     self.timers.arm(Subject::Link, key, deadline);

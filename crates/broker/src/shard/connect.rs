@@ -278,6 +278,7 @@ impl Shard {
         self.store_will(session, connect);
         self.connect_session(session, key, &negotiated);
         let mut packet = Vec::new();
+        let response_information = self.response_information(client_id, &negotiated);
         let is_resumed = matches!(earlier, Earlier::Resumed(_));
         let written = write_connack(
             &negotiated,
@@ -286,7 +287,7 @@ impl Shard {
             // Only 5.0 can be told; a 3.x client that gave no name does not need it.
             assigned.as_deref().filter(|_| negotiated.version == Version::V5),
             auth.as_ref().map(|(method, data)| (*method, data.as_slice())),
-            None,
+            response_information.as_deref(),
             &mut packet,
         );
         let Some(link) = self.links.get_mut(key) else { return };
@@ -306,13 +307,19 @@ impl Shard {
         self.release_held(key);
     }
 
+    /// Returns what a client is told about where to expect responses, if it asks.
+    fn response_information(&self, client_id: &str, negotiated: &Negotiated) -> Option<String> {
+        let template = &self.shared.config.policy.response_information;
+        let is_wanted = negotiated.wants_response_information && !template.is_empty();
+        is_wanted.then(|| template.replace("%c", client_id))
+    }
+
     /// Ends the earlier connection of the same client, and its session if that does not go on.
     fn settle_earlier(&mut self, client_id: &str, negotiated: &Negotiated) -> Earlier {
         let Some(key) = self.find_session(client_id) else { return Earlier::None };
         let Some(session) = self.sessions.get(key) else { return Earlier::None };
         let is_ending = negotiated.clean_start
             || session.extra.as_ref().is_none_or(|extra| extra.expiry_secs == 0);
-        let was_connected = session.link.is_some();
         if let Some(link) = session.link {
             // [MQTT-3.1.4-3]
             self.end_link(link, Ending::TakenOver { ends: is_ending });
@@ -322,9 +329,7 @@ impl Shard {
             return Earlier::Resumed(key);
         }
         if self.sessions.get(key).is_some() {
-            if !was_connected {
-                self.counters().clients_disconnected.add(1_u64.wrapping_neg());
-            }
+            self.counters().clients_disconnected.add(1_u64.wrapping_neg());
             self.end_session(key);
         }
         Earlier::Discarded

@@ -9,6 +9,7 @@ use std::sync::Arc;
 
 use super::Shard;
 use super::link::{Link, Stage};
+use super::wheel::Subject;
 use crate::arena::Key;
 use crate::mail::{Batch, Letter};
 use crate::net::{Home, Io};
@@ -125,10 +126,17 @@ impl Shard {
         if is_full && !link.is_paused {
             link.is_paused = true;
             link.has_packets |= !link.unread.is_empty();
+            link.stage_ends_at = self.now.plus_millis(PAUSE_MAX_MILLIS);
+            self.timers.arm(Subject::Link, key, link.stage_ends_at);
         } else if link.is_paused && link.unsent_bytes() <= bytes_max / 2 && held <= HELD_MAX / 2 {
             link.is_paused = false;
             // Keep alive did not run while nothing was read.
             link.last_packet_at = self.now;
+            if let Stage::Open(open) = &link.stage
+                && let Some(limit) = open.connection.keep_alive_limit_millis()
+            {
+                self.timers.arm(Subject::Link, key, self.now.plus_millis(limit));
+            }
             self.list_readable(key);
         }
     }
@@ -177,6 +185,9 @@ fn compact(link: &mut Link) {
         link.written = 0;
     }
 }
+
+/// A peer that has not taken its own acknowledgements after this time is given up.
+const PAUSE_MAX_MILLIS: u64 = 60_000;
 
 /// Flushes in one turn.
 const FLUSHES_MAX: usize = 256;
