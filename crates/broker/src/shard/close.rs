@@ -10,7 +10,7 @@ use std::io;
 use std::net::SocketAddr;
 
 use quelea_codec::{Disconnect, DisconnectProperties, Packet, QoS, ReasonCode, Version};
-use quelea_session::Unsettled;
+use quelea_session::{Time, Unsettled};
 use quelea_store::{Operation, Submission};
 
 use super::Shard;
@@ -95,7 +95,7 @@ impl Shard {
         if link.has_input {
             self.list_readable(key);
         }
-        self.timers.arm(Subject::Link, key, deadline);
+        self.arm_link(key, deadline);
         // Even with nothing to write: the flush shuts the connection down.
         self.mark_dirty(key);
         if let Stage::Open(open) = stage {
@@ -143,42 +143,46 @@ impl Shard {
         }
     }
 
+    /// Has a link looked at by `due`. It has one timer that counts: the earliest.
+    pub(super) fn arm_link(&mut self, key: Key, due: Time) {
+        let now = self.now;
+        let Some(link) = self.links.get_mut(key) else { return };
+        // Links' deadlines move all the time: looking too early, and again, costs less than a
+        // place among the wheel's far entries.
+        let due = due.min(now.plus_millis(LOOK_AT_LEAST_EVERY_MILLIS));
+        if link.timer_at <= now || due < link.timer_at {
+            link.timer_at = due;
+            self.timers.arm(Subject::Link, key, due);
+        }
+    }
+
     /// Looks at a link whose time may be up.
     pub(super) fn on_link_timer(&mut self, key: Key, io: &mut dyn Io) {
         let now = self.now;
         let Some(link) = self.links.get_mut(key) else { return };
-        match &link.stage {
-            Stage::Connecting | Stage::Authenticating(_) => {
-                if link.stage_ends_at <= now {
-                    tracing::debug!(address = %link.address, "no CONNECT in time");
-                    self.lose(key, None, io);
-                }
-            }
-            Stage::Open(open) => {
-                if link.is_paused {
-                    // The silence is ours, but it has an end.
-                    if link.stage_ends_at <= now {
-                        tracing::info!(address = %link.address, "closed: it does not read");
-                        self.lose(key, None, io);
-                    } else {
-                        self.timers.arm(Subject::Link, key, link.stage_ends_at);
-                    }
-                    return;
-                }
-                let Some(limit) = open.connection.keep_alive_limit_millis() else { return };
-                let deadline = link.last_packet_at.plus_millis(limit);
-                if deadline > now {
-                    self.timers.arm(Subject::Link, key, deadline);
-                    return;
-                }
-                // [MQTT-3.1.2-22]
-                self.end_link(key, Ending::Abnormal(ReasonCode::KEEP_ALIVE_TIMEOUT));
-            }
-            Stage::Lingering => {
-                if link.stage_ends_at <= now {
-                    self.lose(key, None, io);
-                }
-            }
+        if link.timer_at > now {
+            // Another one counts.
+            return;
+        }
+        link.timer_at = Time::ZERO;
+        let stage_ends_at = link.stage_ends_at;
+        let deadline = match &link.stage {
+            Stage::Connecting | Stage::Authenticating(_) | Stage::Lingering => stage_ends_at,
+            // The silence is ours, but it has an end.
+            Stage::Open(_) if link.is_paused => stage_ends_at,
+            Stage::Open(open) => match open.connection.keep_alive_limit_millis() {
+                Some(limit) => link.last_packet_at.plus_millis(limit),
+                None => return,
+            },
+        };
+        if deadline > now {
+            self.arm_link(key, deadline);
+        } else if matches!(link.stage, Stage::Open(_)) && !link.is_paused {
+            // [MQTT-3.1.2-22]
+            self.end_link(key, Ending::Abnormal(ReasonCode::KEEP_ALIVE_TIMEOUT));
+        } else {
+            tracing::debug!(address = %link.address, "closed: it has had its time");
+            self.lose(key, None, io);
         }
     }
 
@@ -219,6 +223,9 @@ impl Ending {
         }
     }
 }
+
+/// A link with a timer is looked at this often.
+const LOOK_AT_LEAST_EVERY_MILLIS: u64 = 60_000;
 
 /// How long a peer has to close its side after its last packet was written.
 const LINGER_MILLIS: u64 = 2_000;

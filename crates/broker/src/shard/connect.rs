@@ -20,7 +20,6 @@ use super::Shard;
 use super::held::{Held, HeldEntry};
 use super::link::{Ending, Link, OpenLink, Stage};
 use super::sessions::{Extra, HomeSession, Will};
-use super::wheel::Subject;
 use crate::arena::Key;
 use crate::auth::{Answer, Pending, Step};
 use crate::mail::{Arrival, Letter};
@@ -68,7 +67,7 @@ impl Shard {
         if !arrival.is_home {
             self.counters().connections_opened.add(1);
         }
-        self.timers.arm(Subject::Link, key, deadline);
+        self.arm_link(key, deadline);
         if arrival.is_home {
             self.list_readable(key);
         }
@@ -435,7 +434,7 @@ impl Shard {
         link.last_packet_at = self.now;
         let Stage::Open(open) = &mut link.stage else { return };
         if let Some(limit) = open.connection.keep_alive_limit_millis() {
-            self.timers.arm(Subject::Link, key, self.now.plus_millis(limit));
+            self.arm_link(key, self.now.plus_millis(limit));
         }
         self.counters().connects_accepted.add(1);
         // What the client sent after its CONNECT has waited until here.

@@ -15,8 +15,10 @@ use crate::auth::Pending;
 pub(super) struct Link {
     pub(super) stage: Stage,
     pub(super) address: SocketAddr,
-    /// When it must have done something: complete its CONNECT, or be gone.
+    /// When it must have done something: complete its CONNECT, take what keeps it paused, be gone.
     pub(super) stage_ends_at: Time,
+    /// When its timer looks at it next; zero when it has none.
+    pub(super) timer_at: Time,
     /// When a whole packet last arrived: keep alive counts from here.
     pub(super) last_packet_at: Time,
     /// What was read and is not handled yet: the start of a packet, or whole ones while paused.
@@ -96,6 +98,7 @@ impl Link {
             stage: Stage::Connecting,
             address,
             stage_ends_at,
+            timer_at: Time::ZERO,
             last_packet_at: now,
             unread: Vec::new(),
             output: Vec::new(),

@@ -9,7 +9,6 @@ use std::sync::Arc;
 
 use super::Shard;
 use super::link::{Link, Stage};
-use super::wheel::Subject;
 use crate::arena::Key;
 use crate::mail::{Batch, Letter};
 use crate::net::{Home, Io};
@@ -126,17 +125,13 @@ impl Shard {
         if is_full && !link.is_paused {
             link.is_paused = true;
             link.has_packets |= !link.unread.is_empty();
-            link.stage_ends_at = self.now.plus_millis(PAUSE_MAX_MILLIS);
-            self.timers.arm(Subject::Link, key, link.stage_ends_at);
+            let due = self.now.plus_millis(PAUSE_MAX_MILLIS);
+            link.stage_ends_at = due;
+            self.arm_link(key, due);
         } else if link.is_paused && link.unsent_bytes() <= bytes_max / 2 && held <= HELD_MAX / 2 {
             link.is_paused = false;
             // Keep alive did not run while nothing was read.
             link.last_packet_at = self.now;
-            if let Stage::Open(open) = &link.stage
-                && let Some(limit) = open.connection.keep_alive_limit_millis()
-            {
-                self.timers.arm(Subject::Link, key, self.now.plus_millis(limit));
-            }
             self.list_readable(key);
         }
     }

@@ -56,14 +56,9 @@ impl Wheel {
         }
     }
 
-    /// Asks for a look at `key` at `due`, at most a tick late. A link may be looked at earlier.
+    /// Asks for a look at `key` at `due`, at most a tick late.
     pub(crate) fn arm(&mut self, subject: Subject, key: Key, due: Time) {
-        let mut tick = (due.as_millis() / TICK_MILLIS + 1).max(self.next_tick);
-        if subject == Subject::Link {
-            // There are many, and their deadlines move all the time: one that is looked at too
-            // early is armed again, which costs less than a place among the far ones.
-            tick = tick.min(self.next_tick + SLOT_COUNT - 1);
-        }
+        let tick = (due.as_millis() / TICK_MILLIS + 1).max(self.next_tick);
         self.put(tick, Entry { subject, key });
     }
 
