@@ -7,7 +7,7 @@ use std::thread::JoinHandle;
 use std::time::Duration;
 
 use tokio::runtime::Builder;
-use tokio::signal::unix::{SignalKind, signal};
+use tokio::signal::unix::{Signal as UnixSignal, SignalKind, signal};
 use tokio::sync::{mpsc, oneshot};
 use tokio::time::MissedTickBehavior;
 
@@ -48,8 +48,13 @@ impl Control {
             .enable_all()
             .max_blocking_threads(AUTHENTICATIONS_AT_ONCE)
             .build()?;
+        // Before anyone is told that the broker runs: from then on a signal stops it in good order.
+        let watched = runtime.block_on(async { Watched::new() });
         let run = move || {
-            runtime.spawn(watch_signals(signals));
+            match watched {
+                Ok(watched) => drop(runtime.spawn(watched.forward(signals))),
+                Err(error) => tracing::warn!(%error, "signals end the broker at once"),
+            }
             runtime.spawn(report(Arc::clone(&shared)));
             runtime.spawn(give_memory_back(Arc::clone(&shared)));
             runtime.spawn(authenticate(shared, requests));
@@ -71,22 +76,33 @@ impl Control {
     }
 }
 
-async fn watch_signals(signals: Sender<Signal>) {
-    let kinds = [SignalKind::terminate(), SignalKind::interrupt(), SignalKind::hangup()];
-    let [terminate, interrupt, hangup] = kinds.map(signal);
-    let (Ok(mut terminate), Ok(mut interrupt), Ok(mut hangup)) = (terminate, interrupt, hangup)
-    else {
-        tracing::warn!("signals cannot be watched: they end the broker at once");
-        return;
-    };
-    loop {
-        let received = tokio::select! {
-            _ = terminate.recv() => Signal::Stop,
-            _ = interrupt.recv() => Signal::Stop,
-            _ = hangup.recv() => Signal::Reload,
-        };
-        if signals.send(received).is_err() {
-            return;
+/// The signals that the broker listens to.
+struct Watched {
+    terminate: UnixSignal,
+    interrupt: UnixSignal,
+    hangup: UnixSignal,
+}
+
+impl Watched {
+    fn new() -> io::Result<Self> {
+        Ok(Self {
+            terminate: signal(SignalKind::terminate())?,
+            interrupt: signal(SignalKind::interrupt())?,
+            hangup: signal(SignalKind::hangup())?,
+        })
+    }
+
+    /// Passes each signal on, until nobody wants them any more.
+    async fn forward(mut self, signals: Sender<Signal>) {
+        loop {
+            let received = tokio::select! {
+                _ = self.terminate.recv() => Signal::Stop,
+                _ = self.interrupt.recv() => Signal::Stop,
+                _ = self.hangup.recv() => Signal::Reload,
+            };
+            if signals.send(received).is_err() {
+                return;
+            }
         }
     }
 }
