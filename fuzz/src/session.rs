@@ -102,7 +102,7 @@ impl Desk {
             self.next_position += 1 + u64::from(how / 100);
             self.stored.insert(position);
             let body = if how == 0xFF {
-                Body::Retained("t".into())
+                Body::Retained(Message::new(&content))
             } else {
                 Body::Message(Message::new(&content))
             };

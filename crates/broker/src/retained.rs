@@ -31,7 +31,7 @@ pub(crate) struct Value {
     pub(crate) message: Arc<Message>,
     pub(crate) qos: QoS,
     /// When it was published, relative to all others: an older one never replaces a newer one.
-    order: u64,
+    pub(crate) order: u64,
 }
 
 /// A place in the scan of all partitions.

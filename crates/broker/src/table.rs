@@ -13,7 +13,7 @@ use std::sync::{Arc, PoisonError, RwLock, RwLockReadGuard};
 
 use foldhash::fast::FixedState;
 use hashbrown::HashMap;
-use quelea_codec::{QoS, SubscriptionOptions};
+use quelea_codec::SubscriptionOptions;
 use quelea_session::{Class, GroupId};
 use quelea_store::{SessionNumber, ShardIndex};
 use quelea_topics::{FilterId, FilterTable, MemberLoad, SharedStrategy, choose_member};
@@ -186,24 +186,13 @@ impl Group {
 pub(crate) struct Matched {
     /// Filters with live receivers on the asking shard.
     pub(crate) local: Vec<FilterId>,
-    /// Other shards with receivers of QoS 0, each with its filters.
-    remote: Vec<(ShardIndex, Vec<FilterId>)>,
-    /// The same for QoS 1 and 2, which durable sessions get through the store.
-    remote_live: Vec<(ShardIndex, Vec<FilterId>)>,
+    /// Other shards with receivers, each with all its filters: what they make of one session's
+    /// overlapping subscriptions takes all of them.
+    pub(crate) remote: Vec<(ShardIndex, Vec<FilterId>)>,
+    /// One bit for each of those with live receivers. The others get QoS 1 and 2 through the store.
+    pub(crate) remote_live: u64,
     /// The addressed receivers of matching filters.
     pub(crate) addressed: Vec<Arc<Addressed>>,
-}
-
-impl Matched {
-    /// Returns the other shards that a message of this quality of service goes to by mail.
-    #[inline]
-    pub(crate) fn remote(&self, qos: QoS) -> &[(ShardIndex, Vec<FilterId>)] {
-        match qos {
-            QoS::AtMostOnce => &self.remote,
-            // Durable sessions get these through the store.
-            QoS::AtLeastOnce | QoS::ExactlyOnce => &self.remote_live,
-        }
-    }
 }
 
 impl Table {
@@ -219,7 +208,8 @@ impl Table {
     /// Returns the generation that routes made from now on belong to.
     #[inline]
     pub(crate) fn generation(&self) -> u64 {
-        self.generation.load(Ordering::Acquire)
+        // See `Shared::begin_turn` and `Shared::order` for what this load is part of.
+        self.generation.load(Ordering::SeqCst)
     }
 
     /// Returns how many filters there are.
@@ -246,7 +236,7 @@ impl Table {
                 matched.local.push(*id);
             }
             add_shards(&mut matched.remote, (entry.live | entry.durable) & !own, *id);
-            add_shards(&mut matched.remote_live, entry.live & !own, *id);
+            matched.remote_live |= entry.live & !own;
         }
         matched
     }

@@ -363,9 +363,13 @@ fn read_body(
 ) -> Option<Arc<Message>> {
     match body {
         Body::Message(message) => Some(Arc::clone(message)),
-        Body::Retained(topic) => {
-            let message = retained(topic)?;
-            *body = Body::Message(Arc::clone(&message));
+        Body::Retained(message) => {
+            let message = Arc::clone(message);
+            let latest = retained(message.content().topic)?;
+            if !Arc::ptr_eq(&latest, &message) {
+                return None;
+            }
+            *body = Body::Message(latest);
             Some(message)
         }
     }

@@ -52,8 +52,9 @@ pub enum DropReason {
 pub enum Body {
     /// The message.
     Message(Arc<Message>),
-    /// The retained message of a topic, read when it is sent.
-    Retained(Arc<str>),
+    /// A retained message, sent only if it is still the one when its turn comes: a newer one comes by itself,
+    /// in its place among the publisher's others.
+    Retained(Arc<Message>),
 }
 
 /// A message that waits to be sent, or to be sent again.
@@ -140,7 +141,8 @@ impl Body {
     fn size_bytes(&self) -> u64 {
         match self {
             Self::Message(message) => message.size_bytes() as u64,
-            Self::Retained(topic) => topic.len() as u64,
+            // Kept by the topic.
+            Self::Retained(_) => 0,
         }
     }
 }

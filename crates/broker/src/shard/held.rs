@@ -9,7 +9,7 @@ use std::sync::Arc;
 
 use quelea_codec::{PacketId, QoS, ReasonCode};
 use quelea_session::{Message, Sharing};
-use quelea_store::{Operation, Submission};
+use quelea_store::{Operation, ShardIndex, Submission};
 
 use super::Shard;
 use super::connect::Welcome;
@@ -95,6 +95,8 @@ impl Shard {
     /// The store is done with everything up to `through`.
     pub(super) fn on_durable(&mut self, through: Submission) {
         self.durable = self.durable.max(through);
+        // First: the same client may be back already, and hold later messages.
+        self.release_orphans();
         while let Some((after, key)) = self.waiting.front().copied() {
             if after > self.durable {
                 break;
@@ -102,7 +104,6 @@ impl Shard {
             self.waiting.pop_front();
             self.release_held(key);
         }
-        self.release_orphans();
     }
 
     /// Lets go what a link holds, as far as the waiting is over.
@@ -190,24 +191,36 @@ impl Shard {
     }
 
     /// Returns the grace period after a change of the table: over when no shard can be routing with
-    /// the table as it was. 0 when that is so already.
+    /// the table as it was, and all that was routed with it has arrived.
     pub(super) fn begin_grace(&mut self, link: Key) -> u64 {
         let own = usize::from(self.index.0);
         let others = 0..self.shared.mailboxes.len();
         let busy: Vec<usize> =
             others.filter(|it| *it != own && self.shared.is_in_turn(*it)).collect();
-        if busy.is_empty() && self.graces.is_empty() {
-            return 0;
-        }
         self.grace_last += 1;
         let token = self.grace_last;
-        self.graces.push_back(Grace { token, waits_for: busy.len(), links: vec![link] });
+        self.graces.push_back(Grace { token, waits_for: busy.len() + 1, links: vec![link] });
+        // Behind what is in this shard's own mailbox.
+        self.shared.mailboxes[own].post(Letter::Ping { from: self.index, token });
         for shard in busy {
             // It is awake, and reads its mail when its next turn begins.
             let letter = Letter::Ping { from: self.index, token };
             self.shared.mailboxes[shard].send(letter);
         }
         token
+    }
+
+    /// Another shard asks to be told when this one's turns so far are over, and what they have left
+    /// with the store is handed out.
+    pub(super) fn on_ping_of_shard(&mut self, from: ShardIndex, token: u64) {
+        self.pings.push_back((self.submitted, from, token));
+    }
+
+    /// Answers other shards, at the end of a turn, behind what it has posted to them.
+    pub(super) fn answer_pings(&mut self) {
+        while let Some((_, from, token)) = self.pings.pop_front_if(|it| it.0 <= self.durable) {
+            self.shared.mailboxes[from.0 as usize].send(Letter::Pong { token });
+        }
     }
 
     /// A shard has begun a new turn since it was asked.

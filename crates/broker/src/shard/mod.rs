@@ -102,6 +102,8 @@ pub(crate) struct Shard {
     /// Publishes held by links that are gone.
     orphans: Vec<VecDeque<HeldEntry>>,
     graces: VecDeque<Grace>,
+    /// Shards that are answered when the store is done with a submission.
+    pings: VecDeque<(Submission, ShardIndex, u64)>,
     grace_last: u64,
     grace_passed: u64,
 
@@ -158,6 +160,7 @@ impl Shard {
             waiting: VecDeque::new(),
             orphans: Vec::new(),
             graces: VecDeque::new(),
+            pings: VecDeque::new(),
             grace_last: 0,
             grace_passed: 0,
             scratch: vec![0; READ_BYTES],
@@ -194,8 +197,9 @@ impl Shard {
         // Flushed before the others are told: what this shard's own clients wait for is ready.
         self.flush_dirty(io);
         self.post_outgoing(homes);
+        self.answer_pings();
         self.counters().turns.add(1);
-        self.shared.end_turn(self.index);
+        self.shared.end_turn(self.index, self.submitted > self.durable);
         After { has_more: self.has_more(), next_deadline: self.next_deadline() }
     }
 
@@ -243,9 +247,7 @@ impl Shard {
                 Letter::Arrived(arrival) => self.on_arrival(*arrival, io),
                 Letter::Placed(placed) => self.on_placed(placed),
                 Letter::Durable(through) => self.on_durable(through),
-                Letter::Ping { from, token } => {
-                    shared.mailboxes[from.0 as usize].send(Letter::Pong { token });
-                }
+                Letter::Ping { from, token } => self.on_ping_of_shard(from, token),
                 Letter::Pong { token } => self.on_pong(token),
                 Letter::Statistics(values) => self.publish_statistics(values),
                 Letter::Authenticated { link, answer } => self.on_answer(link, *answer),

@@ -39,6 +39,8 @@ pub(super) struct Routed {
     pub(super) source: Source,
     pub(super) packet_id: Option<PacketId>,
     route: Arc<Matched>,
+    /// One bit for each other shard where a durable session gets it at QoS 0, so not by the store.
+    at_most_once: u64,
     /// Sessions that shared groups chose, with their shards.
     directs: Vec<(ShardIndex, Direct)>,
     /// What is known already: durable sessions that take it, and those that had no room.
@@ -127,7 +129,7 @@ impl Shard {
         let mut hands = hands!(self);
         let (receivers, merge) = (&self.receivers, &mut self.merge);
         let mut reached = hands.fan_out(sharing, published, &route.local, receivers, merge);
-        for (shard, filters) in route.remote(qos) {
+        for (shard, filters) in &route.remote {
             let batch = &mut self.outgoing[shard.0 as usize].batch;
             batch.push(&sharing.content(), qos, false, filters, &[]);
             reached.taken += 1;
@@ -151,6 +153,10 @@ impl Shard {
         retain: bool,
         packet_id: Option<PacketId>,
     ) -> (Routed, Vec<Target>) {
+        if retain {
+            // Before the match: whoever subscribes and does not find it retained is matched.
+            self.retain(sharing, qos);
+        }
         let route = self.routes.find(sharing.content().topic, &self.shared.table, self.index);
         let route = Arc::clone(route);
         let mut routed = Routed {
@@ -159,6 +165,7 @@ impl Shard {
             source,
             packet_id,
             route,
+            at_most_once: 0,
             directs: Vec::new(),
             reached: Reached::default(),
         };
@@ -200,7 +207,11 @@ impl Shard {
             let (number, first) = &same[0];
             let options = same.iter().map(|(_, it)| (it.options, it.subscription_id));
             let merged = merge(options, own == Some(*number), routed.qos, &mut ids);
-            let Some(merged) = merged.filter(|it| it.qos != QoS::AtMostOnce) else { continue };
+            let Some(merged) = merged else { continue };
+            if merged.qos == QoS::AtMostOnce {
+                routed.at_most_once |= 1 << first.home.0;
+                continue;
+            }
             if !self.has_room(&first.gauge, size) {
                 self.drop_for_room(routed, sharing, *number);
                 continue;
@@ -326,9 +337,6 @@ impl Shard {
 
     /// Hands a message out and acknowledges it. Returns the work done.
     pub(super) fn release(&mut self, routed: &Routed, sharing: &mut Sharing<'_>) -> usize {
-        if routed.retain {
-            self.retain(routed, sharing);
-        }
         let publisher = match routed.source {
             Source::Client { session, .. } => Some(session.index),
             Source::Will | Source::Statistics => None,
@@ -340,7 +348,11 @@ impl Shard {
             reached.taken += live.taken;
             reached.refused += live.refused;
         }
-        for (shard, filters) in routed.route.remote(routed.qos) {
+        let mailed = routed.route.remote_live | routed.at_most_once;
+        for (shard, filters) in &routed.route.remote {
+            if routed.qos != QoS::AtMostOnce && mailed & (1 << shard.0) == 0 {
+                continue;
+            }
             let batch = &mut self.outgoing[shard.0 as usize].batch;
             batch.push(&sharing.content(), routed.qos, routed.retain, filters, &[]);
             reached.taken += 1;

@@ -11,7 +11,6 @@ use quelea_session::{Delivered, Delivery, Sharing};
 use quelea_store::{Attributes, Body, Operation, SessionNumber, Target};
 
 use super::Shard;
-use super::publish::Routed;
 use crate::arena::Key;
 use crate::retained::{Place, Value};
 
@@ -22,6 +21,9 @@ pub(super) struct Cursor {
     qos: QoS,
     subscription_id: u32,
     place: Place,
+    /// The order of the first message that may be newer than the subscription. Those come live, each
+    /// in its place among the publisher's others.
+    until: u64,
     /// Topics that the last scan found and that are not sent yet.
     found: VecDeque<Arc<str>>,
     is_done: bool,
@@ -36,10 +38,10 @@ enum Next {
 }
 
 impl Cursor {
-    pub(super) fn new(filter: &str, qos: QoS, subscription_id: u32) -> Self {
+    pub(super) fn new(filter: &str, qos: QoS, subscription_id: u32, until: u64) -> Self {
         let filter = filter.into();
         let place = Place::default();
-        Self { filter, qos, subscription_id, place, found: VecDeque::new(), is_done: false }
+        Self { filter, qos, subscription_id, place, until, found: VecDeque::new(), is_done: false }
     }
 
     /// Returns whether this is the cursor of a filter.
@@ -50,18 +52,18 @@ impl Cursor {
 
 impl Shard {
     /// Sets or clears the retained message of a topic.
-    pub(super) fn retain(&self, routed: &Routed, sharing: &mut Sharing<'_>) {
+    pub(super) fn retain(&self, sharing: &mut Sharing<'_>, qos: QoS) {
         let order = self.shared.next_order();
         if sharing.content().payload.is_empty() {
             self.shared.retained.clear(sharing.content().topic, order);
-        } else if !self.shared.retained.set(sharing.keep(), routed.qos, order) {
+        } else if !self.shared.retained.set(sharing.keep(), qos, order) {
             self.counters().dropped_retained_limit.add(1);
         }
     }
 
     /// Begins to deliver retained messages, after SUBACK.
     pub(super) fn start_cursors(&mut self, link: Key, cursors: Vec<Cursor>) {
-        if cursors.is_empty() {
+        if cursors.is_empty() || self.shared.retained.count() == 0 {
             return;
         }
         let open = self.links.get_mut(link).and_then(|link| link.open());
@@ -143,7 +145,8 @@ impl Shard {
         while let Some(topic) = cursor.found.pop_front() {
             // Read now, not when it was found: an older value never follows a newer one.
             let Some(value) = self.shared.retained.read(&topic) else { continue };
-            if value.message.content().expires_at.is_some_and(|at| at <= self.now) {
+            let is_expired = value.message.content().expires_at.is_some_and(|at| at <= self.now);
+            if is_expired || value.order >= cursor.until {
                 continue;
             }
             let qos = cursor.qos.min(value.qos);
@@ -193,7 +196,8 @@ impl Shard {
         self.count_effects();
     }
 
-    /// A durable session's queue holds the topic: the value is read when it is sent.
+    /// Goes through the store, which gives it its place in the queue of a durable session. It is sent
+    /// if it is still what is retained: a newer one comes live, and may be before it in the queue.
     fn queue_retained(
         &mut self,
         key: Key,
@@ -205,7 +209,7 @@ impl Shard {
         let subscription_ids = subscription_ids.into();
         let attributes = Attributes { qos, retain: true, subscription_ids, group: None };
         let targets = vec![Target { session, home: self.index, attributes }];
-        let body = Body::Retained(Arc::from(value.message.content().topic));
+        let body = Body::Retained(Arc::clone(&value.message));
         let gauge = self.sessions.get(key).and_then(|it| it.extra.as_ref()?.gauge.clone());
         if let Some(gauge) = gauge {
             gauge.reserve(0, u32::MAX, u64::MAX);

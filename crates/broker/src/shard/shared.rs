@@ -93,17 +93,32 @@ impl Shared {
 
     /// Returns a number greater than any before, on any shard.
     pub(crate) fn next_order(&self) -> u64 {
-        self.publish_order.fetch_add(1, Ordering::Relaxed)
+        self.publish_order.fetch_add(1, Ordering::SeqCst)
+    }
+
+    /// Returns a number greater than those given so far, and not greater than those to come.
+    ///
+    /// A publisher takes its number and then matches; a subscriber changes the table and then asks
+    /// here. So what has this number or a greater one was matched with the change (all four accesses
+    /// are SeqCst).
+    pub(crate) fn order(&self) -> u64 {
+        self.publish_order.load(Ordering::SeqCst)
     }
 
     pub(crate) fn begin_turn(&self, shard: ShardIndex) {
         // Together with `is_in_turn`: either that sees the turn, or the turn sees the table as it
-        // was changed before (a store then a load on both sides, so both must be SeqCst).
-        self.turns[shard.0 as usize].0.fetch_add(1, Ordering::SeqCst);
+        // was changed before (a store then a load on both sides, so all must be SeqCst).
+        if !self.is_in_turn(usize::from(shard.0)) {
+            self.turns[shard.0 as usize].0.fetch_add(1, Ordering::SeqCst);
+        }
     }
 
-    pub(crate) fn end_turn(&self, shard: ShardIndex) {
-        self.turns[shard.0 as usize].0.fetch_add(1, Ordering::Release);
+    /// Ends a turn. While messages wait for the store, which were matched and are not handed out, it
+    /// counts as going on.
+    pub(crate) fn end_turn(&self, shard: ShardIndex, awaits_store: bool) {
+        if !awaits_store {
+            self.turns[shard.0 as usize].0.fetch_add(1, Ordering::Release);
+        }
     }
 
     /// Returns whether a shard may be using the table as it was before the caller changed it.

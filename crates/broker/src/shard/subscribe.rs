@@ -84,8 +84,7 @@ impl Shard {
         let properties = AckProperties::default();
         Packet::SubAck(SubAck { packet_id, reasons: &reasons, properties })
             .encode(version, &mut packet);
-        let cursors = std::mem::take(&mut changes.cursors);
-        self.answer_later(key, &changes, Held::Suback { packet, cursors });
+        self.answer_later(key, changes, |cursors| Held::Suback { packet, cursors });
     }
 
     /// Handles an UNSUBSCRIBE.
@@ -103,11 +102,18 @@ impl Shard {
         let properties = AckProperties::default();
         Packet::UnsubAck(UnsubAck { packet_id, reasons: &reasons, properties })
             .encode(version, &mut packet);
-        self.answer_later(key, &changes, Held::Unsuback(packet));
+        self.answer_later(key, changes, |_| Held::Unsuback(packet));
     }
 
-    fn answer_later(&mut self, key: Key, changes: &Changes, held: Held) {
-        let grace = if changes.table { self.begin_grace(key) } else { 0 };
+    fn answer_later(
+        &mut self,
+        key: Key,
+        changes: Changes,
+        answer: impl FnOnce(Vec<Cursor>) -> Held,
+    ) {
+        let needs_grace = changes.table || !changes.cursors.is_empty();
+        let grace = if needs_grace { self.begin_grace(key) } else { 0 };
+        let held = answer(changes.cursors);
         self.hold(Some(key), HeldEntry { after: changes.submitted, grace, held });
         self.release_held(key);
     }
@@ -168,9 +174,11 @@ impl Shard {
             RetainHandling::SendIfNew => is_new,
             RetainHandling::DoNotSend => false,
         };
-        if wanted.group.is_none() && is_retained_wanted && self.shared.retained.count() > 0 {
+        if wanted.group.is_none() && is_retained_wanted {
             let (options, id) = (wanted.options, wanted.subscription_id);
-            changes.cursors.push(Cursor::new(wanted.filter, options.qos, id));
+            // After the table was changed: what is routed with an order from here on comes live.
+            let until = self.shared.order();
+            changes.cursors.push(Cursor::new(wanted.filter, options.qos, id, until));
         }
         match wanted.options.qos {
             QoS::AtMostOnce => ReasonCode::SUCCESS,
