@@ -102,6 +102,8 @@ pub(crate) struct Group {
     /// Locked for one choice or one change.
     members: RwLock<Vec<Member>>,
     rotation: AtomicU32,
+    /// The token of the member that got the last message.
+    last: AtomicU64,
 }
 
 /// A session in a group.
@@ -115,6 +117,14 @@ pub(crate) struct Member {
     pub(crate) options: SubscriptionOptions,
     pub(crate) subscription_id: u32,
     pub(crate) gauge: Arc<Gauge>,
+}
+
+impl Member {
+    /// Returns a number that no other member of the group has: never 0, and by all odds never again.
+    fn token(&self) -> u64 {
+        let generation = u64::from(self.session.generation as u16);
+        1 << 63 | u64::from(self.home.0) << 48 | generation << 32 | u64::from(self.session.index)
+    }
 }
 
 impl Group {
@@ -152,11 +162,21 @@ impl Group {
                 }
             })
         };
+        let last = self.last.load(Ordering::Relaxed);
+        let is_last =
+            |nth: &usize| index_of(*nth).is_some_and(|index| members[index].token() == last);
+        let sticky = match strategy {
+            SharedStrategy::Sticky => (0..candidate_count).find(is_last),
+            SharedStrategy::HashPublisher
+            | SharedStrategy::LeastInFlight
+            | SharedStrategy::RoundRobin => None,
+        };
         let mut rotation = self.rotation.load(Ordering::Relaxed);
         let chosen =
-            choose_member(strategy, candidate_count, load, &mut rotation, publisher_hash, None)?;
+            choose_member(strategy, candidate_count, load, &mut rotation, publisher_hash, sticky)?;
         self.rotation.store(rotation, Ordering::Relaxed);
         let member = members[index_of(chosen)?].clone();
+        self.last.store(member.token(), Ordering::Relaxed);
         member.gauge.outstanding.fetch_add(1, Ordering::Relaxed);
         Some(member)
     }
@@ -314,6 +334,7 @@ impl Table {
             filter,
             members: RwLock::default(),
             rotation: AtomicU32::new(0),
+            last: AtomicU64::new(0),
         }
     }
 
@@ -392,5 +413,40 @@ impl Addressed {
     fn is_empty(&self) -> bool {
         self.durable.read().unwrap_or_else(PoisonError::into_inner).is_empty()
             && self.groups.read().unwrap_or_else(PoisonError::into_inner).is_empty()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use quelea_codec::QoS;
+
+    use super::*;
+
+    #[test]
+    fn a_sticky_group_keeps_its_member_until_it_leaves() {
+        let table = Table::new(1);
+        let member = |index| {
+            let gauge = Gauge { is_online: AtomicBool::new(true), ..Gauge::default() };
+            Member {
+                home: ShardIndex(0),
+                session: Key { index, generation: 0 },
+                durable: None,
+                options: SubscriptionOptions::new(QoS::AtMostOnce),
+                subscription_id: 0,
+                gauge: Arc::new(gauge),
+            }
+        };
+        let (group, _) = table.join_group("t", "g", member(0));
+        for index in 1..3 {
+            assert!(table.join_group("t", "g", member(index)).1);
+        }
+        let choose = || group.choose(SharedStrategy::Sticky, 0, false, None).map(|it| it.session);
+        let first = choose().expect("all are online");
+        assert_eq!(choose(), Some(first));
+        assert_eq!(choose(), Some(first));
+        table.leave_group(&group, ShardIndex(0), first);
+        let second = choose().expect("two are left");
+        assert_ne!(second, first);
+        assert_eq!(choose(), Some(second));
     }
 }
