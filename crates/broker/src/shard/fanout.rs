@@ -131,7 +131,7 @@ impl Shard {
     pub(super) fn deliver_direct(&mut self, sharing: &mut Sharing<'_>, direct: &Direct) -> Reached {
         let mut reached = Reached::default();
         if self.sessions.get(direct.session).is_none() {
-            self.counters().dropped_no_member.add(1);
+            self.hand_on(sharing, direct);
             return reached;
         }
         let id = [direct.subscription_id];

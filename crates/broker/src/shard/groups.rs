@@ -1,6 +1,6 @@
 //! Messages that move from one member of a shared group to another.
 
-use std::sync::Arc;
+use std::sync::{Arc, PoisonError};
 
 use quelea_codec::QoS;
 use quelea_session::{Message, Sharing};
@@ -11,6 +11,23 @@ use crate::mail::Direct;
 use crate::table::Group;
 
 impl Shard {
+    /// Gives a message to another member: the one that was chosen on another shard has left since.
+    #[cold]
+    pub(super) fn hand_on(&mut self, sharing: &mut Sharing<'_>, direct: &Direct) {
+        let topic = sharing.content().topic;
+        let route = self.routes.find(topic, &self.shared.table, self.index);
+        let group = route.addressed.iter().find_map(|addressed| {
+            let groups = addressed.groups.read().unwrap_or_else(PoisonError::into_inner);
+            groups.iter().find(|group| group.id == direct.group).cloned()
+        });
+        match group {
+            Some(group) => {
+                self.hand_to_member(&group, &sharing.keep(), direct.qos, direct.retain);
+            }
+            None => self.counters().dropped_no_member.add(1),
+        }
+    }
+
     /// Gives a message to a member that the group chooses.
     pub(super) fn hand_to_member(
         &mut self,
