@@ -10,13 +10,13 @@ use std::num::NonZeroU16;
 use std::time::{Duration, Instant};
 
 use quelea_codec::{
-    Ack, Auth, AuthProperties, Connect, Disconnect, DisconnectProperties, Framing, Packet,
-    PacketId, PacketKind, Publish, PublishProperties, QoS, ReasonCode, Subscribe,
-    SubscriptionOptions, Unsubscribe, Version, Will, next_frame,
+    Auth, AuthProperties, Connect, Disconnect, DisconnectProperties, Framing, Packet, PacketId,
+    PacketKind, Publish, PublishProperties, QoS, ReasonCode, Subscribe, SubscriptionOptions,
+    Unsubscribe, Version, Will, next_frame,
 };
 
 /// One connection to the broker.
-pub struct Client {
+pub(crate) struct Client {
     version: Version,
     stream: TcpStream,
     /// Bytes that came, from `taken` on not looked at yet.
@@ -29,7 +29,7 @@ pub struct Client {
 
 /// A packet from the broker.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub enum Got {
+pub(crate) enum Got {
     /// CONNACK: Session Present and reason.
     Accepted(bool, u8),
     /// PUBLISH.
@@ -52,40 +52,40 @@ pub enum Got {
 
 /// A PUBLISH from the broker.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Message {
-    pub topic: String,
-    pub payload: Vec<u8>,
-    pub qos: u8,
-    pub is_retained: bool,
-    pub is_dup: bool,
-    pub packet_id: u16,
+pub(crate) struct Message {
+    pub(crate) topic: String,
+    pub(crate) payload: Vec<u8>,
+    pub(crate) qos: u8,
+    pub(crate) is_retained: bool,
+    pub(crate) is_dup: bool,
+    pub(crate) packet_id: u16,
 }
 
 /// A CONNECT in the making: a clean session of MQTT 5.0 without keep alive.
 #[derive(Clone, Debug)]
-pub struct Options {
-    pub version: Version,
-    pub client_id: String,
-    pub is_clean: bool,
+pub(crate) struct Options {
+    pub(crate) version: Version,
+    pub(crate) client_id: String,
+    pub(crate) is_clean: bool,
     /// In 5.0; a session of 3.x that is not clean stays.
-    pub expiry_secs: u32,
-    pub keep_alive_secs: u16,
-    pub receive_maximum: u16,
-    pub will: Option<Testament>,
-    pub auth: Option<(String, Vec<u8>)>,
+    pub(crate) expiry_secs: u32,
+    pub(crate) keep_alive_secs: u16,
+    pub(crate) receive_maximum: u16,
+    pub(crate) will: Option<Testament>,
+    pub(crate) auth: Option<(String, Vec<u8>)>,
 }
 
 /// A will in the making.
 #[derive(Clone, Debug)]
-pub struct Testament {
-    pub topic: String,
-    pub qos: u8,
-    pub delay_secs: u32,
-    pub is_retained: bool,
+pub(crate) struct Testament {
+    pub(crate) topic: String,
+    pub(crate) qos: u8,
+    pub(crate) delay_secs: u32,
+    pub(crate) is_retained: bool,
 }
 
 impl Options {
-    pub fn new(client_id: impl Into<String>) -> Self {
+    pub(crate) fn new(client_id: impl Into<String>) -> Self {
         Self {
             version: Version::V5,
             client_id: client_id.into(),
@@ -98,51 +98,46 @@ impl Options {
         }
     }
 
-    pub fn version(mut self, version: Version) -> Self {
+    pub(crate) fn version(mut self, version: Version) -> Self {
         self.version = version;
         self
     }
 
     /// A session that outlives its connection.
-    pub fn durable(mut self) -> Self {
+    pub(crate) fn durable(mut self) -> Self {
         self.is_clean = false;
         self.expiry_secs = 600;
         self
     }
 
-    pub fn expiry(mut self, secs: u32) -> Self {
+    pub(crate) fn expiry(mut self, secs: u32) -> Self {
         self.expiry_secs = secs;
         self
     }
 
-    pub fn clean(mut self) -> Self {
-        self.is_clean = true;
-        self
-    }
-
-    pub fn receive_maximum(mut self, count: u16) -> Self {
+    pub(crate) fn receive_maximum(mut self, count: u16) -> Self {
         self.receive_maximum = count;
         self
     }
 
-    pub fn keep_alive(mut self, secs: u16) -> Self {
+    pub(crate) fn keep_alive(mut self, secs: u16) -> Self {
         self.keep_alive_secs = secs;
         self
     }
 
     /// A will of QoS 1, whose payload is the client identifier.
-    pub fn will(mut self, topic: &str, delay_secs: u32) -> Self {
+    pub(crate) fn will(mut self, topic: &str, delay_secs: u32) -> Self {
         let topic = topic.to_owned();
         self.will = Some(Testament { topic, qos: 1, delay_secs, is_retained: false });
         self
     }
 
-    pub fn auth(mut self, method: &str, data: &[u8]) -> Self {
+    pub(crate) fn auth(mut self, method: &str, data: &[u8]) -> Self {
         self.auth = Some((method.to_owned(), data.to_vec()));
         self
     }
 
-    pub fn bytes(&self) -> Vec<u8> {
+    pub(crate) fn bytes(&self) -> Vec<u8> {
         let mut connect = Connect::new(self.version, &self.client_id);
         connect.clean_start = self.is_clean;
         connect.keep_alive_secs = self.keep_alive_secs;
@@ -170,7 +165,7 @@ impl Options {
 /// Connecting and leaving.
 impl Client {
     /// Opens a connection and sends nothing.
-    pub fn open(address: SocketAddr, version: Version) -> Self {
+    pub(crate) fn open(address: SocketAddr, version: Version) -> Self {
         let stream = TcpStream::connect(address).expect("the broker listens");
         stream.set_nodelay(true).expect("a fresh socket has the option");
         Self {
@@ -184,7 +179,7 @@ impl Client {
     }
 
     /// Opens a connection and sends CONNECT.
-    pub fn start(address: SocketAddr, options: &Options) -> Self {
+    pub(crate) fn start(address: SocketAddr, options: &Options) -> Self {
         let mut client = Self::open(address, options.version);
         client.send(&options.bytes());
         client
@@ -192,7 +187,7 @@ impl Client {
 
     /// Connects, and returns whether the session was there.
     #[track_caller]
-    pub fn resume(address: SocketAddr, options: &Options) -> (Self, bool) {
+    pub(crate) fn resume(address: SocketAddr, options: &Options) -> (Self, bool) {
         let mut client = Self::start(address, options);
         match client.next() {
             Got::Accepted(is_present, 0) => (client, is_present),
@@ -201,20 +196,20 @@ impl Client {
     }
 
     #[track_caller]
-    pub fn connect(address: SocketAddr, options: &Options) -> Self {
+    pub(crate) fn connect(address: SocketAddr, options: &Options) -> Self {
         Self::resume(address, options).0
     }
 
     /// Sends DISCONNECT and waits until the broker has closed.
     #[track_caller]
-    pub fn disconnect(mut self) {
+    pub(crate) fn disconnect(mut self) {
         self.send(&[0xE0, 0]);
         while self.next() != Got::Closed {}
     }
 
     /// Sends DISCONNECT with a reason and perhaps another session expiry, and waits for the close.
     #[track_caller]
-    pub fn disconnect_with(mut self, reason: u8, session_expiry_secs: Option<u32>) {
+    pub(crate) fn disconnect_with(mut self, reason: u8, session_expiry_secs: Option<u32>) {
         let properties = DisconnectProperties { session_expiry_secs, ..Default::default() };
         let packet = Packet::Disconnect(Disconnect { reason: ReasonCode(reason), properties });
         self.send_packet(&packet);
@@ -222,7 +217,7 @@ impl Client {
     }
 
     /// Breaks the connection as a crash does: with a reset, and whatever was on its way is gone.
-    pub fn crash(self) {
+    pub(crate) fn crash(self) {
         if self.buffer.len() == self.taken {
             // Unread bytes make the system send a reset; a ping makes sure of some.
             let _ = (&self.stream).write_all(&[0xC0, 0]);
@@ -236,25 +231,25 @@ impl Client {
 /// Sending.
 impl Client {
     /// Sends bytes. That the broker has closed shows when an answer is awaited.
-    pub fn send(&mut self, bytes: &[u8]) {
+    pub(crate) fn send(&mut self, bytes: &[u8]) {
         let _ = self.stream.write_all(bytes);
     }
 
-    pub fn send_packet(&mut self, packet: &Packet<'_>) {
+    pub(crate) fn send_packet(&mut self, packet: &Packet<'_>) {
         self.send(&encode(packet, self.version));
     }
 
-    pub fn next_id(&mut self) -> u16 {
+    pub(crate) fn next_id(&mut self) -> u16 {
         self.last_packet_id = self.last_packet_id % 65_535 + 1;
         self.last_packet_id
     }
 
     /// Sends a PUBLISH; from QoS 1 on with the next packet identifier, which it returns.
-    pub fn send_publish(&mut self, topic: &str, qos: u8, payload: &[u8]) -> u16 {
+    pub(crate) fn send_publish(&mut self, topic: &str, qos: u8, payload: &[u8]) -> u16 {
         self.send_publish_with(topic, qos, payload, false)
     }
 
-    pub fn send_publish_with(
+    pub(crate) fn send_publish_with(
         &mut self,
         topic: &str,
         qos: u8,
@@ -269,12 +264,12 @@ impl Client {
     /// Publishes and waits until the broker has acknowledged, keeping other packets for later. Returns the
     /// reason of PUBACK or PUBREC.
     #[track_caller]
-    pub fn publish(&mut self, topic: &str, qos: u8, payload: &[u8]) -> u8 {
+    pub(crate) fn publish(&mut self, topic: &str, qos: u8, payload: &[u8]) -> u8 {
         self.publish_with(topic, qos, payload, false)
     }
 
     #[track_caller]
-    pub fn retain(&mut self, topic: &str, payload: &[u8]) {
+    pub(crate) fn retain(&mut self, topic: &str, payload: &[u8]) {
         self.publish_with(topic, 1, payload, true);
     }
 
@@ -295,22 +290,13 @@ impl Client {
         }
     }
 
-    pub fn send_ack(&mut self, kind: PacketKind, id: u16) {
+    pub(crate) fn send_ack(&mut self, kind: PacketKind, id: u16) {
         let first_byte = (kind as u8) << 4 | u8::from(kind == PacketKind::PubRel) << 1;
         let [high, low] = id.to_be_bytes();
         self.send(&[first_byte, 2, high, low]);
     }
 
-    /// Sends an acknowledgement with a reason.
-    pub fn send_refusal(&mut self, kind: PacketKind, id: u16, reason: u8) {
-        let ack = Ack::new(packet_id(id), ReasonCode(reason));
-        self.send_packet(&match kind {
-            PacketKind::PubAck => Packet::PubAck(ack),
-            _ => Packet::PubRec(ack),
-        });
-    }
-
-    pub fn send_subscribe(&mut self, filters: &[(&str, u8)]) -> u16 {
+    pub(crate) fn send_subscribe(&mut self, filters: &[(&str, u8)]) -> u16 {
         let id = self.next_id();
         self.send(&subscribe_bytes(self.version, filters, id));
         id
@@ -318,7 +304,7 @@ impl Client {
 
     /// Subscribes, and waits until that is granted, keeping other packets for later.
     #[track_caller]
-    pub fn subscribe(&mut self, filter: &str, options: u8) {
+    pub(crate) fn subscribe(&mut self, filter: &str, options: u8) {
         let id = self.send_subscribe(&[(filter, options)]);
         let reasons = self.wait_for("SUBACK", |got| match got {
             Got::Subscribed(known, reasons) if *known == id => Some(reasons.clone()),
@@ -327,30 +313,30 @@ impl Client {
         assert_eq!(reasons, [options & 3], "SUBACK for {filter}");
     }
 
-    pub fn send_unsubscribe(&mut self, filter: &str) -> u16 {
+    pub(crate) fn send_unsubscribe(&mut self, filter: &str) -> u16 {
         let id = self.next_id();
         self.send_packet(&Packet::Unsubscribe(Unsubscribe::new(packet_id(id), &[filter])));
         id
     }
 
     #[track_caller]
-    pub fn unsubscribe(&mut self, filter: &str) {
+    pub(crate) fn unsubscribe(&mut self, filter: &str) {
         let id = self.send_unsubscribe(filter);
         self.wait_for("UNSUBACK", |got| (*got == Got::Unsubscribed(id)).then_some(()));
     }
 
-    pub fn send_auth(&mut self, reason: u8, method: &str, data: &[u8]) {
+    pub(crate) fn send_auth(&mut self, reason: u8, method: &str, data: &[u8]) {
         let properties =
             AuthProperties { method: Some(method), data: Some(data), ..Default::default() };
         self.send_packet(&Packet::Auth(Auth { reason: ReasonCode(reason), properties }));
     }
 
-    pub fn end_sending(&mut self) {
+    pub(crate) fn end_sending(&mut self) {
         let _ = self.stream.shutdown(Shutdown::Write);
     }
 
     /// Sends what fits, without waiting for room. Returns how many bytes that was.
-    pub fn send_some(&mut self, bytes: &[u8]) -> usize {
+    pub(crate) fn send_some(&mut self, bytes: &[u8]) -> usize {
         self.stream.set_nonblocking(true).expect("an open socket has the option");
         let sent = self.stream.write(bytes).unwrap_or(0);
         self.stream.set_nonblocking(false).expect("an open socket has the option");
@@ -362,7 +348,7 @@ impl Client {
 impl Client {
     /// Waits for the next packet, or the close.
     #[track_caller]
-    pub fn next(&mut self) -> Got {
+    pub(crate) fn next(&mut self) -> Got {
         match self.next_within(PATIENCE) {
             Some(got) => got,
             None => panic!("nothing came within {PATIENCE:?}"),
@@ -370,7 +356,7 @@ impl Client {
     }
 
     /// Waits for the next packet, or the close, up to `limit`.
-    pub fn next_within(&mut self, limit: Duration) -> Option<Got> {
+    pub(crate) fn next_within(&mut self, limit: Duration) -> Option<Got> {
         if let Some(got) = self.inbox.pop_front() {
             return Some(got);
         }
@@ -379,7 +365,7 @@ impl Client {
 
     /// Waits for a message, which must be next.
     #[track_caller]
-    pub fn message(&mut self) -> Message {
+    pub(crate) fn message(&mut self) -> Message {
         match self.next() {
             Got::Message(message) => message,
             got => panic!("expected a message, got {got:?}"),
@@ -388,7 +374,7 @@ impl Client {
 
     /// Waits for a message, and acknowledges it to the end.
     #[track_caller]
-    pub fn take(&mut self) -> Message {
+    pub(crate) fn take(&mut self) -> Message {
         let message = self.message();
         self.acknowledge(&message);
         message
@@ -396,7 +382,7 @@ impl Client {
 
     /// Acknowledges a message to the end.
     #[track_caller]
-    pub fn acknowledge(&mut self, message: &Message) {
+    pub(crate) fn acknowledge(&mut self, message: &Message) {
         match message.qos {
             0 => {}
             1 => self.send_ack(PacketKind::PubAck, message.packet_id),
@@ -409,7 +395,7 @@ impl Client {
     }
 
     #[track_caller]
-    pub fn wait_ack(&mut self, kind: PacketKind, id: u16) -> u8 {
+    pub(crate) fn wait_ack(&mut self, kind: PacketKind, id: u16) -> u8 {
         self.wait_for("an acknowledgement", |got| match got {
             Got::Ack(known, of, reason) if *known == kind && *of == id => Some(*reason),
             _ => None,
@@ -418,7 +404,7 @@ impl Client {
 
     /// Waits for a packet that `choose` takes, keeping others for later.
     #[track_caller]
-    pub fn wait_for<T>(&mut self, what: &str, choose: impl Fn(&Got) -> Option<T>) -> T {
+    pub(crate) fn wait_for<T>(&mut self, what: &str, choose: impl Fn(&Got) -> Option<T>) -> T {
         if let Some(found) = self.inbox.iter().position(|got| choose(got).is_some()) {
             let got = self.inbox.remove(found).expect("it was just found");
             return choose(&got).expect("it was just chosen");
@@ -438,7 +424,7 @@ impl Client {
 
     /// Sends a PINGREQ and returns what came before the answer.
     #[track_caller]
-    pub fn before_pong(&mut self) -> Vec<Got> {
+    pub(crate) fn before_pong(&mut self) -> Vec<Got> {
         self.send(&[0xC0, 0]);
         self.wait_for("PINGRESP", |got| (*got == Got::Pong).then_some(()));
         self.inbox.drain(..).collect()
@@ -446,7 +432,7 @@ impl Client {
 
     /// Waits for the close, and returns the reason that the broker gave.
     #[track_caller]
-    pub fn closing_reason(&mut self) -> Option<u8> {
+    pub(crate) fn closing_reason(&mut self) -> Option<u8> {
         let mut reason = None;
         loop {
             match self.next() {
@@ -495,13 +481,13 @@ impl Client {
 
 impl Message {
     /// Returns the number that the payload starts with.
-    pub fn number(&self) -> u64 {
+    pub(crate) fn number(&self) -> u64 {
         let digits = self.payload.split(|byte| !byte.is_ascii_digit()).next().unwrap_or_default();
         std::str::from_utf8(digits).ok().and_then(|it| it.parse().ok()).expect("a number")
     }
 }
 
-pub fn publish_bytes(
+pub(crate) fn publish_bytes(
     version: Version,
     topic: &str,
     qos: u8,
@@ -513,7 +499,13 @@ pub fn publish_bytes(
 }
 
 /// Returns a PUBLISH that is sent again.
-pub fn duplicate_bytes(version: Version, topic: &str, qos: u8, payload: &[u8], id: u16) -> Vec<u8> {
+pub(crate) fn duplicate_bytes(
+    version: Version,
+    topic: &str,
+    qos: u8,
+    payload: &[u8],
+    id: u16,
+) -> Vec<u8> {
     encode(&Packet::Publish(publish(topic, qos, payload, false, id, true)), version)
 }
 
@@ -530,7 +522,7 @@ fn publish<'a>(
     Publish { dup, qos: qos(level), retain, topic, packet_id, properties, payload }
 }
 
-pub fn subscribe_bytes(version: Version, filters: &[(&str, u8)], id: u16) -> Vec<u8> {
+pub(crate) fn subscribe_bytes(version: Version, filters: &[(&str, u8)], id: u16) -> Vec<u8> {
     let filters: Vec<_> = filters
         .iter()
         .map(|(filter, options)| {
@@ -581,4 +573,4 @@ fn owned(packet: Packet<'_>) -> Got {
 }
 
 /// How long an answer may take before it counts as missing.
-pub const PATIENCE: Duration = Duration::from_secs(20);
+pub(crate) const PATIENCE: Duration = Duration::from_secs(10);

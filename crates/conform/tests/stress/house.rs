@@ -10,22 +10,22 @@ use quelea_broker::{Broker, Config, Extensions, Totals};
 use crate::client::{Client, Options, PATIENCE};
 
 /// A broker that stops when it is dropped.
-pub struct House {
+pub(crate) struct House {
     broker: Option<Broker>,
-    pub address: SocketAddr,
+    pub(crate) address: SocketAddr,
 }
 
 impl House {
     /// Starts a broker with this many shards.
-    pub fn new(shards: usize) -> Self {
+    pub(crate) fn new(shards: usize) -> Self {
         Self::with(shards, |_| {})
     }
 
-    pub fn with(shards: usize, change: impl FnOnce(&mut Config)) -> Self {
+    pub(crate) fn with(shards: usize, change: impl FnOnce(&mut Config)) -> Self {
         Self::with_extensions(shards, change, Extensions::default())
     }
 
-    pub fn with_extensions(
+    pub(crate) fn with_extensions(
         shards: usize,
         change: impl FnOnce(&mut Config),
         extensions: Extensions,
@@ -44,23 +44,23 @@ impl House {
 
     /// Connects a client with a clean session.
     #[track_caller]
-    pub fn client(&self, client_id: &str) -> Client {
+    pub(crate) fn client(&self, client_id: &str) -> Client {
         Client::connect(self.address, &Options::new(client_id))
     }
 
     #[track_caller]
-    pub fn connect(&self, options: &Options) -> Client {
+    pub(crate) fn connect(&self, options: &Options) -> Client {
         Client::connect(self.address, options)
     }
 
-    pub fn totals(&self) -> Totals {
+    pub(crate) fn totals(&self) -> Totals {
         self.broker.as_ref().expect("the broker runs until the house is dropped").totals()
     }
 
     /// Waits until the counters are as wanted. Each look costs a round trip to the broker, so that it gets on
     /// meanwhile.
     #[track_caller]
-    pub fn wait_until(&self, what: &str, is_so: impl Fn(&Totals) -> bool) {
+    pub(crate) fn wait_until(&self, what: &str, is_so: impl Fn(&Totals) -> bool) {
         let deadline = Instant::now() + PATIENCE;
         let mut probe = self.client("probe");
         while !is_so(&self.totals()) {
@@ -71,14 +71,14 @@ impl House {
 
     /// Waits until every connection has been closed, but that of the one who looks.
     #[track_caller]
-    pub fn wait_until_empty(&self) {
+    pub(crate) fn wait_until_empty(&self) {
         self.wait_until("connections are left", |it| {
             it.connections_opened - it.connections_closed == 1
         });
     }
 
     /// Stops the broker in good order.
-    pub fn stop(mut self) {
+    pub(crate) fn stop(mut self) {
         if let Some(broker) = self.broker.take() {
             broker.stop();
         }

@@ -7,4 +7,14 @@ mod client;
 mod house;
 mod random;
 
+mod authentication;
+mod exactly_once;
+mod hostile;
+mod limits;
 mod order;
+mod retained;
+mod shared;
+mod slow_reader;
+mod storm;
+mod visibility;
+mod wills;
