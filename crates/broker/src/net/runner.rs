@@ -95,6 +95,13 @@ pub(crate) fn spawn(
             after = shard.turn(home.now(), &ready, sockets, Some(&homes));
             let micros = (home.clock.elapsed() - started).as_micros() as u64;
             shard.counters().longest_turn_micros.raise(micros);
+            drop(occupied);
+            // A busy shard never sleeps, and where there are fewer cores than threads the system
+            // would take it off its core in the middle of a turn, for milliseconds. Between turns
+            // is a better moment: the p99 of 100 busy pairs on two cores went from 5-8 to 4 ms.
+            if ready.len() >= BUSY_EVENTS {
+                std::thread::yield_now();
+            }
         }
     };
     std::thread::Builder::new().name(format!("shard-{index}")).spawn(run)
@@ -132,6 +139,9 @@ fn wait(
 
 /// The token of a shard's waker.
 pub(crate) const WAKE: Token = Token(usize::MAX);
+
+/// A shard with so many events in a turn is busy.
+const BUSY_EVENTS: usize = 4;
 
 /// Readiness events taken at once. More wait for the next turn.
 const EVENTS_MAX: usize = 1_024;
