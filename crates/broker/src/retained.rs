@@ -109,6 +109,10 @@ impl Retained {
         count_max: usize,
         found: &mut Vec<Value>,
     ) -> bool {
+        if !filter.contains(['+', '#']) {
+            found.extend(self.read(filter));
+            return false;
+        }
         let Some(partition) = self.partitions.get(place.partition) else { return false };
         let enough = found.len() + count_max;
         let next = read(partition).scan(filter, place.after.as_deref(), SCAN_WORK, &mut |_, it| {
