@@ -50,7 +50,7 @@ pub enum AfterPubrec {
     ReleaseAgain,
     /// Nothing: the first PUBREC of this message still waits for the store.
     WaitsForFirst,
-    /// Nothing. The client refused the message, and its exchange is complete ([MQTT-4.4.0-2]).
+    /// Nothing. The client refused the message, and its exchange is complete ([MQTT-4.4.0-2]), or was so before.
     Refused {
         /// The shared group of the message.
         group: Option<GroupId>,
@@ -120,7 +120,7 @@ impl Session {
 
     /// Handles a PUBREC.
     ///
-    /// A repeated one asks for its PUBREL again ([MQTT-4.3.3-4]).
+    /// A repeated one asks for its PUBREL again ([MQTT-4.3.3-4]). A refusal never asks for one.
     ///
     /// # Errors
     ///
@@ -134,7 +134,11 @@ impl Session {
         fx: &mut Effects,
     ) -> Result<AfterPubrec, Violation> {
         let Some((index, state)) = self.find_sent(packet_id) else {
-            return Ok(AfterPubrec::Unknown);
+            return Ok(if reason.is_failure() {
+                AfterPubrec::Refused { group: None }
+            } else {
+                AfterPubrec::Unknown
+            });
         };
         match (state, reason.is_failure()) {
             (State::Puback, _) => Err(Violation::AcknowledgementMismatched),

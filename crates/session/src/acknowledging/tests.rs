@@ -64,6 +64,8 @@ fn a_repeated_pubrec_asks_for_its_pubrel_again() {
 #[test]
 fn a_refused_message_is_done() {
     check(QoS::ExactlyOnce, &[Pubrec(1, 0x97, REFUSED), Pubrec(1, 0, Ok(AfterPubrec::Unknown))]);
+    // [MQTT-4.3.3-4]: no PUBREL answers a refusal, not even one of a message we do not know.
+    check(QoS::ExactlyOnce, &[Pubrec(1, 0x97, REFUSED), Pubrec(1, 0x97, REFUSED)]);
 }
 
 /// Section 4.3.3: Packet Identifier not found. 3.x has no reason codes.
