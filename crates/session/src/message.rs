@@ -58,11 +58,12 @@ impl Content<'_> {
 
     /// Returns the Message Expiry Interval to be sent ([MQTT-3.3.2-6]).
     ///
-    /// Policy: rounded down, so that a message never lives longer because it was passed on.
+    /// Policy: whole seconds of waiting are subtracted, so what has not expired is never sent with an interval
+    /// of 0.
     #[inline]
     pub fn remaining_secs(&self, now: Time) -> Option<u32> {
         self.expires_at.map(|expires_at| {
-            u32::try_from(expires_at.saturating_since(now) / 1000).unwrap_or(u32::MAX)
+            u32::try_from(expires_at.saturating_since(now).div_ceil(1000)).unwrap_or(u32::MAX)
         })
     }
 }
@@ -178,11 +179,15 @@ mod tests {
 
     /// [MQTT-3.3.2-6]
     #[test]
-    fn the_remaining_interval_is_never_more_than_what_is_left() {
+    fn whole_seconds_of_waiting_shorten_the_interval() {
         let content = Content { expires_at: Some(Time::from_millis(10_000)), ..CONTENT };
-        for (now, secs, is_expired) in
-            [(0, 10, false), (1, 9, false), (9_999, 0, false), (10_000, 0, true)]
-        {
+        for (now, secs, is_expired) in [
+            (0, 10, false),
+            (999, 10, false),
+            (1_000, 9, false),
+            (9_999, 1, false),
+            (10_000, 0, true),
+        ] {
             let now = Time::from_millis(now);
             assert_eq!(content.remaining_secs(now), Some(secs));
             assert_eq!(content.is_expired(now), is_expired);

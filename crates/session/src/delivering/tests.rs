@@ -164,11 +164,11 @@ fn what_expires_in_the_queue_is_dropped() {
     }
     desk.now = Time::from_millis(1);
     desk.pump();
-    assert_eq!(desk.written(), ["q1 #1 t=a expiry=99"]);
+    assert_eq!(desk.written(), ["q1 #1 t=a expiry=100"]);
     desk.now = Time::from_millis(5_500);
     puback(&mut desk, 1);
     desk.pump();
-    assert_eq!(desk.written(), ["q1 #3 t=c expiry=3"]);
+    assert_eq!(desk.written(), ["q1 #3 t=c expiry=4"]);
     assert_eq!(desk.drops(), ["expired b"]);
     assert_eq!(desk.finished(), [0, 1]);
 }
