@@ -44,6 +44,8 @@ pub(crate) struct Pending {
     pub(crate) connect: Vec<u8>,
     /// Absent while a step is worked out.
     pub(crate) exchange: Option<Box<dyn Exchange>>,
+    /// A step is being worked out.
+    pub(crate) is_asked: bool,
 }
 
 /// The outcome of a step.
@@ -68,7 +70,7 @@ pub(crate) struct Request {
 
 impl Pending {
     pub(crate) fn new(version: Version, method: &str, connect: Vec<u8>) -> Self {
-        Self { version, method: method.into(), connect, exchange: None }
+        Self { version, method: method.into(), connect, exchange: None, is_asked: false }
     }
 
     pub(crate) fn version(&self) -> Version {

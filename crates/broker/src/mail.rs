@@ -11,7 +11,7 @@ use std::sync::{Arc, Mutex, PoisonError};
 
 use quelea_codec::QoS;
 use quelea_session::{Content, GroupId, Time};
-use quelea_store::{Placed, ShardIndex, Submission};
+use quelea_store::{Body, Placed, ShardIndex, Submission, Target};
 use quelea_topics::FilterId;
 
 use crate::arena::Key;
@@ -26,6 +26,8 @@ pub(crate) enum Letter {
     Arrived(Box<Arrival>),
     /// The store placed messages in queues of this shard's sessions.
     Placed(Vec<Placed>),
+    /// The store found sessions gone that shared groups had chosen.
+    Unplaced(Vec<(Target, Body)>),
     /// Everything this shard submitted up to here is durable.
     Durable(Submission),
     /// Asks for a [`Letter::Pong`]: the turn that may have used an older table is then over.

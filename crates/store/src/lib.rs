@@ -33,6 +33,10 @@ pub trait Completions: Send + Sync {
     /// Messages were placed in queues of sessions that live on `shard`, in this order.
     fn placed(&self, shard: ShardIndex, placed: Vec<Placed>);
 
+    /// Shared groups chose sessions that are gone: what `shard` submitted for them has to go to other
+    /// members. Called before [`Self::durable`] of the same submission.
+    fn unplaced(&self, shard: ShardIndex, unplaced: Vec<(Target, Body)>);
+
     /// Everything that `shard` submitted up to and including `through` is durable.
     fn durable(&self, shard: ShardIndex, through: Submission);
 }

@@ -6,7 +6,9 @@ use foldhash::fast::FixedState;
 use hashbrown::HashMap;
 use quelea_session::Position;
 
-use crate::{Completions, Operation, Placed, SessionNumber, ShardIndex, Store, Submission};
+use crate::{
+    Body, Completions, Operation, Placed, SessionNumber, ShardIndex, Store, Submission, Target,
+};
 
 /// Gives messages their places and completes every submission at once.
 pub struct Memory {
@@ -27,8 +29,9 @@ impl Store for Memory {
     fn submit(&self, shard: ShardIndex, through: Submission, operations: Vec<Operation>) {
         let mut next = self.next.lock().unwrap_or_else(PoisonError::into_inner);
         let mut by_home: Vec<(ShardIndex, Vec<Placed>)> = Vec::new();
+        let mut unplaced = Vec::new();
         for operation in operations {
-            apply(&mut next, operation, &mut by_home);
+            apply(&mut next, operation, &mut by_home, &mut unplaced);
         }
         // Still under the lock: two shards' entries for one session must reach its mailbox in the
         // order of their places.
@@ -36,6 +39,9 @@ impl Store for Memory {
             self.completions.placed(home, placed);
         }
         drop(next);
+        if !unplaced.is_empty() {
+            self.completions.unplaced(shard, unplaced);
+        }
         self.completions.durable(shard, through);
     }
 }
@@ -44,12 +50,16 @@ fn apply(
     next: &mut HashMap<SessionNumber, Position, FixedState>,
     operation: Operation,
     by_home: &mut Vec<(ShardIndex, Vec<Placed>)>,
+    unplaced: &mut Vec<(Target, Body)>,
 ) {
     match operation {
         Operation::Publish { body, targets, .. } => {
             for target in targets {
                 // A session that ended since the message was routed has no queue to place it in.
                 let Some(position) = next.get_mut(&target.session) else {
+                    if target.attributes.group.is_some() {
+                        unplaced.push((target, body.clone()));
+                    }
                     continue;
                 };
                 let placed = Placed {
@@ -88,17 +98,23 @@ mod tests {
     use quelea_session::{Content, Message};
 
     use super::*;
-    use crate::{Attributes, Body, Target};
+    use crate::Attributes;
 
     #[derive(Default)]
     struct Recorded {
         placed: Mutex<Vec<(ShardIndex, Vec<Placed>)>>,
+        unplaced: Mutex<Vec<SessionNumber>>,
         durable: Mutex<Vec<(ShardIndex, Submission)>>,
     }
 
     impl Completions for Recorded {
         fn placed(&self, shard: ShardIndex, placed: Vec<Placed>) {
             self.placed.lock().unwrap().push((shard, placed));
+        }
+
+        fn unplaced(&self, _: ShardIndex, unplaced: Vec<(Target, Body)>) {
+            let sessions = unplaced.iter().map(|(target, _)| target.session);
+            self.unplaced.lock().unwrap().extend(sessions);
         }
 
         fn durable(&self, shard: ShardIndex, through: Submission) {
@@ -118,8 +134,21 @@ mod tests {
         let places: Vec<_> = placed[0].1.iter().map(|it| (it.session, it.position)).collect();
         let seven = SessionNumber(7);
         assert_eq!(places, [(seven, Position::new(0)), (seven, Position::new(1))]);
+        assert_eq!(*recorded.unplaced.lock().unwrap(), []);
         let durable = recorded.durable.lock().unwrap();
         assert_eq!(*durable, [(ShardIndex(0), Submission(3)), (ShardIndex(1), Submission(2))]);
+    }
+
+    #[test]
+    fn what_a_group_chose_a_session_for_is_reported_when_the_session_is_gone() {
+        let recorded = Arc::new(Recorded::default());
+        let store = Memory::new(recorded.clone());
+        let mut shared = publish(&[7]);
+        if let Operation::Publish { targets, .. } = &mut shared {
+            targets[0].attributes.group = quelea_session::GroupId::new(1);
+        }
+        store.submit(ShardIndex(0), Submission(3), vec![start(7), end(7), shared]);
+        assert_eq!(*recorded.unplaced.lock().unwrap(), [SessionNumber(7)]);
     }
 
     fn start(session: u64) -> Operation {

@@ -24,7 +24,8 @@ pub enum Operation {
     Publish {
         /// What the targets get.
         body: Body,
-        /// Who gets it. A target whose session is gone is skipped.
+        /// Who gets it. A target whose session is gone is skipped, and reported if a shared group chose
+        /// it.
         targets: Vec<Target>,
         /// The inbound QoS 2 exchange that brought it: recorded as received together with it.
         received: Option<(SessionNumber, PacketId)>,

@@ -7,9 +7,7 @@
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
 
-use quelea_codec::{
-    Auth, AuthProperties, Connect, Frame, Framing, Packet, ReasonCode, Version, next_frame,
-};
+use quelea_codec::{Connect, Frame, Framing, ReasonCode, Version, next_frame};
 use quelea_session::{
     Class, Connection, Content, Message, Negotiated, Session, Time, negotiate, write_connack,
     write_refusal,
@@ -21,7 +19,7 @@ use super::held::{Held, HeldEntry};
 use super::link::{Ending, Link, OpenLink, Stage};
 use super::sessions::{Extra, HomeSession, Will};
 use crate::arena::Key;
-use crate::auth::{Answer, Pending, Step};
+use crate::auth::Pending;
 use crate::mail::{Arrival, Letter};
 use crate::net::Io;
 
@@ -48,7 +46,7 @@ impl Shard {
     /// Takes in a network connection, from a listener or from the shard that read its CONNECT.
     pub(super) fn on_arrival(&mut self, arrival: Arrival, io: &mut dyn Io) {
         if self.is_stopping {
-            self.shared.connection_count.fetch_sub(1, Ordering::Relaxed);
+            self.forget_arrival(arrival.is_home);
             return;
         }
         let wait_secs = self.shared.config.limits.connect_timeout_secs;
@@ -61,7 +59,7 @@ impl Shard {
         if let Err(error) = io.adopt(key, arrival.stream) {
             tracing::warn!(%error, address = %arrival.address, "a connection cannot be watched");
             self.links.remove(key);
-            self.shared.connection_count.fetch_sub(1, Ordering::Relaxed);
+            self.forget_arrival(arrival.is_home);
             return;
         }
         if !arrival.is_home {
@@ -73,6 +71,13 @@ impl Shard {
         }
     }
 
+    /// A connection goes before this shard has begun to serve it.
+    fn forget_arrival(&self, was_opened: bool) {
+        self.shared.connection_count.fetch_sub(1, Ordering::Relaxed);
+        // Another shard has counted it as opened.
+        self.counters().connections_closed.add(u64::from(was_opened));
+    }
+
     /// Handles the first packet. `rest` is it and all that was read after it. Returns whether the
     /// link has left this shard, with all of that.
     pub(super) fn on_first_packet(
@@ -82,12 +87,6 @@ impl Shard {
         rest: &[u8],
         io: &mut dyn Io,
     ) -> bool {
-        // [MQTT-3.1.0-1]: whoever begins otherwise speaks something else, and gets no answer.
-        if frame.first_byte >> 4 != CONNECT {
-            self.counters().protocol_errors.add(1);
-            self.end_link(key, Ending::Abnormal(ReasonCode::SUCCESS));
-            return false;
-        }
         let connect = match Connect::decode(frame) {
             Ok(connect) => connect,
             Err(error) => {
@@ -137,128 +136,13 @@ impl Shard {
         }
     }
 
-    fn begin_authentication(
+    /// Gives a connection its session, new or resumed.
+    pub(super) fn open_session(
         &mut self,
         key: Key,
         connect: &Connect<'_>,
-        method: &str,
-        packet: &[u8],
+        auth: Option<(&str, Vec<u8>)>,
     ) {
-        let Some(exchange) = self.shared.authority.begin(method, connect.client_id) else {
-            self.refuse(key, connect.version, ReasonCode::BAD_AUTHENTICATION_METHOD);
-            return;
-        };
-        let pending = Pending::new(connect.version, method, packet.to_vec());
-        let Some(link) = self.links.get_mut(key) else { return };
-        link.stage = Stage::Authenticating(Box::new(pending));
-        let data = connect.properties.authentication_data.unwrap_or_default().to_vec();
-        if !self.shared.authority.ask(usize::from(self.index.0), key, exchange, data) {
-            self.refuse(key, connect.version, ReasonCode::SERVER_BUSY);
-        }
-    }
-
-    /// Refuses a client that sends something else in the middle of its authentication.
-    pub(super) fn reject_early_packet(&mut self, key: Key) {
-        self.counters().protocol_errors.add(1);
-        if let Some(link) = self.links.get(key)
-            && matches!(link.stage, Stage::Authenticating(_))
-        {
-            let version = link.version();
-            self.refuse(key, version, ReasonCode::PROTOCOL_ERROR);
-        }
-    }
-
-    /// Handles AUTH: the next step of an authentication, or the first of another one.
-    pub(super) fn on_auth(&mut self, key: Key, auth: &Auth<'_>) {
-        let Some(link) = self.links.get_mut(key) else { return };
-        let (pending, is_again) = match &mut link.stage {
-            Stage::Authenticating(pending) => (Some(pending), false),
-            Stage::Open(open) => (open.exchange.as_mut(), true),
-            Stage::Connecting | Stage::Lingering => (None, false),
-        };
-        let method = auth.properties.method.unwrap_or_default();
-        // The method is the one of the CONNECT, always ([MQTT-4.12.0-5]).
-        let Some(pending) = pending.filter(|pending| *pending.method == *method) else {
-            self.fail(key, ReasonCode::PROTOCOL_ERROR, &"AUTH without or with another method");
-            return;
-        };
-        let exchange = match auth.reason {
-            ReasonCode::CONTINUE_AUTHENTICATION => pending.exchange.take(),
-            ReasonCode::RE_AUTHENTICATE if is_again => {
-                let session = link.open().map(|open| open.session);
-                let client_id = session.and_then(|it| self.sessions.get(it));
-                let client_id = client_id.map_or("", |session| &session.client_id);
-                self.shared.authority.begin(method, client_id)
-            }
-            _ => None,
-        };
-        let Some(exchange) = exchange else {
-            self.fail(key, ReasonCode::PROTOCOL_ERROR, &"AUTH out of turn");
-            return;
-        };
-        let data = auth.properties.data.unwrap_or_default().to_vec();
-        if !self.shared.authority.ask(usize::from(self.index.0), key, exchange, data) {
-            self.end_link(key, Ending::Abnormal(ReasonCode::SERVER_BUSY));
-        }
-    }
-
-    /// An authenticator has worked a step out.
-    pub(super) fn on_answer(&mut self, key: Key, answer: Answer) {
-        let Some(link) = self.links.get_mut(key) else { return };
-        let version = link.version();
-        match &mut link.stage {
-            Stage::Authenticating(pending) => match answer.step {
-                Step::Continue(data) => {
-                    pending.exchange = Some(answer.exchange);
-                    let method = pending.method.clone();
-                    self.send_auth(key, ReasonCode::CONTINUE_AUTHENTICATION, &method, &data);
-                }
-                Step::Accept(data) => {
-                    let pending = std::mem::replace(&mut link.stage, Stage::Connecting);
-                    let Stage::Authenticating(pending) = pending else { return };
-                    self.finish_authentication(key, *pending, data);
-                }
-                Step::Refuse(reason) => self.refuse(key, version, reason),
-            },
-            Stage::Open(open) => {
-                let Some(pending) = &mut open.exchange else { return };
-                let method = pending.method.clone();
-                match answer.step {
-                    Step::Continue(data) => {
-                        pending.exchange = Some(answer.exchange);
-                        self.send_auth(key, ReasonCode::CONTINUE_AUTHENTICATION, &method, &data);
-                    }
-                    Step::Accept(data) => self.send_auth(key, ReasonCode::SUCCESS, &method, &data),
-                    Step::Refuse(reason) => self.end_link(key, Ending::Abnormal(reason)),
-                }
-            }
-            Stage::Connecting | Stage::Lingering => {}
-        }
-    }
-
-    fn send_auth(&mut self, key: Key, reason: ReasonCode, method: &str, data: &[u8]) {
-        let properties = AuthProperties {
-            method: Some(method),
-            data: Some(data).filter(|data| !data.is_empty()),
-            ..AuthProperties::default()
-        };
-        let mut packet = Vec::new();
-        Packet::Auth(Auth { reason, properties }).encode(Version::V5, &mut packet);
-        self.append_output(key, &packet);
-    }
-
-    /// Goes on with the CONNECT of a client that has shown who it is.
-    fn finish_authentication(&mut self, key: Key, pending: Pending, data: Vec<u8>) {
-        let Ok(Framing::Complete { frame, .. }) = next_frame(&pending.connect, u32::MAX) else {
-            return;
-        };
-        // It was decoded before, so it can be again.
-        let Ok(connect) = Connect::decode(frame) else { return };
-        self.open_session(key, &connect, Some((&pending.method, data)));
-    }
-
-    /// Gives a connection its session, new or resumed.
-    fn open_session(&mut self, key: Key, connect: &Connect<'_>, auth: Option<(&str, Vec<u8>)>) {
         let negotiated = match negotiate(connect, &self.shared.server_limits) {
             Ok(negotiated) => negotiated,
             Err(refusal) => {
@@ -300,7 +184,12 @@ impl Shard {
             self.end_link(key, Ending::Abnormal(ReasonCode::PACKET_TOO_LARGE));
             return;
         }
-        let after = if self.submitted == submitted_before { Submission(0) } else { self.submitted };
+        let after = if self.submitted == submitted_before && self.orphans.is_empty() {
+            Submission(0)
+        } else {
+            // What an earlier connection published goes first, this client's among it.
+            self.submitted
+        };
         let held = Held::Connack(Box::new(Welcome { packet, session, is_resumed }));
         self.hold(Some(key), HeldEntry { after, grace: 0, held });
         self.release_held(key);
@@ -448,7 +337,7 @@ impl Shard {
     }
 
     /// Answers a CONNECT with a refusal, and closes ([MQTT-3.2.2-7]).
-    fn refuse(&mut self, key: Key, version: Version, reason: ReasonCode) {
+    pub(super) fn refuse(&mut self, key: Key, version: Version, reason: ReasonCode) {
         self.counters().connects_refused.add(1);
         let mut packet = Vec::new();
         write_refusal(version, reason, None, None, &mut packet);
@@ -480,5 +369,3 @@ fn frame_len(bytes: &[u8]) -> usize {
         Ok(Framing::Incomplete { .. }) | Err(_) => bytes.len(),
     }
 }
-
-const CONNECT: u8 = 1;

@@ -131,7 +131,8 @@ impl Shard {
     pub(super) fn deliver_direct(&mut self, sharing: &mut Sharing<'_>, direct: &Direct) -> Reached {
         let mut reached = Reached::default();
         if self.sessions.get(direct.session).is_none() {
-            self.hand_on(sharing, direct);
+            self.hand_on(sharing, direct.group, direct.qos, direct.retain);
+            reached.taken = 1;
             return reached;
         }
         let id = [direct.subscription_id];

@@ -3,7 +3,7 @@
 use std::sync::{Arc, PoisonError};
 
 use quelea_codec::QoS;
-use quelea_session::{Message, Sharing};
+use quelea_session::{GroupId, Message, Sharing};
 use quelea_store::{Attributes, Body, Operation, Target};
 
 use super::Shard;
@@ -11,20 +11,34 @@ use crate::mail::Direct;
 use crate::table::Group;
 
 impl Shard {
-    /// Gives a message to another member: the one that was chosen on another shard has left since.
+    /// Gives a message to another member: the one that was chosen has left since.
     #[cold]
-    pub(super) fn hand_on(&mut self, sharing: &mut Sharing<'_>, direct: &Direct) {
+    pub(super) fn hand_on(
+        &mut self,
+        sharing: &mut Sharing<'_>,
+        group: GroupId,
+        qos: QoS,
+        retain: bool,
+    ) {
         let topic = sharing.content().topic;
         let route = self.routes.find(topic, &self.shared.table, self.index);
         let group = route.addressed.iter().find_map(|addressed| {
             let groups = addressed.groups.read().unwrap_or_else(PoisonError::into_inner);
-            groups.iter().find(|group| group.id == direct.group).cloned()
+            groups.iter().find(|it| it.id == group).cloned()
         });
         match group {
-            Some(group) => {
-                self.hand_to_member(&group, &sharing.keep(), direct.qos, direct.retain);
-            }
+            Some(group) => self.hand_to_member(&group, &sharing.keep(), qos, retain),
             None => self.counters().dropped_no_member.add(1),
+        }
+    }
+
+    /// The store found the sessions gone that these messages were for.
+    pub(super) fn on_unplaced(&mut self, unplaced: Vec<(Target, Body)>) {
+        for (target, body) in unplaced {
+            let Target { attributes: Attributes { qos, retain, group, .. }, .. } = target;
+            if let (Some(group), Body::Message(message)) = (group, body) {
+                self.hand_on(&mut Sharing::kept(&message), group, qos, retain);
+            }
         }
     }
 

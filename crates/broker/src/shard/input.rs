@@ -79,7 +79,7 @@ impl Shard {
         let space = scratch.len() - kept;
         let count = match io.read(key, &mut scratch[kept..]) {
             Ok(0) => {
-                self.lose(key, None, io);
+                self.on_end_of_input(key, io);
                 return Remains::Nothing;
             }
             Ok(count) => count,
@@ -102,6 +102,20 @@ impl Shard {
         link.has_input = count == space || link.is_closed;
         let has_more = (link.has_input || link.has_packets) && !link.is_waiting();
         if has_more { Remains::More } else { Remains::Nothing }
+    }
+
+    /// The peer has ended its side. What it was still to be told is written all the same: it may
+    /// have closed one direction only.
+    fn on_end_of_input(&mut self, key: Key, io: &mut dyn Io) {
+        let link = self.links.get(key);
+        let is_owed = link.is_some_and(|link| {
+            link.unsent_bytes() > 0 && !link.is_leaving && matches!(link.stage, Stage::Open(_))
+        });
+        if is_owed {
+            self.end_link(key, Ending::Abnormal(ReasonCode::SUCCESS));
+        } else {
+            self.lose(key, None, io);
+        }
     }
 
     /// Handles whole packets that were read earlier.
@@ -187,7 +201,13 @@ impl Shard {
         let mut used = 0;
         while *units > 0 {
             let Some(link) = self.links.get_mut(key) else { return bytes.len() };
+            let rest = &bytes[used..];
             let bytes_max = match link.stage {
+                // [MQTT-3.1.0-1]: whoever begins otherwise speaks something else, and gets no answer.
+                Stage::Connecting if rest.first().is_some_and(|byte| byte >> 4 != CONNECT) => {
+                    self.fail(key, ReasonCode::PROTOCOL_ERROR, &"the first packet is no CONNECT");
+                    return bytes.len();
+                }
                 Stage::Connecting => self.shared.config.limits.before_connack_bytes_max,
                 Stage::Open(_) | Stage::Authenticating(_) => {
                     self.shared.config.limits.packet_bytes_max
@@ -197,7 +217,6 @@ impl Shard {
             if link.is_waiting() {
                 return used;
             }
-            let rest = &bytes[used..];
             match next_frame(rest, bytes_max) {
                 Ok(Framing::Complete { frame, consumed }) => {
                     let is_fresh = matches!(link.stage, Stage::Connecting);
@@ -302,11 +321,15 @@ impl Shard {
         if let Some(link) = self.links.get(key) {
             tracing::debug!(address = %link.address, %why, "the peer broke the protocol");
         }
-        self.end_link(key, Ending::Abnormal(reason));
+        match self.links.get(key).map(|link| (&link.stage, link.version())) {
+            Some((Stage::Authenticating(_), version)) => self.refuse(key, version, reason),
+            _ => self.end_link(key, Ending::Abnormal(reason)),
+        }
         1
     }
 }
 
+const CONNECT: u8 = 1;
 const PUBLISH: u8 = 3;
 
 /// Returns which acknowledgement begins with this byte.

@@ -8,7 +8,8 @@
 //! | module | what it does |
 //! |---|---|
 //! | `input` | reads links, cuts packets, hands each to its place |
-//! | `connect` | CONNECT, authentication, the move to the home shard, takeover |
+//! | `connect` | CONNECT, the move to the home shard, takeover |
+//! | `authenticate` | AUTH, the steps of an enhanced authentication |
 //! | `publish` | an arriving message: checks, routing, release |
 //! | `held` | what waits for the store or for other shards before it may leave |
 //! | `fanout` | a message to this shard's live receivers |
@@ -20,6 +21,7 @@
 //! | `output` | flushing, back-pressure |
 
 mod acks;
+mod authenticate;
 mod close;
 mod connect;
 mod fanout;
@@ -246,6 +248,7 @@ impl Shard {
                 }
                 Letter::Arrived(arrival) => self.on_arrival(*arrival, io),
                 Letter::Placed(placed) => self.on_placed(placed),
+                Letter::Unplaced(unplaced) => self.on_unplaced(unplaced),
                 Letter::Durable(through) => self.on_durable(through),
                 Letter::Ping { from, token } => self.on_ping_of_shard(from, token),
                 Letter::Pong { token } => self.on_pong(token),

@@ -338,7 +338,10 @@ impl Shard {
     /// Hands a message out and acknowledges it. Returns the work done.
     pub(super) fn release(&mut self, routed: &Routed, sharing: &mut Sharing<'_>) -> usize {
         let publisher = match routed.source {
-            Source::Client { session, .. } => Some(session.index),
+            // The session may have ended since, and its slot be another's.
+            Source::Client { session, .. } => {
+                self.sessions.get(session).is_some().then_some(session.index)
+            }
             Source::Will | Source::Statistics => None,
         };
         let published = Published { qos: routed.qos, retain: routed.retain, publisher };

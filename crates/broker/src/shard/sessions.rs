@@ -8,7 +8,7 @@ use quelea_codec::QoS;
 use quelea_session::{
     Effects, Message, Overflow, Session, SessionLimits, Sharing, Time, Unsettled,
 };
-use quelea_store::{Operation, SessionNumber};
+use quelea_store::{Attributes, Body, Operation, SessionNumber};
 
 use super::Shard;
 use super::link::Ending;
@@ -294,11 +294,19 @@ impl Shard {
     pub(super) fn on_placed(&mut self, placed: Vec<quelea_store::Placed>) {
         let mut touched: Vec<Key> = Vec::new();
         for it in placed {
-            let Some(key) = self.numbers.get(&it.session).copied() else { continue };
-            let Some(session) = self.sessions.get_mut(key) else { continue };
+            let key = self.numbers.get(&it.session).copied();
+            let found = key.and_then(|key| Some((key, self.sessions.get_mut(key)?)));
+            let Some((key, session)) = found else {
+                // It ended while this was in the mail.
+                if let (Some(group), Body::Message(message)) = (it.attributes.group, it.body) {
+                    let Attributes { qos, retain, .. } = it.attributes;
+                    self.hand_on(&mut Sharing::kept(&message), group, qos, retain);
+                }
+                continue;
+            };
             let reserved = match &it.body {
-                quelea_store::Body::Message(message) => message.size_bytes() as u64,
-                quelea_store::Body::Retained(_) => 0,
+                Body::Message(message) => message.size_bytes() as u64,
+                Body::Retained(_) => 0,
             };
             session.take_reserved(reserved);
             let delivery = quelea_session::Delivery {

@@ -7,7 +7,7 @@ use std::sync::atomic::{AtomicBool, AtomicU32, AtomicU64, AtomicUsize, Ordering}
 use foldhash::quality::FixedState;
 use quelea_codec::QoS;
 use quelea_session::{Overflow, ServerLimits, SessionLimits};
-use quelea_store::{Completions, Placed, ShardIndex, Store, Submission};
+use quelea_store::{Body, Completions, Placed, ShardIndex, Store, Submission, Target};
 use quelea_topics::SharedStrategy;
 
 use crate::auth::Authority;
@@ -166,6 +166,10 @@ pub(crate) struct Post(pub(crate) Arc<[Mailbox]>);
 impl Completions for Post {
     fn placed(&self, shard: ShardIndex, placed: Vec<Placed>) {
         self.0[shard.0 as usize].send(Letter::Placed(placed));
+    }
+
+    fn unplaced(&self, shard: ShardIndex, unplaced: Vec<(Target, Body)>) {
+        self.0[shard.0 as usize].send(Letter::Unplaced(unplaced));
     }
 
     fn durable(&self, shard: ShardIndex, through: Submission) {
