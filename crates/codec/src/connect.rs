@@ -359,7 +359,7 @@ mod tests {
     /// [MQTT-3.1.2-3], [MQTT-3.1.2-11], [MQTT-3.1.2-12], [MQTT-3.1.2-13]
     #[test]
     fn connect_flags() {
-        for (start, empty) in [("<MQIsdp> 03", ""), ("<MQTT> 04", ""), ("<MQTT> 05", "00")] {
+        for (start, empty) in [("<MQTT> 04", ""), ("<MQTT> 05", "00")] {
             for (flags, fault) in [
                 ("03", Malformed::ConnectFlags),
                 ("0A", Malformed::WillFlags),
@@ -375,6 +375,18 @@ mod tests {
                 );
             }
         }
+    }
+
+    /// v3.1 §3.1: what is not used, or says something of a will that there is not, is disregarded.
+    #[test]
+    fn connect_flags_in_3_1() {
+        let packet = Packet::Connect(Connect::new(Version::V31, "c"));
+        for flags in ["02", "03", "0A", "12", "1A", "22", "3B"] {
+            let body = std::format!("<MQIsdp> 03 {flags} 0000 <c>");
+            check_decodes(&Version::ALL, 0x10, &body, &packet);
+        }
+        let will_qos_3 = "<MQIsdp> 03 1E 0000 <c> <w> <p>";
+        check_fault(&Version::ALL, 0x10, will_qos_3, Malformed::WillFlags);
     }
 
     /// [MQTT-3.1.2-9], [MQTT-3.1.2-16] to [MQTT-3.1.2-19], [MQTT-3.1.3-1], [MQTT-3.1.3-3]
@@ -462,7 +474,7 @@ mod tests {
             ("<MQTT> 05 03 0000 00 <c>", Some((Version::V5, ReasonCode::MALFORMED_PACKET))),
             ("<MQTT> 05 02 0000 { 21 0000 } <c>", Some((Version::V5, ReasonCode::PROTOCOL_ERROR))),
             ("<MQTT> 04 03 0000 <c>", None),
-            ("<MQIsdp> 03 03 0000 <c>", None),
+            ("<MQIsdp> 03 1E 0000 <c> <w> <p>", None),
             ("<MQTT>", None),
             (
                 "<MQIsdp> 03 02 0000 <>",

@@ -18,15 +18,21 @@ pub(crate) struct ConnectFlags {
 impl ConnectFlags {
     /// Reads the flags, and checks those that contradict each other ([MQTT-3.1.2-3], [MQTT-3.1.2-11],
     /// [MQTT-3.1.2-12], [MQTT-3.1.2-13], v3.1.1 [MQTT-3.1.2-22]).
+    ///
+    /// In 3.1 the reserved bit is not used, and without a will the values of its other flags are disregarded
+    /// (v3.1 §3.1).
     pub(crate) fn read(reader: &mut Reader<'_>, version: Version) -> Result<Self, Malformed> {
-        let byte = reader.byte()?;
-        if byte & 1 != 0 {
+        let mut byte = reader.byte()?;
+        if version.disregards_unused_flags() {
+            byte &= if byte & WILL == 0 { !(RESERVED | WILL_QOS | WILL_RETAIN) } else { !RESERVED };
+        }
+        if byte & RESERVED != 0 {
             return Err(Malformed::ConnectFlags);
         }
         let flags = Self {
             clean_start: byte & CLEAN_START != 0,
             will: byte & WILL != 0,
-            will_qos: QoS::from_byte(byte >> 3 & 0b11).ok_or(Malformed::WillFlags)?,
+            will_qos: QoS::from_byte((byte & WILL_QOS) >> 3).ok_or(Malformed::WillFlags)?,
             will_retain: byte & WILL_RETAIN != 0,
             password: byte & PASSWORD != 0,
             username: byte & USER_NAME != 0,
@@ -63,8 +69,10 @@ impl ConnectFlags {
     }
 }
 
+const RESERVED: u8 = 1;
 const CLEAN_START: u8 = 1 << 1;
 const WILL: u8 = 1 << 2;
+const WILL_QOS: u8 = 0b11 << 3;
 const WILL_RETAIN: u8 = 1 << 5;
 const PASSWORD: u8 = 1 << 6;
 const USER_NAME: u8 = 1 << 7;

@@ -123,13 +123,13 @@ pub(crate) const VARIABLE_BYTE_INTEGER_MAX: u32 = 268_435_455;
 /// For each packet type, bit `n` tells whether the flags may be `n` in some version.
 const FIRST_FLAGS: [u16; 16] = {
     let none_set = 1;
-    // QoS 1 in the fixed header, and MQTT 3.1's DUP beside it.
-    let request = 1 << 0b0010 | 1 << 0b1010;
+    // MQTT 3.1 does not use the flags of what a client sends after CONNECT.
+    let any = u16::MAX;
     // QoS 3 ([MQTT-3.3.1-4]) and DUP at QoS 0 ([MQTT-3.3.1-2]) are left out.
     let publish = 0b0011_1100_0011_1111;
     [
-        0, none_set, none_set, publish, none_set, none_set, request, none_set, //
-        request, none_set, request, none_set, none_set, none_set, none_set, none_set,
+        0, none_set, none_set, publish, any, any, any, any, //
+        any, none_set, any, none_set, any, none_set, any, none_set,
     ]
 };
 
@@ -211,15 +211,15 @@ mod tests {
         for first_byte in [0x00, 0x07] {
             check(&[first_byte], 100, Err(Malformed::PacketType.into()));
         }
-        for first_byte in
-            [0x16, 0x11, 0x21, 0x41, 0x60, 0x61, 0x66, 0x80, 0x84, 0xA0, 0xC1, 0xE1, 0xF1]
-        {
+        for first_byte in [0x11, 0x16, 0x21, 0x9F, 0xB2, 0xD1, 0xF1] {
             check(&[first_byte], 100, Err(Malformed::FixedHeaderFlags.into()));
         }
         for first_byte in [0x36, 0x37, 0x38, 0x39, 0x3E, 0x3F] {
             check(&[first_byte, 0x00], 100, Err(Malformed::PublishFlags.into()));
         }
-        for first_byte in [0x10, 0x30, 0x31, 0x32, 0x3A, 0x3D, 0x62, 0x6A, 0x82, 0x8A, 0xA2, 0xF0] {
+        for first_byte in
+            [0x10, 0x30, 0x31, 0x32, 0x3A, 0x3D, 0x41, 0x62, 0x6A, 0x80, 0x8A, 0xA2, 0xCF, 0xF0]
+        {
             check(&[first_byte], 100, incomplete(None));
         }
     }

@@ -76,27 +76,34 @@ impl Version {
         self != Self::V31
     }
 
+    /// Returns whether flags without a meaning are disregarded: MQTT 3.1 calls them not used (v3.1 §2.1,
+    /// §3.1), the later versions reserve them.
+    pub(crate) fn disregards_unused_flags(self) -> bool {
+        self == Self::V31
+    }
+
     /// Returns whether `flags` are legal in the fixed header of a packet other than PUBLISH
     /// ([MQTT-2.1.3-1]).
     ///
-    /// MQTT 3.1 sends PUBREL, SUBSCRIBE and UNSUBSCRIBE again with DUP (v3.1 §2.1); the later versions
-    /// reserve that bit.
+    /// MQTT 3.1 sends PUBREL, SUBSCRIBE and UNSUBSCRIBE again with DUP, and does not use the other flags of
+    /// what a client sends (v3.1 §2.1). Those of CONNECT must be zero in all versions, because they are read
+    /// before the version is.
     pub(crate) fn allows_flags(self, kind: PacketKind, flags: u8) -> bool {
         match kind {
             PacketKind::PubRel | PacketKind::Subscribe | PacketKind::Unsubscribe => {
-                flags == 0b0010 || (self == Self::V31 && flags == 0b1010)
+                flags == 0b0010 || self.disregards_unused_flags()
             }
+            PacketKind::PubAck
+            | PacketKind::PubRec
+            | PacketKind::PubComp
+            | PacketKind::PingReq
+            | PacketKind::Disconnect => flags == 0 || self.disregards_unused_flags(),
             PacketKind::Publish => true,
             PacketKind::Connect
             | PacketKind::ConnAck
-            | PacketKind::PubAck
-            | PacketKind::PubRec
-            | PacketKind::PubComp
             | PacketKind::SubAck
             | PacketKind::UnsubAck
-            | PacketKind::PingReq
             | PacketKind::PingResp
-            | PacketKind::Disconnect
             | PacketKind::Auth => flags == 0,
         }
     }

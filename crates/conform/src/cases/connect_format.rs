@@ -130,6 +130,16 @@ cases! {
         }
     }
 
+    /// [Q3-3.1-7] MQTT 3.1 disregards the reserved bit, and what is said of a will that there is not.
+    #[versions(V31)]
+    fn unused_connect_flags_are_disregarded_in_v31(broker) {
+        for flags in [1, 0x08, 0x10, WILL_RETAIN, WILL_RETAIN | 0x11] {
+            let mut client = broker.open()?;
+            client.send(&header(broker, CLEAN | flags).text(&broker.id()).packet(0x10));
+            client.expect_accepted()?;
+        }
+    }
+
     /// [MQTT-3.1.2-12, Q5-3.1.2.6-1] v3.1.1 [MQTT-3.1.2-14] There is no Will QoS 3.
     #[versions(V31, V311, V5)]
     fn will_qos_3_is_rejected(broker) {

@@ -2,7 +2,7 @@
 
 use crate::case::{cases, claim};
 use crate::exchange::reason::{MALFORMED_PACKET, PACKET_TOO_LARGE, PROTOCOL_ERROR};
-use crate::wire::{Body, packet, property as id, publish};
+use crate::wire::{Body, Packet, packet, property as id, publish};
 use crate::{Broker, Failure, Outcome, Version};
 
 use super::connect_format::ILL_FORMED;
@@ -37,6 +37,27 @@ cases! {
         if version.is_v5() {
             reject(broker, &[0xF1, 0], MALFORMED_PACKET)?;
         }
+    }
+
+    /// [Q3-2.1-2] MQTT 3.1 does not use these flags, and does not ask for values of theirs.
+    #[versions(V31)]
+    fn unused_header_flags_are_disregarded_in_v31(broker) {
+        let filter = broker.topic("t");
+        let ack = Body::new().two(1);
+        let mut client = broker.client()?;
+        for flags in [1, 8, 0xF] {
+            client.send(&ack.clone().packet(0x40 | flags));
+            client.send(&ack.clone().packet(0x70 | flags));
+            client.send(&Body::new().two(1).text(&filter).byte(0).packet(0x82 | flags));
+            client.wait_for_suback(1)?;
+            client.send(&Body::new().two(2).text(&filter).packet(0xA2 | flags));
+            client.wait_for_unsuback(2)?;
+            client.send(&[0xC0 | flags, 0]);
+            let pong = client.expect_packet()?;
+            claim(matches!(pong, Packet::PingResp), format!("got {pong:?}"))?;
+        }
+        client.send(&[0xE1, 0]);
+        client.expect_close()?;
     }
 
     /// [Q5-2.1.2-1, Q4-2.2.1-1, Q3-2.1-1] Packet types that are reserved, or that only a server sends, are rejected.
@@ -358,14 +379,14 @@ fn refuse_filter(broker: &Broker<'_>, filter: &str) -> Outcome {
     let mut client = broker.client()?;
     client.send_subscribe(&[(filter, 0)], |it| it);
     match client.expect_close_or_packet()? {
-        Some(crate::wire::Packet::SubAck(suback)) => {
+        Some(Packet::SubAck(suback)) => {
             let is_refused = suback.reasons.iter().all(|it| *it >= 0x80);
             claim(
                 is_refused && !broker.is_quelea(),
                 format!("{filter:?} was answered with {suback:?}"),
             )
         }
-        Some(crate::wire::Packet::Disconnect(_)) if broker.version.is_v5() => {
+        Some(Packet::Disconnect(_)) if broker.version.is_v5() => {
             client.expect_close().map(drop)
         }
         Some(packet) => claim(false, format!("{filter:?} was answered with {packet:?}")),
