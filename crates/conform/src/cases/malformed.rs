@@ -386,9 +386,7 @@ fn refuse_filter(broker: &Broker<'_>, filter: &str) -> Outcome {
                 format!("{filter:?} was answered with {suback:?}"),
             )
         }
-        Some(Packet::Disconnect(_)) if broker.version.is_v5() => {
-            client.expect_close().map(drop)
-        }
+        Some(Packet::Disconnect(_)) if broker.version.is_v5() => client.expect_close().map(drop),
         Some(packet) => claim(false, format!("{filter:?} was answered with {packet:?}")),
         None => claim(
             !broker.is_quelea() || !broker.version.is_v5(),
