@@ -93,10 +93,6 @@ impl OutgoingPublish<'_> {
         }
         let (length, length_bytes) = variable_bytes(length);
         out.extend_from_slice(&length[..length_bytes]);
-        if let Some(message_expiry_secs) = self.message_expiry_secs {
-            out.push(Property::MessageExpiryInterval.id());
-            out.extend_from_slice(&message_expiry_secs.to_be_bytes());
-        }
         if let Some(topic_alias) = self.topic_alias {
             out.push(Property::TopicAlias.id());
             out.extend_from_slice(&topic_alias.to_be_bytes());
@@ -107,5 +103,9 @@ impl OutgoingPublish<'_> {
             out.extend_from_slice(&id[..id_bytes]);
         }
         out.extend_from_slice(self.forwarded);
+        if let Some(message_expiry_secs) = self.message_expiry_secs {
+            out.push(Property::MessageExpiryInterval.id());
+            out.extend_from_slice(&message_expiry_secs.to_be_bytes());
+        }
     }
 }

@@ -160,8 +160,8 @@ mod tests {
         };
         let packet =
             Packet::Publish(Publish { topic: "", payload: b"p", properties, ..Publish::default() });
-        let body = "<> { 02 00000001 23 0002 0B 01 0B FFFFFF7F 0B 01 01 00 03 <t> 08 <r> 09 <c>
-            26 <k> <v> 26 <> <> 26 <k> <v> } 70";
+        let body = "<> { 23 0002 0B 01 0B FFFFFF7F 0B 01 01 00 03 <t> 08 <r> 09 <c>
+            26 <k> <v> 26 <> <> 26 <k> <v> 02 00000001 } 70";
         check_packet(&[Version::V5], 0x30, body, &packet);
         // Order has no meaning but among User Properties.
         let body = "<> { 26 <k> <v> 0B FFFFFF7F 26 <> <> 09 <c> 08 <r> 0B 01 03 <t> 23 0002 01 00 26 <k> <v> 0B 01

@@ -100,10 +100,9 @@ impl<'a> PublishProperties<'a> {
         }
     }
 
-    /// Returns the other properties alone.
+    /// Returns the properties of one hop alone.
     fn hop_set(&self) -> PropertySet<'a> {
         PropertySet {
-            message_expiry_secs: self.message_expiry_secs,
             topic_alias: self.topic_alias.and_then(NonZeroU16::new),
             subscription_ids: self.subscription_ids,
             ..PropertySet::default()
@@ -111,11 +110,14 @@ impl<'a> PublishProperties<'a> {
     }
 }
 
-/// The properties of one hop come first, so that the forwarded ones stay side by side.
+/// The forwarded properties stay side by side. Order has no meaning; this is the one that Mosquitto's receivers
+/// are used to.
 impl Write for PublishProperties<'_> {
     fn write<S: Sink>(&self, sink: &mut S) {
         self.hop_set().write(sink);
         self.write_forwarded(sink);
+        let message_expiry_secs = self.message_expiry_secs;
+        PropertySet { message_expiry_secs, ..PropertySet::default() }.write(sink);
     }
 }
 
