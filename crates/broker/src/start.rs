@@ -125,7 +125,6 @@ impl Broker {
         for address in &addresses {
             tracing::info!("listening on {address}");
         }
-        tracing::info!("sessions and messages live in memory: they are gone when the broker stops");
         Ok(Self { shared, homes, shards, acceptors, addresses, control, signals })
     }
 

@@ -222,4 +222,4 @@ impl Worker<'_> {
 }
 
 /// Unsent bytes of a publisher above which it waits for its socket.
-const UNSENT_BYTES_MAX: usize = 1 << 20;
+pub(super) const UNSENT_BYTES_MAX: usize = 1 << 20;

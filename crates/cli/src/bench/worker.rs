@@ -25,6 +25,7 @@ use super::flow::{Flow, FlowSettings};
 use super::latency::Latency;
 use super::pacing::Turn;
 use super::plan::{Stream, WorkerPlan};
+use super::traffic::UNSENT_BYTES_MAX;
 
 /// What all workers of a run have in common.
 #[derive(Debug, Clone)]
@@ -285,8 +286,15 @@ impl<'a> Worker<'a> {
         let mut dirty = std::mem::take(&mut self.dirty);
         for index in dirty.drain(..) {
             self.clients[index].is_dirty = false;
+            let was_full = self.clients[index].unsent_bytes() >= UNSENT_BYTES_MAX;
             if let Err(error) = self.clients[index].flush() {
                 self.lose(index, &format!("write failed: {error}"));
+            }
+            if was_full && self.clients[index].unsent_bytes() < UNSENT_BYTES_MAX {
+                // Flows that found no room have nothing else to wait for.
+                for flow in self.sends[index].clone() {
+                    self.queue_flow(flow);
+                }
             }
         }
         self.dirty = dirty;
