@@ -71,6 +71,11 @@ impl Retained {
         let is_too_many = is_new && count >= self.messages_max;
         let is_too_big = size > old_size && bytes + size - old_size > self.bytes_max;
         if is_too_many || is_too_big {
+            // An older message must not go on as if it were the last one.
+            if partition.remove(topic).is_some() {
+                self.count.fetch_sub(1, Ordering::Relaxed);
+                self.bytes.fetch_sub(old_size, Ordering::Relaxed);
+            }
             return false;
         }
         let owner = Arc::clone(&message);
@@ -89,6 +94,11 @@ impl Retained {
             self.count.fetch_sub(1, Ordering::Relaxed);
             self.bytes.fetch_sub(old.message.size_bytes() as u64, Ordering::Relaxed);
         }
+    }
+
+    /// Removes a message that has expired, unless another has taken its place.
+    pub(crate) fn forget(&self, topic: &str, expired: &Value) {
+        self.clear(topic, expired.order + 1);
     }
 
     /// Returns the retained message of a topic.

@@ -65,7 +65,8 @@ impl Broker {
     ///
     /// # Errors
     ///
-    /// [`StartError`] says what is in the way. Nothing is left behind then.
+    /// [`StartError`] says what is in the way. The caller should end the process then: threads may
+    /// have been started before the system refused another.
     pub fn start(config: Config) -> Result<Self, StartError> {
         Self::start_with(config, Extensions::default())
     }

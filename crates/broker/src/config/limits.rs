@@ -59,11 +59,11 @@ settings! {
 
         /// Levels of a topic filter, which are separated by `/`. A deeper filter is refused in SUBACK (5.0: 0x8F,
         /// Topic Filter invalid; 3.1.1: 0x80).
-        pub filter_levels_max: u16 = 128, Count(1..=65_535);
+        pub filter_levels_max: u16 = 256, Count(1..=65_535);
 
         /// Levels of a topic name. A message on a deeper topic is dropped, counted, and refused where that can be
         /// said (5.0 from QoS 1 on: 0x90, Topic Name invalid; 3.x: see `v3_denied_publish`).
-        pub topic_levels_max: u16 = 128, Count(1..=65_535);
+        pub topic_levels_max: u16 = 256, Count(1..=65_535);
 
         /// Retained messages in all. The next one on a topic that has none is not retained, though it is
         /// delivered, and counted under `$SYS/broker/dropped`.

@@ -102,7 +102,7 @@ impl Work {
 
     /// Accepts until nothing waits. Returns false when files ran out.
     fn accept_all(&self, reserve: &mut Reserve) -> bool {
-        loop {
+        while !self.is_over.load(Ordering::SeqCst) {
             match self.listener.accept() {
                 Ok((stream, address)) => self.admit(stream, address),
                 Err(error) if error.kind() == io::ErrorKind::WouldBlock => return true,
@@ -113,9 +113,15 @@ impl Work {
                     }
                 }
                 // The connection was gone before it was accepted.
-                Err(_) => {}
+                Err(error) if error.kind() == io::ErrorKind::ConnectionAborted => {}
+                Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
+                Err(error) => {
+                    tracing::warn!(%error, "a connection was not accepted");
+                    return false;
+                }
             }
         }
+        true
     }
 
     fn admit(&self, stream: mio::net::TcpStream, address: SocketAddr) {

@@ -1,8 +1,8 @@
 //! PUBACK, PUBREC, PUBREL and PUBCOMP from clients.
 
 use quelea_codec::{PacketId, PacketKind, ReasonCode};
-use quelea_session::{AfterPuback, AfterPubcomp, AfterPubrec, AfterPubrel, Pumped};
-use quelea_store::Operation;
+use quelea_session::{AfterPuback, AfterPubcomp, AfterPubrec, AfterPubrel, Pumped, Violation};
+use quelea_store::{Operation, Submission};
 
 use super::Shard;
 use super::held::{Held, HeldEntry};
@@ -106,7 +106,25 @@ impl Shard {
         }
     }
 
-    fn on_pubrel(&mut self, key: Key, packet_id: PacketId) {
+    /// Handles a PUBREL.
+    ///
+    /// Policy: one that did not wait for its PUBREC is handled when that has been sent. Otherwise it would
+    /// depend on the speed of the store whether such a client is served or disconnected.
+    pub(super) fn on_pubrel(&mut self, key: Key, packet_id: PacketId) {
+        let Some(link) = self.links.get_mut(key) else { return };
+        let holds = link.holds();
+        let Stage::Open(open) = &mut link.stage else { return };
+        let Some(session) = self.sessions.get_mut(open.session) else { return };
+        if holds && session.protocol.on_pubrel(packet_id) == Err(Violation::PubrelTooEarly) {
+            let held = Held::EarlyPubrel { packet_id };
+            self.hold(Some(key), HeldEntry { after: Submission(0), grace: 0, held });
+        } else {
+            self.complete_received(key, packet_id);
+        }
+    }
+
+    /// Ends the exchange of a message whose PUBREL has come.
+    pub(super) fn complete_received(&mut self, key: Key, packet_id: PacketId) {
         let Some(link) = self.links.get_mut(key) else { return };
         let Stage::Open(open) = &mut link.stage else { return };
         let Some(session) = self.sessions.get_mut(open.session) else { return };

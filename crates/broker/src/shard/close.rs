@@ -137,10 +137,12 @@ impl Shard {
             Some(held) if held.iter().any(is_awaited) => Unsettled::AwaitStore,
             Some(_) | None => Unsettled::Forget,
         };
-        self.detach(session_key, ending, unsettled);
+        // In this order: what the client published goes before its will.
         if let Some(held) = held {
             self.adopt_held(held);
         }
+        self.detach(session_key, ending, unsettled);
+        self.release_orphans();
     }
 
     /// Has a link looked at by `due`. It has one timer that counts: the earliest.
@@ -170,6 +172,8 @@ impl Shard {
             Stage::Connecting | Stage::Authenticating(_) | Stage::Lingering => stage_ends_at,
             // The silence is ours, but it has an end.
             Stage::Open(_) if link.is_paused => stage_ends_at,
+            // Something has arrived that we owe a look.
+            Stage::Open(_) if link.is_listed => now.plus_millis(LISTED_MILLIS),
             Stage::Open(open) => match open.connection.keep_alive_limit_millis() {
                 Some(limit) => link.last_packet_at.plus_millis(limit),
                 None => return,
@@ -226,6 +230,9 @@ impl Ending {
 
 /// A link with a timer is looked at this often.
 const LOOK_AT_LEAST_EVERY_MILLIS: u64 = 60_000;
+
+/// A link with unread input is looked at again after this time.
+const LISTED_MILLIS: u64 = 500;
 
 /// How long a peer has to close its side after its last packet was written.
 const LINGER_MILLIS: u64 = 2_000;

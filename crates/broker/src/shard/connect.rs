@@ -126,12 +126,11 @@ impl Shard {
 
     /// Handles a CONNECT on its home shard.
     fn on_connect(&mut self, key: Key, connect: &Connect<'_>, packet: &[u8]) {
-        if self.shared.config.allow_anonymous == Some(false) {
-            self.refuse(key, connect.version, ReasonCode::NOT_AUTHORIZED);
-            return;
-        }
         match connect.properties.authentication_method {
             Some(method) => self.begin_authentication(key, connect, method, packet),
+            None if self.shared.config.allow_anonymous == Some(false) => {
+                self.refuse(key, connect.version, ReasonCode::NOT_AUTHORIZED);
+            }
             None => self.open_session(key, connect, None),
         }
     }
@@ -150,6 +149,12 @@ impl Shard {
                 return;
             }
         };
+        // A will is a publish like any other, except that nobody is there to be refused then.
+        let refusal = connect.will.as_ref().and_then(|will| self.refusal_of(will.topic));
+        if let Some(reason) = refusal {
+            self.refuse(key, connect.version, reason);
+            return;
+        }
         let assigned = connect.client_id.is_empty().then(|| self.draw_client_id());
         let client_id = assigned.as_deref().unwrap_or(connect.client_id);
         let submitted_before = self.submitted;
@@ -181,6 +186,10 @@ impl Shard {
                 .map(|(method, _)| Box::new(Pending::new(negotiated.version, method, Vec::new()))),
         });
         if written.is_err() {
+            // The connection was never accepted, so its will was never in force.
+            if let Some(extra) = self.sessions.get_mut(session).and_then(|it| it.extra.as_mut()) {
+                extra.will = None;
+            }
             self.end_link(key, Ending::Abnormal(ReasonCode::PACKET_TOO_LARGE));
             return;
         }

@@ -38,6 +38,8 @@ pub(super) enum Held {
     Answer { session: Key, qos: QoS, packet_id: PacketId, reason: ReasonCode },
     /// PUBREL for a message that the client has received.
     Pubrel { session: Key, packet_id: PacketId },
+    /// A PUBREL that came before the PUBREC of its message could be sent.
+    EarlyPubrel { packet_id: PacketId },
     /// PUBCOMP: the identifier may mean a new message.
     Pubcomp { packet_id: PacketId },
     /// CONNACK of a session.
@@ -136,6 +138,7 @@ impl Shard {
                 self.release_answer(key, session, qos, packet_id, reason);
             }
             Held::Pubrel { packet_id, .. } => self.send_pubrel(key, packet_id, ReasonCode::SUCCESS),
+            Held::EarlyPubrel { packet_id } => self.complete_received(key, packet_id),
             Held::Pubcomp { packet_id } => self.send_pubcomp(key, packet_id, ReasonCode::SUCCESS),
             Held::Connack(welcome) => self.welcome(key, &welcome),
             Held::Suback { packet, cursors } => {
@@ -155,11 +158,10 @@ impl Shard {
             // A later wake-up than needed for the first entries costs nothing but their delay.
             self.waiting.push_back((after.max(self.durable), NOBODY));
             self.orphans.push(held);
-            self.release_orphans();
         }
     }
 
-    fn release_orphans(&mut self) {
+    pub(super) fn release_orphans(&mut self) {
         if self.orphans.is_empty() {
             return;
         }
@@ -173,9 +175,12 @@ impl Shard {
                     Some(Held::Pubrel { session, packet_id }) => {
                         self.settle_pubrec(session, packet_id);
                     }
-                    // Packets to a peer that is gone.
+                    Some(Held::Answer { session, qos, packet_id, reason }) => {
+                        self.settle_publish(session, qos, packet_id, reason);
+                    }
+                    // Packets from and to a peer that is gone.
                     Some(
-                        Held::Answer { .. }
+                        Held::EarlyPubrel { .. }
                         | Held::Pubcomp { .. }
                         | Held::Connack(_)
                         | Held::Suback { .. }

@@ -109,7 +109,9 @@ impl Shard {
     fn on_end_of_input(&mut self, key: Key, io: &mut dyn Io) {
         let link = self.links.get(key);
         let is_owed = link.is_some_and(|link| {
-            link.unsent_bytes() > 0 && !link.is_leaving && matches!(link.stage, Stage::Open(_))
+            (link.unsent_bytes() > 0 || link.holds())
+                && !link.is_leaving
+                && matches!(link.stage, Stage::Open(_))
         });
         if is_owed {
             self.end_link(key, Ending::Abnormal(ReasonCode::SUCCESS));
@@ -167,7 +169,11 @@ impl Shard {
     fn discard(&mut self, key: Key, scratch: &mut [u8], io: &mut dyn Io) -> Remains {
         match io.read(key, scratch) {
             Ok(0) => {
-                self.lose(key, None, io);
+                // What is unsent may still be wanted: the flush, or the timer, ends it.
+                match self.links.get_mut(key) {
+                    Some(link) if link.unsent_bytes() > 0 => link.has_input = false,
+                    Some(_) | None => self.lose(key, None, io),
+                }
                 Remains::Nothing
             }
             Ok(count) => {
@@ -221,16 +227,17 @@ impl Shard {
                 Ok(Framing::Complete { frame, consumed }) => {
                     let is_fresh = matches!(link.stage, Stage::Connecting);
                     link.last_packet_at = self.now;
-                    self.counters().packets_received.add(1);
                     if is_fresh {
                         if self.on_first_packet(key, frame, rest, io) {
                             return bytes.len();
                         }
+                        self.counters().packets_received.add(1);
                         used += consumed;
                         *units -= 1;
                         continue;
                     }
                     used += consumed;
+                    self.counters().packets_received.add(1);
                     let work = self.on_packet(key, frame);
                     *units = units.saturating_sub(work.max(1));
                 }

@@ -70,6 +70,10 @@ impl Shard {
         let mut sent = 0;
         while link.unsent_bytes() > 0 {
             match io.write(key, &link.output[link.written as usize..]) {
+                Ok(0) => {
+                    self.lose(key, None, io);
+                    return;
+                }
                 Ok(count) => {
                     link.written += count as u32;
                     sent += count as u64;
@@ -111,6 +115,9 @@ impl Shard {
                     self.pump(key, session);
                 }
             }
+            Stage::Lingering if link.unsent_bytes() == 0 && link.is_closed => {
+                self.lose(key, None, io);
+            }
             Stage::Lingering if link.unsent_bytes() == 0 => io.shutdown(key),
             Stage::Lingering | Stage::Connecting | Stage::Authenticating(_) => {}
         }
@@ -121,14 +128,18 @@ impl Shard {
         let bytes_max = self.shared.config.limits.write_buffer_bytes_max as usize;
         let Some(link) = self.links.get_mut(key) else { return };
         let held = link.held.as_ref().map_or(0, |held| held.len());
-        let is_full = link.unsent_bytes() > bytes_max || held > HELD_MAX;
+        // Messages stop at the limit: what goes beyond it are the link's own acknowledgements.
+        let is_full = link.unsent_bytes() > 2 * bytes_max || held > HELD_MAX;
         if is_full && !link.is_paused {
             link.is_paused = true;
             link.has_packets |= !link.unread.is_empty();
             let due = self.now.plus_millis(PAUSE_MAX_MILLIS);
             link.stage_ends_at = due;
             self.arm_link(key, due);
-        } else if link.is_paused && link.unsent_bytes() <= bytes_max / 2 && held <= HELD_MAX / 2 {
+        } else if link.is_paused
+            && link.unsent_bytes() <= bytes_max + bytes_max / 2
+            && held <= HELD_MAX / 2
+        {
             link.is_paused = false;
             // Keep alive did not run while nothing was read.
             link.last_packet_at = self.now;

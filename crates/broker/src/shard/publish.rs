@@ -318,7 +318,10 @@ impl Shard {
             Source::Client { link, .. } => Some(link),
             Source::Will | Source::Statistics => None,
         };
+        // What clients that are gone have left behind goes before their wills.
+        let is_behind = link.is_none() && !self.orphans.is_empty();
         let must_wait = needs_store
+            || is_behind
             || link.and_then(|key| self.links.get(key)).is_some_and(|link| link.holds());
         if !must_wait {
             return self.release(&routed, sharing);
@@ -329,6 +332,9 @@ impl Shard {
             let body = Body::Message(Arc::clone(&message));
             let retain = routed.retain;
             after = self.submit(Operation::Publish { body, targets, received, retain });
+        }
+        if is_behind {
+            after = self.submitted;
         }
         let held = Held::Publish(message, Box::new(routed));
         self.hold(link, HeldEntry { after, grace: 0, held });
@@ -419,7 +425,7 @@ impl Shard {
     }
 
     /// Returns why nobody may publish to a topic.
-    fn refusal_of(&self, topic: &str) -> Option<ReasonCode> {
+    pub(super) fn refusal_of(&self, topic: &str) -> Option<ReasonCode> {
         // The broker's own statistics: a client must not be able to make them up.
         if topic.as_bytes().first() == Some(&b'$') && is_statistics(topic) {
             return Some(ReasonCode::NOT_AUTHORIZED);
@@ -459,7 +465,13 @@ impl Shard {
     }
 
     /// The store is done with a publish whose connection is gone: the exchange is the session's.
-    fn settle_publish(&mut self, key: Key, qos: QoS, packet_id: PacketId, reason: ReasonCode) {
+    pub(super) fn settle_publish(
+        &mut self,
+        key: Key,
+        qos: QoS,
+        packet_id: PacketId,
+        reason: ReasonCode,
+    ) {
         let Some(session) = self.sessions.get_mut(key) else { return };
         if qos != QoS::ExactlyOnce {
             return;

@@ -131,10 +131,11 @@ impl Shard {
         if !link.is_answered {
             return false;
         }
+        // The other half is for live messages: they would be dropped where this has filled it up.
+        let Some((connection, outbox)) = link.sender(bytes_max / 2) else { return false };
         if session.number().is_some() && cursor.qos != QoS::AtMostOnce {
-            return session.protocol.queued_messages() < QUEUED_MAX;
+            return session.protocol.queued_messages() < QUEUED_MAX && !outbox.is_full();
         }
-        let Some((connection, outbox)) = link.sender(bytes_max) else { return false };
         session.protocol.can_send(connection, cursor.qos, &outbox)
     }
 
@@ -146,7 +147,11 @@ impl Shard {
             // Read now, not when it was found: an older value never follows a newer one.
             let Some(value) = self.shared.retained.read(&topic) else { continue };
             let is_expired = value.message.content().expires_at.is_some_and(|at| at <= self.now);
-            if is_expired || value.order >= cursor.until {
+            if is_expired {
+                self.shared.retained.forget(&topic, &value);
+                continue;
+            }
+            if value.order >= cursor.until {
                 continue;
             }
             let qos = cursor.qos.min(value.qos);
