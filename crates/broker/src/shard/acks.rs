@@ -110,7 +110,7 @@ impl Shard {
     ///
     /// Policy: one that did not wait for its PUBREC is handled when that has been sent. Otherwise it would
     /// depend on the speed of the store whether such a client is served or disconnected.
-    pub(super) fn on_pubrel(&mut self, key: Key, packet_id: PacketId) {
+    fn on_pubrel(&mut self, key: Key, packet_id: PacketId) {
         let Some(link) = self.links.get_mut(key) else { return };
         let holds = link.holds();
         let Stage::Open(open) = &mut link.stage else { return };

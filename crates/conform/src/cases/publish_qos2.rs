@@ -20,6 +20,32 @@ cases! {
         client.expect_silence()?;
     }
 
+    /// [MQTT-4.3.3-11] v3.1.1 [MQTT-4.3.3-2] A PUBREL that does not wait for the PUBREC is answered after it, though the
+    /// message goes to a session that outlives its connection.
+    #[versions(V31, V311, V5)]
+    fn pubrel_may_come_with_its_publish(broker) {
+        broker.need_qos(2)?;
+        broker.need_quelea("clients have to wait for the PUBREC")?;
+        let topic = broker.topic("t");
+        let mut subscriber = broker.connect(|it| it.client_id(&broker.id()).keep_session())?;
+        subscriber.subscribe(&topic, 2)?;
+        let mut publisher = broker.client()?;
+        let last = broker.limits().receive_maximum().min(20) as u16;
+        let mut bytes = Vec::new();
+        for packet_id in 1..=last {
+            let message = publish(&topic, "early").qos(2).packet_id(packet_id);
+            bytes.extend(message.bytes(broker.version));
+            bytes.extend(Body::new().two(packet_id).packet(0x62));
+        }
+        publisher.send(&bytes);
+        for packet_id in 1..=last {
+            publisher.wait_for_pubrec(packet_id)?;
+        }
+        for packet_id in 1..=last {
+            publisher.wait_for_pubcomp(packet_id)?;
+        }
+    }
+
     /// [MQTT-4.3.3-10] v3.1.1 [MQTT-4.3.3-2] A PUBLISH of QoS 2 sent again before PUBREL is acknowledged again
     /// and delivered once.
     #[versions(V31, V311, V5)]
