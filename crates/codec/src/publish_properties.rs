@@ -110,8 +110,7 @@ impl<'a> PublishProperties<'a> {
     }
 }
 
-/// The forwarded properties stay side by side. Order has no meaning; this is the one that Mosquitto's receivers
-/// are used to.
+/// The forwarded properties stay side by side, so that they can be borrowed. Order has no meaning.
 impl Write for PublishProperties<'_> {
     fn write<S: Sink>(&self, sink: &mut S) {
         self.hop_set().write(sink);
