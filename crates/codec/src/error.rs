@@ -24,6 +24,8 @@ pub enum Malformed {
     ConnAckFlags,
     /// The reserved bit of the Connect Flags is set.
     ConnectFlags,
+    /// A string contains a control character or a non-character.
+    ControlCharacter,
     /// Reserved flags of the fixed header have other values than those listed.
     FixedHeaderFlags,
     /// A string contains U+0000.
@@ -139,7 +141,8 @@ impl Malformed {
             Self::Utf8 => "MQTT-1.5.4-1",
             Self::VariableByteInteger => "MQTT-1.5.5-1",
             Self::WillFlags => "MQTT-3.1.2-12",
-            Self::PacketType
+            Self::ControlCharacter
+            | Self::PacketType
             | Self::PropertyNotAllowed(_)
             | Self::PropertyUnknown
             | Self::TrailingBytes
@@ -149,16 +152,18 @@ impl Malformed {
 
     /// Returns what an MQTT 5.0 peer is told.
     ///
-    /// Policy: a wildcard in a Topic Name and an ill-formed Topic Filter are Malformed Packet; Topic Name
-    /// invalid and Topic Filter invalid are for those correctly formed but not accepted.
+    /// Policy: an ill-formed Topic Filter is Malformed Packet, because Topic Filter invalid is for those correctly
+    /// formed but not accepted. A wildcard in a Topic Name and a packet type that does not exist can be parsed and
+    /// are not allowed, which is how section 1.2 defines Protocol Error.
     pub fn reason_code(self) -> ReasonCode {
         match self {
             Self::PacketTooLarge => ReasonCode::PACKET_TOO_LARGE,
+            Self::PacketType | Self::TopicNameWildcard => ReasonCode::PROTOCOL_ERROR,
             Self::ConnAckFlags
             | Self::ConnectFlags
+            | Self::ControlCharacter
             | Self::FixedHeaderFlags
             | Self::NullCharacter
-            | Self::PacketType
             | Self::PasswordWithoutUserName
             | Self::PropertyNotAllowed(_)
             | Self::PropertyUnknown
@@ -167,7 +172,6 @@ impl Malformed {
             | Self::SubscriptionOptions
             | Self::TopicFilter(_)
             | Self::TopicNameEmpty
-            | Self::TopicNameWildcard
             | Self::TrailingBytes
             | Self::Truncated
             | Self::Utf8
@@ -272,6 +276,7 @@ impl fmt::Display for Malformed {
             Self::ConnAckFlags => "reserved bits set in the flags of CONNACK",
             Self::ConnectFlags => "reserved bit set in the connect flags",
             Self::FixedHeaderFlags => "reserved flags of the fixed header have the wrong value",
+            Self::ControlCharacter => "a string contains a control character or a non-character",
             Self::NullCharacter => "a string contains U+0000",
             Self::PacketTooLarge => "larger than the maximum packet size",
             Self::PacketType => "no such packet type",
@@ -338,7 +343,7 @@ mod tests {
     #[test]
     fn codes_other_than_the_general_ones() {
         check(Malformed::PacketTooLarge, 0x95, "MQTT-3.2.2-15");
-        check(Malformed::TopicNameWildcard, 0x81, "MQTT-3.3.2-2");
+        check(Malformed::TopicNameWildcard, 0x82, "MQTT-3.3.2-2");
         check(Malformed::TopicFilter(FilterError::ShareName), 0x81, "MQTT-4.8.2-1");
         check(Violation::TopicAliasZero, 0x94, "MQTT-3.3.2-8");
         check(Violation::VersionUnsupported, 0x84, "MQTT-3.1.2-2");

@@ -4,20 +4,20 @@ use crate::error::Malformed;
 
 /// Checks a UTF-8 Encoded String: well-formed ([MQTT-1.5.4-1]), without U+0000 ([MQTT-1.5.4-2]).
 ///
-/// Policy: control characters and non-characters are let through, as section 1.5.4 permits. U+FEFF is a
-/// character like any other ([MQTT-1.5.4-3]).
+/// Policy: control characters and non-characters are refused, as section 1.5.4 permits: who sends them to a
+/// device, a log or a shell seldom means well. U+FEFF is a character like any other ([MQTT-1.5.4-3]).
 #[inline]
 pub(crate) fn text(bytes: &[u8]) -> Result<&str, Malformed> {
     let text = core::str::from_utf8(bytes).map_err(|_| Malformed::Utf8)?;
-    if has_null(bytes) { Err(Malformed::NullCharacter) } else { Ok(text) }
+    if any_word(bytes, unusual_bytes) { unusual_text(text) } else { Ok(text) }
 }
 
 /// Checks a topic name as far as a PUBLISH may carry it: a string without wildcard ([MQTT-3.3.2-2]),
 /// possibly empty.
 #[inline]
 pub(crate) fn topic_name_or_empty(bytes: &[u8]) -> Result<&str, Malformed> {
-    if has_forbidden_byte(bytes) {
-        return Err(topic_name_fault(bytes));
+    if any_word(bytes, |word| unusual_bytes(word) | wildcard_bytes(word)) {
+        return unusual_topic_name(bytes);
     }
     core::str::from_utf8(bytes).map_err(|_| Malformed::Utf8)
 }
@@ -27,25 +27,25 @@ pub(crate) fn topic_name(bytes: &[u8]) -> Result<&str, Malformed> {
     if bytes.is_empty() { Err(Malformed::TopicNameEmpty) } else { topic_name_or_empty(bytes) }
 }
 
+/// Looks closely at a topic name with a wildcard, or with more than printable ASCII in it.
 #[cold]
-fn topic_name_fault(bytes: &[u8]) -> Malformed {
-    match text(bytes) {
-        Err(fault) => fault,
-        Ok(_) => Malformed::TopicNameWildcard,
+fn unusual_topic_name(bytes: &[u8]) -> Result<&str, Malformed> {
+    let text = text(bytes)?;
+    if text.contains(['+', '#']) { Err(Malformed::TopicNameWildcard) } else { Ok(text) }
+}
+
+/// Looks closely at a string with more than printable ASCII in it.
+#[cold]
+fn unusual_text(text: &str) -> Result<&str, Malformed> {
+    if text.contains('\0') {
+        return Err(Malformed::NullCharacter);
     }
-}
-
-/// Returns whether one of the bytes is 0, `+` or `#`, which a topic name must not contain.
-#[inline]
-fn has_forbidden_byte(bytes: &[u8]) -> bool {
-    // '#' is 0x23 and '+' is 0x2B: they differ in one bit.
-    any_word(bytes, |word| zero_bytes(word) | zero_bytes((word | (ONES * 0x08)) ^ (ONES * 0x2B)))
-}
-
-/// Returns whether one of the bytes is 0.
-#[inline]
-fn has_null(bytes: &[u8]) -> bool {
-    any_word(bytes, zero_bytes)
+    let is_non_character =
+        |char| matches!(char, '\u{FDD0}'..='\u{FDEF}') || u32::from(char) & 0xFFFE == 0xFFFE;
+    if text.contains(|char: char| char.is_control() || is_non_character(char)) {
+        return Err(Malformed::ControlCharacter);
+    }
+    Ok(text)
 }
 
 /// Returns whether `test` is nonzero for some eight bytes, where it looks for a byte wherever it stands.
@@ -65,6 +65,22 @@ fn any_word(bytes: &[u8], test: impl Fn(u64) -> u64) -> bool {
         ) != 0;
     }
     bytes.iter().any(|&byte| test(u64::from(byte) * ONES) != 0)
+}
+
+/// Returns nonzero if one of eight bytes is not printable ASCII: below 0x20, 0x7F, or above.
+#[inline]
+fn unusual_bytes(word: u64) -> u64 {
+    let below = word.wrapping_sub(ONES * 0x20) & !word;
+    // 0x7F is the only one of seven bits that one more makes an eighth of; 0x80 and above have it.
+    let above = (word & (ONES * 0x7F)).wrapping_add(ONES) | word;
+    (below | above) & (ONES << 7)
+}
+
+/// Returns nonzero if one of eight bytes is `+` or `#`.
+#[inline]
+fn wildcard_bytes(word: u64) -> u64 {
+    // '#' is 0x23 and '+' is 0x2B: they differ in one bit.
+    zero_bytes((word | (ONES * 0x08)) ^ (ONES * 0x2B))
 }
 
 /// Returns nonzero if one of eight bytes is 0.
@@ -104,12 +120,30 @@ mod tests {
         }
     }
 
-    /// [MQTT-1.5.4-3] and the code points that section 1.5.4 only advises against.
+    /// Section 1.5.4 permits to refuse them.
+    #[test]
+    fn no_control_characters_and_non_characters() {
+        let controls = (1..0x20).chain(0x7F..0xA0);
+        let non_characters = (0xFDD0..0xFDF0).chain([0xFFFE, 0xFFFF, 0x1_FFFE, 0x10_FFFF]);
+        for char in controls.chain(non_characters).filter_map(char::from_u32) {
+            for length in [0, 3, 9, 20] {
+                let text = alloc::format!("{:a<length$}{char}{:b<length$}", "", "");
+                check(text.as_bytes(), Err(Malformed::ControlCharacter));
+                check_topic(text.as_bytes(), Err(Malformed::ControlCharacter));
+            }
+        }
+    }
+
+    /// [MQTT-1.5.4-3]
     #[test]
     fn every_other_character_is_kept() {
-        for text in ["", "\u{FEFF}", "a\u{FEFF}b", "\u{1}\u{7F}\u{9F}", "\u{FFFF}", "A\u{2A6D4}"] {
+        for text in
+            ["", "\u{FEFF}", "a\u{FEFF}b", " ~", "\u{A0}\u{FDCF}\u{FDF0}\u{FFFD}", "A\u{2A6D4}"]
+        {
             check(text.as_bytes(), Ok(text));
         }
+        let printable: Vec<u8> = (0x20..0x7F).collect();
+        check(&printable, Ok(core::str::from_utf8(&printable).expect("ASCII")));
     }
 
     /// [MQTT-3.3.2-2], [MQTT-4.7.3-1], [MQTT-4.7.3-2]; whole words and rests are searched alike.

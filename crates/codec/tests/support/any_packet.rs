@@ -312,7 +312,7 @@ impl<'a> Choices<'a> {
 
 /// A text of one-byte characters, so that every length of it is a text.
 static TEXT: LazyLock<String> =
-    LazyLock::new(|| "\u{1}a/b +#$~\u{7F}".chars().cycle().take(65_535).collect());
+    LazyLock::new(|| "!a/b +#$~".chars().cycle().take(65_535).collect());
 
 static TOPICS: [&str; 8] = [
     "t",

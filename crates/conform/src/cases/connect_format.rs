@@ -214,7 +214,8 @@ cases! {
         broker.need_quelea("the texts do not say when a Will Topic is checked")?;
         for topic in ["", "a/#", "+", "a/+/b", "#"] {
             let body = will(broker, header(broker, CLEAN | WILL).text(&broker.id()), topic);
-            reject(broker, body, MALFORMED_PACKET)?;
+            let reason = if topic.is_empty() { MALFORMED_PACKET } else { PROTOCOL_ERROR };
+            reject(broker, body, reason)?;
         }
     }
 
