@@ -8,7 +8,7 @@ use std::time::Duration;
 
 use tokio::runtime::Builder;
 use tokio::signal::unix::{Signal as UnixSignal, SignalKind, signal};
-use tokio::sync::{mpsc, oneshot};
+use tokio::sync::{Semaphore, mpsc, oneshot};
 use tokio::time::MissedTickBehavior;
 
 use crate::auth::Request;
@@ -138,6 +138,10 @@ async fn give_memory_back(shared: Arc<Shared>) {
             is_due = true;
         } else if is_due {
             is_due = false;
+            for mailbox in shared.mailboxes.iter() {
+                mailbox.send(Letter::Tidy);
+            }
+            interval.tick().await;
             os::trim_memory();
         }
     }
@@ -145,9 +149,15 @@ async fn give_memory_back(shared: Arc<Shared>) {
 
 /// Works out steps of authentications, a bounded number at once.
 async fn authenticate(shared: Arc<Shared>, mut requests: mpsc::Receiver<Request>) {
-    while let Some(request) = requests.recv().await {
+    let places = Arc::new(Semaphore::new(AUTHENTICATIONS_AT_ONCE));
+    // The place comes first: requests that find none wait in their bounded queue.
+    while let Ok(place) = Arc::clone(&places).acquire_owned().await {
+        let Some(request) = requests.recv().await else { return };
         let mailboxes = Arc::clone(&shared.mailboxes);
-        tokio::task::spawn_blocking(move || request.answer(&mailboxes));
+        tokio::task::spawn_blocking(move || {
+            request.answer(&mailboxes);
+            drop(place);
+        });
     }
 }
 

@@ -38,6 +38,8 @@ pub(crate) enum Letter {
     Statistics(Vec<(String, String)>),
     /// What an authenticator decided for a link.
     Authenticated { link: Key, answer: Box<Answer> },
+    /// Traffic is low: give up what only helps when it is high.
+    Tidy,
     /// The broker stops: say goodbye to everyone.
     Stop,
 }

@@ -136,13 +136,11 @@ impl Group {
         strategy: SharedStrategy,
         publisher_hash: u64,
         is_queueable: bool,
-        except: Option<Key>,
     ) -> Option<Member> {
         let members = self.members.read().unwrap_or_else(PoisonError::into_inner);
         let is_candidate = |member: &Member| {
-            Some(member.session) != except
-                && (member.gauge.is_online.load(Ordering::Relaxed)
-                    || (is_queueable && member.durable.is_some()))
+            member.gauge.is_online.load(Ordering::Relaxed)
+                || (is_queueable && member.durable.is_some())
         };
         let candidate_count = members.iter().filter(|it| is_candidate(it)).count();
         // The usual case is that all are: no list of candidates then.
@@ -440,7 +438,7 @@ mod tests {
         for index in 1..3 {
             assert!(table.join_group("t", "g", member(index)).1);
         }
-        let choose = || group.choose(SharedStrategy::Sticky, 0, false, None).map(|it| it.session);
+        let choose = || group.choose(SharedStrategy::Sticky, 0, false).map(|it| it.session);
         let first = choose().expect("all are online");
         assert_eq!(choose(), Some(first));
         assert_eq!(choose(), Some(first));

@@ -54,6 +54,10 @@ settings! {
         /// and counted, and QoS 1 and 2 wait in the session's queue.
         pub write_buffer_bytes_max: u32 = 1_048_576, Bytes(4_096..=1_073_741_824);
 
+        /// Sessions, connected or not. A client that would need a new one is refused (5.0: 0x97, Quota exceeded;
+        /// 3.x: return code 3).
+        pub sessions_max: u32 = 1_000_000, Count(1..=1_000_000_000);
+
         /// Subscriptions of one session. One more is refused in SUBACK (5.0: 0x97, Quota exceeded; 3.1.1: 0x80).
         pub subscriptions_per_session_max: u32 = 1_000_000, Count(1..=100_000_000);
 

@@ -155,6 +155,12 @@ impl Shard {
             self.refuse(key, connect.version, reason);
             return;
         }
+        let is_known = self.find_session(connect.client_id).is_some();
+        if !is_known && self.shared.session_count() >= self.shared.config.limits.sessions_max.into()
+        {
+            self.refuse(key, connect.version, ReasonCode::QUOTA_EXCEEDED);
+            return;
+        }
         let assigned = connect.client_id.is_empty().then(|| self.draw_client_id());
         let client_id = assigned.as_deref().unwrap_or(connect.client_id);
         let submitted_before = self.submitted;

@@ -20,14 +20,16 @@ pub(super) struct Reached {
     pub(super) taken: u32,
     /// Receivers that had no room.
     pub(super) refused: u32,
+    /// Receivers that were looked at, whatever came of it: that is the work.
+    pub(super) visited: u32,
 }
 
 impl Reached {
     /// Returns what the publisher is told: success is only said when someone has the message.
     pub(super) fn reason(self) -> ReasonCode {
         match self {
-            Self { taken: 0, refused: 0 } => ReasonCode::NO_MATCHING_SUBSCRIBERS,
-            Self { taken: 0, refused: _ } => ReasonCode::QUOTA_EXCEEDED,
+            Self { taken: 0, refused: 0, .. } => ReasonCode::NO_MATCHING_SUBSCRIBERS,
+            Self { taken: 0, .. } => ReasonCode::QUOTA_EXCEEDED,
             Self { .. } => ReasonCode::SUCCESS,
         }
     }
@@ -163,7 +165,7 @@ impl Shard {
         let mut sharing = Sharing::borrowed(posted.content);
         let mut work = 1 + posted.directs.len();
         if !posted.filters.is_empty() {
-            work += self.fan_out(&mut sharing, published, posted.filters).taken as usize;
+            work += self.fan_out(&mut sharing, published, posted.filters).visited as usize;
         }
         for direct in posted.directs {
             self.deliver_direct(&mut sharing, direct);
@@ -210,7 +212,9 @@ impl Hands<'_> {
     ) -> Reached {
         let mut reached = Reached::default();
         if let [filter] = filters {
-            for receiver in receivers.of(*filter) {
+            let receivers = receivers.of(*filter);
+            reached.visited += receivers.len() as u32;
+            for receiver in receivers {
                 self.deliver(sharing, published, receiver, &mut reached);
             }
             return reached;
@@ -219,8 +223,9 @@ impl Hands<'_> {
         for filter in filters {
             merge.receivers.extend_from_slice(receivers.of(*filter));
         }
-        // Stable, so that subscription identifiers keep the order of the filters.
-        merge.receivers.sort_by_key(|it| it.session);
+        reached.visited += merge.receivers.len() as u32;
+        // No order is promised for the identifiers of several subscriptions.
+        merge.receivers.sort_unstable_by_key(|it| it.session);
         for receivers in merge.receivers.chunk_by(|a, b| a.session == b.session) {
             let ids = &mut merge.subscription_ids;
             self.deliver_merged(sharing, published, receivers, ids, &mut reached);

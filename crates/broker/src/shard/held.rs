@@ -135,7 +135,7 @@ impl Shard {
                 self.release(&routed, &mut Sharing::kept(&message));
             }
             Held::Answer { session, qos, packet_id, reason } => {
-                self.release_answer(key, session, qos, packet_id, reason);
+                self.answer_publish(key, session, qos, packet_id, reason);
             }
             Held::Pubrel { packet_id, .. } => self.send_pubrel(key, packet_id, ReasonCode::SUCCESS),
             Held::EarlyPubrel { packet_id } => self.complete_received(key, packet_id),

@@ -214,10 +214,10 @@ impl Shard {
                     self.fail(key, ReasonCode::PROTOCOL_ERROR, &"the first packet is no CONNECT");
                     return bytes.len();
                 }
-                Stage::Connecting => self.shared.config.limits.before_connack_bytes_max,
-                Stage::Open(_) | Stage::Authenticating(_) => {
-                    self.shared.config.limits.packet_bytes_max
+                Stage::Connecting | Stage::Authenticating(_) => {
+                    self.shared.config.limits.before_connack_bytes_max
                 }
+                Stage::Open(_) => self.shared.config.limits.packet_bytes_max,
                 Stage::Lingering => return bytes.len(),
             };
             if link.is_waiting() {

@@ -254,10 +254,21 @@ impl Shard {
                 Letter::Pong { token } => self.on_pong(token),
                 Letter::Statistics(values) => self.publish_statistics(values),
                 Letter::Authenticated { link, answer } => self.on_answer(link, *answer),
+                Letter::Tidy => self.tidy(),
                 Letter::Stop => self.on_stop(io),
             }
         }
         self.letters = letters;
+    }
+
+    /// Gives up what only helps under load, so that its memory can go back to the system.
+    fn tidy(&mut self) {
+        self.routes.forget();
+        self.buffers = Vec::new();
+        self.readable.shrink_to_fit();
+        self.dirty.shrink_to_fit();
+        self.backlog.shrink_to_fit();
+        self.effects.drops = Vec::new();
     }
 
     fn note_readiness(&mut self, ready: &[Ready]) {

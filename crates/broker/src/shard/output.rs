@@ -77,6 +77,9 @@ impl Shard {
                 Ok(count) => {
                     link.written += count as u32;
                     sent += count as u64;
+                    // It took what it had room for, and reports when there is more.
+                    link.is_blocked = link.unsent_bytes() > 0;
+                    break;
                 }
                 Err(error) if error.kind() == io::ErrorKind::WouldBlock => {
                     link.is_blocked = true;

@@ -141,7 +141,7 @@ impl Shard {
         if let Some(packet_id) = packet_id {
             self.answer_publish(link, session, qos, packet_id, reached.reason());
         }
-        Some(1 + reached.taken as usize)
+        Some(1 + reached.visited as usize)
     }
 
     /// Finds who is to have a message, reserving room in the queues of durable sessions.
@@ -245,7 +245,7 @@ impl Shard {
         for group in groups.iter() {
             let is_queueable = routed.qos != QoS::AtMostOnce;
             let strategy = self.shared.strategy();
-            let Some(member) = group.choose(strategy, publisher, is_queueable, None) else {
+            let Some(member) = group.choose(strategy, publisher, is_queueable) else {
                 self.counters().dropped_no_member.add(1);
                 continue;
             };
@@ -326,6 +326,9 @@ impl Shard {
         if !must_wait {
             return self.release(&routed, sharing);
         }
+        let target_count = targets.len();
+        let local_count: usize =
+            routed.route.local.iter().map(|filter| self.receivers.of(*filter).len()).sum();
         let message = sharing.keep();
         let mut after = Submission::default();
         if needs_store {
@@ -338,7 +341,8 @@ impl Shard {
         }
         let held = Held::Publish(message, Box::new(routed));
         self.hold(link, HeldEntry { after, grace: 0, held });
-        1
+        // The fan-out to come is not this turn's, but whoever causes it is not read on and on.
+        1 + target_count + local_count
     }
 
     /// Hands a message out and acknowledges it. Returns the work done.
@@ -356,6 +360,7 @@ impl Shard {
             let live = self.fan_out(sharing, published, &routed.route.local);
             reached.taken += live.taken;
             reached.refused += live.refused;
+            reached.visited += live.visited;
         }
         let mailed = routed.route.remote_live | routed.at_most_once;
         for (shard, filters) in &routed.route.remote {
@@ -381,7 +386,7 @@ impl Shard {
             self.counters().unmatched.add(1);
         }
         self.acknowledge(routed, reached);
-        1 + reached.taken as usize
+        1 + reached.visited as usize
     }
 
     /// Answers a publisher: success is only said when someone has the message, or nobody wanted it.
@@ -394,7 +399,8 @@ impl Shard {
         self.answer_publish(key, session, routed.qos, packet_id, reached.reason());
     }
 
-    fn answer_publish(
+    /// Answers a PUBLISH.
+    pub(super) fn answer_publish(
         &mut self,
         key: Key,
         session: Key,
@@ -491,18 +497,6 @@ impl Shard {
         let held = Held::Answer { session, qos, packet_id, reason };
         self.hold(Some(key), HeldEntry { after: Submission::default(), grace: 0, held });
         self.release_held(key);
-    }
-
-    /// Sends a held answer.
-    pub(super) fn release_answer(
-        &mut self,
-        key: Key,
-        session: Key,
-        qos: QoS,
-        packet_id: PacketId,
-        reason: ReasonCode,
-    ) {
-        self.answer_publish(key, session, qos, packet_id, reason);
     }
 
     /// Returns the inbound QoS 2 exchange that must be recorded with the message: one of a session

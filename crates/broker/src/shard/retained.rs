@@ -6,6 +6,8 @@
 use std::collections::VecDeque;
 use std::sync::Arc;
 
+use foldhash::fast::FixedState;
+use hashbrown::HashSet;
 use quelea_codec::QoS;
 use quelea_session::{Delivered, Delivery, Sharing};
 use quelea_store::{Attributes, Body, Operation, SessionNumber, Target};
@@ -24,6 +26,8 @@ pub(super) struct Cursor {
     /// The order of the first message that may be newer than the subscription. Those come live, each
     /// in its place among the publisher's others.
     until: u64,
+    /// The subscription is new: there is no earlier cursor of its filter.
+    is_first: bool,
     /// Topics that the last scan found and that are not sent yet.
     found: VecDeque<Arc<str>>,
     is_done: bool,
@@ -38,10 +42,23 @@ enum Next {
 }
 
 impl Cursor {
-    pub(super) fn new(filter: &str, qos: QoS, subscription_id: u32, until: u64) -> Self {
-        let filter = filter.into();
-        let place = Place::default();
-        Self { filter, qos, subscription_id, place, until, found: VecDeque::new(), is_done: false }
+    pub(super) fn new(
+        filter: &str,
+        qos: QoS,
+        subscription_id: u32,
+        until: u64,
+        is_first: bool,
+    ) -> Self {
+        Self {
+            filter: filter.into(),
+            qos,
+            subscription_id,
+            place: Place::default(),
+            until,
+            is_first,
+            found: VecDeque::new(),
+            is_done: false,
+        }
     }
 
     /// Returns whether this is the cursor of a filter.
@@ -69,12 +86,14 @@ impl Shard {
         let open = self.links.get_mut(link).and_then(|link| link.open());
         let Some(key) = open.map(|open| open.session) else { return };
         let Some(session) = self.sessions.get_mut(key) else { return };
-        for cursor in cursors {
-            let list = &mut session.extra_mut().cursors;
-            // Subscribed again before the first delivery was over: it starts anew.
-            list.retain(|it| !it.is_for(&cursor.filter));
-            list.push_back(cursor);
+        let list = &mut session.extra_mut().cursors;
+        // Subscribed again before the first delivery was over: it starts anew.
+        if cursors.iter().any(|cursor| !cursor.is_first) {
+            let filters = cursors.iter().map(|cursor| &*cursor.filter);
+            let again: HashSet<&str, FixedState> = filters.collect();
+            list.retain(|it| !again.contains(&*it.filter));
         }
+        list.extend(cursors);
         self.continue_cursors(key);
     }
 
@@ -90,7 +109,7 @@ impl Shard {
 
     /// Lets each listed session's cursors go on.
     pub(super) fn drive_cursors(&mut self) {
-        for _ in 0..self.cursors.len() {
+        for _ in 0..self.cursors.len().min(SESSIONS_A_TURN) {
             let Some(key) = self.cursors.pop_front() else { return };
             let Some(session) = self.sessions.get_mut(key) else { continue };
             if let Some(extra) = &mut session.extra {
@@ -222,6 +241,9 @@ impl Shard {
         self.submit(Operation::Publish { body, targets, received: None, retain: false });
     }
 }
+
+/// Sessions whose cursors go on in one turn.
+const SESSIONS_A_TURN: usize = 64;
 
 /// Retained messages sent to one session in one turn.
 const MESSAGES_A_TURN: usize = 256;

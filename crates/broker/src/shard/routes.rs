@@ -63,10 +63,20 @@ impl Routes {
         };
         let cached = self.table.get_bucket_mut(index).expect("it was found, or just put there");
         if cached.generation != generation {
-            cached.route = Arc::new(table.match_topic(topic, asking, &mut self.scratch));
+            let route = Arc::new(table.match_topic(topic, asking, &mut self.scratch));
+            if self.scratch.len() > FILTERS_MAX {
+                self.unremembered = route;
+                return &self.unremembered;
+            }
+            cached.route = route;
             cached.generation = generation;
         }
         &cached.route
+    }
+
+    /// Forgets all routes: they come back at the price of one match each.
+    pub(super) fn forget(&mut self) {
+        self.table = HashTable::new();
     }
 
     /// Makes a place for a topic's route, which has yet to be found.
@@ -90,6 +100,9 @@ const NEVER: u64 = 0;
 
 /// Routes kept. Then all are forgotten.
 const ROUTES_MAX: usize = 16_384;
+
+/// A topic that matches more filters is matched anew for each message.
+const FILTERS_MAX: usize = 256;
 
 /// The longest topic that is remembered.
 const TOPIC_BYTES_MAX: usize = 512;

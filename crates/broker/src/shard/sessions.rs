@@ -47,6 +47,8 @@ pub(super) struct Extra {
     pub(super) will_at: Option<Time>,
     /// When the session ends, once the connection is lost.
     pub(super) ends_at: Option<Time>,
+    /// When its timer looks at it next; zero when it has none.
+    pub(super) timer_at: Time,
     pub(super) cursors: VecDeque<Cursor>,
     /// In `Shard::cursors`.
     pub(super) is_listed: bool,
@@ -215,7 +217,19 @@ impl Shard {
             self.publish_will(key);
         }
         if let Some(deadline) = deadline {
-            self.timers.arm(Subject::Session, key, deadline);
+            self.arm_session(key, deadline);
+        }
+    }
+
+    /// Has a session looked at by `due`. It has one timer that counts: the earliest.
+    fn arm_session(&mut self, key: Key, due: Time) {
+        let now = self.now;
+        let extra = self.sessions.get_mut(key).and_then(|session| session.extra.as_mut());
+        if let Some(extra) = extra
+            && (extra.timer_at <= now || due < extra.timer_at)
+        {
+            extra.timer_at = due;
+            self.timers.arm(Subject::Session, key, due);
         }
     }
 
@@ -223,10 +237,15 @@ impl Shard {
     pub(super) fn on_session_timer(&mut self, key: Key) {
         let now = self.now;
         let Some(session) = self.sessions.get_mut(key) else { return };
+        let Some(extra) = &mut session.extra else { return };
+        if extra.timer_at > now {
+            // Another one counts.
+            return;
+        }
+        extra.timer_at = Time::ZERO;
         if session.link.is_some() {
             return;
         }
-        let Some(extra) = &mut session.extra else { return };
         if extra.ends_at.is_some_and(|at| at <= now) {
             self.counters().sessions_expired.add(1);
             self.counters().clients_disconnected.add(1_u64.wrapping_neg());
@@ -240,7 +259,7 @@ impl Shard {
             return;
         };
         if let Some(next) = extra.ends_at.into_iter().chain(extra.will_at).min() {
-            self.timers.arm(Subject::Session, key, next);
+            self.arm_session(key, next);
         }
     }
 

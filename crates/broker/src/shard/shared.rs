@@ -147,6 +147,13 @@ impl Shared {
         }
     }
 
+    /// Returns how many sessions there are.
+    pub(crate) fn session_count(&self) -> u64 {
+        let started: u64 = self.counters.iter().map(|it| it.sessions_started.value()).sum();
+        let ended: u64 = self.counters.iter().map(|it| it.sessions_ended.value()).sum();
+        started.saturating_sub(ended)
+    }
+
     /// Sums the counters of all shards.
     pub(crate) fn totals(&self) -> Totals {
         let mut totals = Totals::default();

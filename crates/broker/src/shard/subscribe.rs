@@ -178,7 +178,8 @@ impl Shard {
             let (options, id) = (wanted.options, wanted.subscription_id);
             // After the table was changed: what is routed with an order from here on comes live.
             let until = self.shared.order();
-            changes.cursors.push(Cursor::new(wanted.filter, options.qos, id, until));
+            let cursor = Cursor::new(wanted.filter, options.qos, id, until, is_new);
+            changes.cursors.push(cursor);
         }
         match wanted.options.qos {
             QoS::AtMostOnce => ReasonCode::SUCCESS,
@@ -248,10 +249,9 @@ impl Shard {
         changes: &mut Changes,
     ) -> Option<bool> {
         let session = self.sessions.get(key)?;
-        let is_member = session.subscriptions.groups().any(|it| {
-            *it.name == *name && self.shared.table.find(wanted.filter) == Some(it.filter)
-        });
-        if is_full && !is_member {
+        let known = if is_full { self.shared.table.find(wanted.filter) } else { None };
+        let is_own = |group: &Arc<Group>| *group.name == *name && Some(group.filter) == known;
+        if is_full && !session.subscriptions.groups().any(is_own) {
             return None;
         }
         let member = Member {
@@ -308,7 +308,9 @@ impl Shard {
         let Some(removed) = removed else { return ReasonCode::NO_SUBSCRIPTION_EXISTED };
         let Some(session) = self.sessions.get_mut(key) else { return ReasonCode::SUCCESS };
         let number = session.number();
-        if let Some(extra) = &mut session.extra {
+        if let Some(extra) = &mut session.extra
+            && !extra.cursors.is_empty()
+        {
             extra.cursors.retain(|cursor| name.is_some() || !cursor.is_for(filter));
         }
         if let Some(session) = number {
