@@ -52,7 +52,7 @@ pub(crate) struct Measurement(Value);
 /// Measures both brokers in turn and writes the tables.
 pub(crate) fn run(options: &[&str]) -> Result<(), String> {
     let effort = match options {
-        [] => Effort { rounds: 3, duration: "10", warmup: "2", connections: "15000" },
+        [] => Effort { rounds: 3, duration: "5", warmup: "1", connections: "15000" },
         ["--quick"] => Effort { rounds: 1, duration: "2", warmup: "0.5", connections: "1000" },
         _ => return Err("bench takes no option but --quick".to_owned()),
     };

@@ -198,9 +198,10 @@ impl MailedPublish {
 /// Where a shard's mail arrives.
 pub(crate) struct Mailbox {
     inner: Mutex<Inbox>,
-    /// Whether the shard waits in its poll, or is about to. Whoever turns it to false wakes it.
+    /// Whether the shard waits in its poll, or is about to. Whoever else turns it to false wakes it.
     pub(crate) is_sleeping: AtomicBool,
-    /// Bytes of batches that wait. Publishers stop reading while it is above [`DEBT_BYTES_MAX`].
+    /// Bytes of batches that wait. The other shards read no connection while it is above
+    /// [`DEBT_BYTES_MAX`].
     debt_bytes: AtomicUsize,
     waker: Arc<mio::Waker>,
 }

@@ -202,7 +202,7 @@ impl Group {
 /// Where a topic's messages go, as far as the shared table knows.
 #[derive(Debug, Default)]
 pub(crate) struct Matched {
-    /// Filters with live receivers on the asking shard.
+    /// Filters with receivers on the asking shard.
     pub(crate) local: Vec<FilterId>,
     /// Other shards with receivers, each with all its filters: what they make of one session's
     /// overlapping subscriptions takes all of them.

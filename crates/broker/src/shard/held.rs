@@ -83,7 +83,6 @@ impl Shard {
         let after = entry.after;
         let link = key.and_then(|key| Some((key, self.links.get_mut(key)?)));
         let Some((key, link)) = link else {
-            self.waiting.push_back((after, NOBODY));
             self.orphans.push(VecDeque::from([entry]));
             return;
         };
@@ -153,14 +152,12 @@ impl Shard {
     /// Takes over what a closed link held: its messages were accepted and must reach their
     /// receivers, though nobody is there to be told.
     pub(super) fn adopt_held(&mut self, held: VecDeque<HeldEntry>) {
-        let last = held.back().map(|entry| entry.after);
-        if let Some(after) = last {
-            // A later wake-up than needed for the first entries costs nothing but their delay.
-            self.waiting.push_back((after.max(self.durable), NOBODY));
+        if !held.is_empty() {
             self.orphans.push(held);
         }
     }
 
+    /// Lets go what closed links have left behind, as far as the store is done with it.
     pub(super) fn release_orphans(&mut self) {
         if self.orphans.is_empty() {
             return;
@@ -259,6 +256,3 @@ impl Shard {
         }
     }
 }
-
-/// The place of a link in `Shard::waiting` where only orphans wait.
-const NOBODY: Key = Key { index: u32::MAX, generation: u32::MAX };

@@ -13,12 +13,16 @@
 //! | `publish` | an arriving message: checks, routing, release |
 //! | `held` | what waits for the store or for other shards before it may leave |
 //! | `fanout` | a message to this shard's live receivers |
+//! | `groups` | messages that move from one member of a shared group to another |
 //! | `acks` | PUBACK, PUBREC, PUBREL, PUBCOMP |
 //! | `subscribe` | SUBSCRIBE, UNSUBSCRIBE, and when their answers may leave |
 //! | `retained` | cursors that deliver retained messages |
 //! | `sessions` | the life of a session: will, expiry, end |
-//! | `close` | the end of a link |
+//! | `close` | the end of a link, its timer |
 //! | `output` | flushing, back-pressure |
+//! | `link`, `sessions`, `subscriptions`, `receivers`, `routes`, `wheel` | what the others work on |
+//! | `statistics` | the broker's own messages |
+//! | `shared` | what all shards share |
 
 mod acks;
 mod authenticate;
