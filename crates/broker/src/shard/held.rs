@@ -141,10 +141,10 @@ impl Shard {
             Held::Pubcomp { packet_id } => self.send_pubcomp(key, packet_id, ReasonCode::SUCCESS),
             Held::Connack(welcome) => self.welcome(key, &welcome),
             Held::Suback { packet, cursors } => {
-                self.append_output(key, &packet);
+                self.append_fitting(key, &packet);
                 self.start_cursors(key, cursors);
             }
-            Held::Unsuback(packet) => self.append_output(key, &packet),
+            Held::Unsuback(packet) => self.append_fitting(key, &packet),
             Held::Close(ending) => self.end_link(key, ending),
         }
     }
@@ -236,6 +236,17 @@ impl Shard {
             for link in grace.links {
                 self.release_held(link);
             }
+        }
+    }
+
+    /// Appends a packet that the client may find too large. There is no shorter one that answers
+    /// every filter, so all that is left is to say why the connection ends ([MQTT-3.1.2-24]).
+    fn append_fitting(&mut self, key: Key, packet: &[u8]) {
+        let open = self.links.get_mut(key).and_then(|link| link.open());
+        if open.is_some_and(|open| !open.connection.has_room_for(packet.len())) {
+            self.end_link(key, Ending::Abnormal(ReasonCode::PACKET_TOO_LARGE));
+        } else {
+            self.append_output(key, packet);
         }
     }
 

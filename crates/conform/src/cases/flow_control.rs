@@ -2,7 +2,7 @@
 
 use crate::case::{cases, claim, claim_eq};
 use crate::exchange::reason::RECEIVE_MAXIMUM_EXCEEDED;
-use crate::wire::{Packet, property as id, publish};
+use crate::wire::{Body, Packet, property as id, publish};
 
 cases! {
     /// [MQTT-3.3.4-9, MQTT-4.9.0-1, MQTT-4.9.0-2] At most Receive Maximum messages are in flight to a client.
@@ -236,6 +236,23 @@ cases! {
             largest <= limit as usize,
             format!("a packet of {largest} bytes where {limit} are allowed"),
         )?;
+    }
+
+    /// [MQTT-3.1.2-24] A SUBACK that is larger than the client accepts is not sent.
+    #[versions(V5)]
+    fn suback_keeps_to_maximum_packet_size(broker) {
+        broker.need_quelea("the text does not say what a server does that cannot answer")?;
+        let connect = broker.connect_options(broker.version).packet_bytes_max(24);
+        let mut client = broker.send_connect(&connect)?;
+        client.expect_close_or_packet()?;
+        let mut body = Body::new().two(1).raw(&[0]);
+        for _ in 0..30 {
+            body = body.text(&broker.topic("t")).byte(0);
+        }
+        client.send(&body.packet(0x82));
+        client.expect_close()?;
+        let largest = client.largest_packet_bytes();
+        claim(largest <= 24, format!("a packet of {largest} bytes where 24 are allowed"))?;
     }
 
     /// [MQTT-3.1.2-29] Without Request Problem Information no acknowledgement of a publish has words.
