@@ -9,34 +9,99 @@
 //! The store gives a message its place in each target session's queue: the shards that publish do
 //! not own the sessions they publish to, and the order of the log is the only order there is.
 //!
-//! [`Memory`] keeps nothing but the next free place of each session; it serves `--in-memory`,
-//! tests and simulation.
+//! It keeps the queues, too. While a session's client is away nothing of its queue is anywhere
+//! else; when it is back, its shard [fetches](Operation::Fetch) the entries a few at a time.
+//!
+//! [`Memory`] keeps everything in memory; it serves `--in-memory`, tests and simulation.
 
 mod memory;
 mod operation;
+mod recovered;
+
+use std::fmt;
+use std::sync::Arc;
 
 pub use memory::Memory;
-pub use operation::{Attributes, Operation, Placed, SessionNumber, ShardIndex, Submission, Target};
-pub use quelea_session::Body;
+pub use operation::{
+    Attributes, Batch, CursorPlace, Dropped, Fetch, Fetched, FetchedEntry, Operation, Placed,
+    Presence, SessionIdentity, SessionNumber, ShardIndex, StoredWill, Submission, Target,
+    WallMillis, Which,
+};
+pub use recovered::{
+    Recovered, RecoveredRetained, RecoveredSession, RecoveredSubscription, Report,
+};
 
 /// Where operations go. One value is shared by all shards.
 pub trait Store: Send + Sync {
-    /// Takes the operations of one turn of `shard`, all atomic on their own, in order.
+    /// Returns the number of a session that is about to start.
+    fn new_session(&self) -> SessionNumber;
+
+    /// Takes the operations of one turn of `shard`, atomic all together.
     ///
-    /// `through` is the number of the last of them. [`Completions::durable`] is called with it, or
-    /// with a later one, when all of them are as safe as the store makes them.
-    fn submit(&self, shard: ShardIndex, through: Submission, operations: Vec<Operation>);
+    /// [`Completions::durable`] is called with the batch's last number, or with a later one, when all of
+    /// them are as safe as the store makes them.
+    fn submit(&self, shard: ShardIndex, batch: Batch);
+
+    /// Returns what the store can take at this moment.
+    fn condition(&self) -> Condition;
+}
+
+/// What a store can take.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[repr(u8)]
+pub enum Condition {
+    /// Anything.
+    Ready,
+    /// Anything, but it has much to do: publishers should not be read until it has caught up.
+    Busy,
+    /// Nothing that needs space: the disk is full. Acknowledgements and ends are taken.
+    Full,
+    /// Nothing: the disk has failed, and no submission will be completed.
+    Failed,
 }
 
 /// Where the store's answers go: the mailboxes of the shards.
 pub trait Completions: Send + Sync {
-    /// Messages were placed in queues of sessions that live on `shard`, in this order.
+    /// Messages were placed in queues of sessions with a client on `shard`, in this order. Called before
+    /// [`Self::durable`] of the same submission, and when they are durable.
     fn placed(&self, shard: ShardIndex, placed: Vec<Placed>);
 
     /// Shared groups chose sessions that are gone: what `shard` submitted for them has to go to other
     /// members. Called before [`Self::durable`] of the same submission.
-    fn unplaced(&self, shard: ShardIndex, unplaced: Vec<(Target, Body)>);
+    fn unplaced(&self, shard: ShardIndex, unplaced: Vec<(Attributes, Arc<Message>)>);
+
+    /// The answer to a fetch that `shard` submitted. What is placed later is reported later or earlier:
+    /// positions tell.
+    fn fetched(&self, shard: ShardIndex, fetched: Fetched);
+
+    /// Messages gave way to newer ones in queues of sessions that were last connected to `shard`.
+    fn dropped(&self, shard: ShardIndex, dropped: Vec<Dropped>);
 
     /// Everything that `shard` submitted up to and including `through` is durable.
     fn durable(&self, shard: ShardIndex, through: Submission);
+
+    /// The store has failed and will complete nothing any more. The broker has to stop: what it has
+    /// promised is on the disk, and what it has not promised is not told from it any longer.
+    fn failed(&self, failure: StoreError);
+}
+
+/// What went wrong with the disk.
+#[derive(Clone, Debug)]
+pub struct StoreError {
+    /// What was tried, on which file.
+    pub action: String,
+    /// What the system said.
+    pub source: Arc<std::io::Error>,
+}
+
+impl fmt::Display for StoreError {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{} failed: {}", self.action, self.source)
+    }
+}
+
+impl std::error::Error for StoreError {
+    fn source(&self) -> Option<&(dyn std::error::Error + 'static)> {
+        Some(&*self.source)
+    }
 }
