@@ -203,7 +203,7 @@ pub struct Target {
     /// The session.
     pub session: SessionNumber,
     /// Which of the operation's attributes apply.
-    pub attributes: u16,
+    pub attributes: u32,
 }
 
 /// What differs between the receivers of one message.
@@ -227,6 +227,8 @@ pub struct Attributes {
 pub struct Fetch {
     /// Whose queue.
     pub session: SessionNumber,
+    /// Comes back with the answer: two connections of one client may ask the same.
+    pub token: u64,
     /// The first position that is wanted.
     pub from: Position,
     /// At most so many entries, and at least one if there is any.
@@ -264,6 +266,8 @@ pub struct Placed {
 pub struct Fetched {
     /// Whose queue.
     pub session: SessionNumber,
+    /// As in the request.
+    pub token: u64,
     /// Which entries were asked for.
     pub which: Which,
     /// By rising position.

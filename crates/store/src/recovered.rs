@@ -17,8 +17,9 @@ pub struct Recovered {
     pub retained: Vec<RecoveredRetained>,
     /// Greater than the order of every retained message and cursor there was.
     pub next_order: u64,
-    /// Numbers of sessions that are gone, but for messages of shared groups that are still to be moved.
-    pub ghosts: Vec<SessionNumber>,
+    /// Sessions that are gone, but for messages of shared groups that are still to be moved; with their mark:
+    /// entries before it may have been sent.
+    pub ghosts: Vec<(SessionNumber, Position)>,
     /// What the recovery was like.
     pub report: Report,
 }
