@@ -63,15 +63,19 @@ pub(crate) struct Entry {
     /// Given by the store to a durable session; a live one gives it at sending, and this is meaningless.
     pub(crate) position: Position,
     pub(crate) body: Body,
-    pub(crate) subscription_ids: KeptIds,
+    pub(crate) subscription_ids: SubscriptionIds,
     pub(crate) group: Option<GroupId>,
     pub(crate) qos: QoS,
     pub(crate) retain: bool,
 }
 
 /// Subscription Identifiers of a kept message: nearly always none or one, which take no allocation.
-#[derive(Debug)]
-pub(crate) enum KeptIds {
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct SubscriptionIds(KeptIds);
+
+/// Each list has one form only: `Many` holds two or more.
+#[derive(Clone, Debug, PartialEq, Eq)]
+enum KeptIds {
     /// The first `count` of `ids`. The form makes the type two words.
     Few {
         ids: [u32; 1],
@@ -107,7 +111,7 @@ impl Entry {
         Self {
             position,
             body,
-            subscription_ids: KeptIds::new(delivery.subscription_ids),
+            subscription_ids: SubscriptionIds::new(delivery.subscription_ids),
             group: delivery.group,
             qos: delivery.qos,
             retain: delivery.retain,
@@ -147,19 +151,47 @@ impl Body {
     }
 }
 
-impl KeptIds {
-    fn new(ids: &[u32]) -> Self {
-        match *ids {
-            [] => Self::Few { ids: [0], count: 0 },
-            [id] => Self::Few { ids: [id], count: 1 },
-            _ => Self::Many(ids.into()),
-        }
+impl SubscriptionIds {
+    /// Returns a list of `ids`.
+    pub fn new(ids: &[u32]) -> Self {
+        Self(match *ids {
+            [] => KeptIds::default(),
+            [id] => KeptIds::Few { ids: [id], count: 1 },
+            _ => KeptIds::Many(ids.into()),
+        })
     }
 
-    fn as_slice(&self) -> &[u32] {
-        match self {
-            Self::Few { ids, count } => &ids[..*count as usize],
-            Self::Many(ids) => ids,
+    /// Returns the identifiers, in the order given.
+    pub fn as_slice(&self) -> &[u32] {
+        match &self.0 {
+            KeptIds::Few { ids, count } => &ids[..*count as usize],
+            KeptIds::Many(ids) => ids,
         }
+    }
+}
+
+impl Default for KeptIds {
+    fn default() -> Self {
+        Self::Few { ids: [0], count: 0 }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::SubscriptionIds;
+
+    #[test]
+    fn subscription_identifiers_come_back_as_given() {
+        for ids in [&[][..], &[7], &[7, 7], &[3, 2, 1]] {
+            let kept = SubscriptionIds::new(ids);
+            assert_eq!(kept.as_slice(), ids);
+            assert_eq!(kept, SubscriptionIds::new(ids));
+        }
+        assert_eq!(SubscriptionIds::default(), SubscriptionIds::new(&[]));
+    }
+
+    #[test]
+    fn subscription_identifiers_take_two_words() {
+        assert!(size_of::<SubscriptionIds>() <= 16, "{}", size_of::<SubscriptionIds>());
     }
 }
