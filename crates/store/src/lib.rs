@@ -21,7 +21,9 @@ mod recovered;
 use std::fmt;
 use std::sync::Arc;
 
-pub use memory::Memory;
+use quelea_session::Message;
+
+pub use memory::{Memory,Log,Options,Durability,OpenError,QueueLimits};
 pub use operation::{
     Attributes, Batch, CursorPlace, Dropped, Fetch, Fetched, FetchedEntry, Operation, Placed,
     Presence, SessionIdentity, SessionNumber, ShardIndex, StoredWill, Submission, Target,
