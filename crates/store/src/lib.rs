@@ -23,7 +23,7 @@ use std::sync::Arc;
 
 use quelea_session::Message;
 
-pub use memory::{Memory,Log,Options,Durability,OpenError,QueueLimits};
+pub use memory::Memory;
 pub use operation::{
     Attributes, Batch, CursorPlace, Dropped, Fetch, Fetched, FetchedEntry, Operation, Placed,
     Presence, SessionIdentity, SessionNumber, ShardIndex, StoredWill, Submission, Target,
