@@ -56,6 +56,9 @@ pub enum AfterPubrec {
         group: Option<GroupId>,
     },
     /// [`Session::finish_pubrec`] with Packet Identifier not found: there is no such exchange.
+    ///
+    /// Nothing while a durable session has not been given all that is to be sent again: this may answer a part of
+    /// it, from an earlier connection. The client would forget that it has the message, and take it twice.
     Unknown,
 }
 
@@ -82,8 +85,20 @@ pub struct Moved {
     pub qos: QoS,
     /// RETAIN it was delivered with.
     pub retain: bool,
-    /// Its place in the store, which it still has to leave.
-    pub position: Option<Position>,
+}
+
+/// What [`Session::withdraw`] found.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Withdrawn {
+    /// It waited to be sent for the first time, and is taken out.
+    Queued,
+    /// It was sent at QoS 1 and is not acknowledged. If that was on this connection its packet identifier stays in
+    /// use until it is, and nothing more comes of the acknowledgement.
+    Sent,
+    /// It was sent at QoS 2, and never moves ([MQTT-4.8.2-5]).
+    Kept,
+    /// It is not in memory: it may be in the store, or done with.
+    Absent,
 }
 
 impl Session {
@@ -104,7 +119,7 @@ impl Session {
             return Ok(AfterPuback::Unknown);
         };
         match state {
-            State::Puback => {
+            State::Puback | State::Withdrawn => {
                 let group = self.complete(connection, index, fx);
                 Ok(if reason.is_failure() {
                     AfterPuback::Refused { group }
@@ -141,7 +156,7 @@ impl Session {
             });
         };
         match (state, reason.is_failure()) {
-            (State::Puback, _) => Err(Violation::AcknowledgementMismatched),
+            (State::Puback | State::Withdrawn, _) => Err(Violation::AcknowledgementMismatched),
             (State::Pubrec, true) => {
                 let group = self.complete(connection, index, fx);
                 Ok(AfterPubrec::Refused { group })
@@ -172,16 +187,6 @@ impl Session {
         connection.write_ack(PacketKind::PubRel, packet_id, reason, None, out);
     }
 
-    /// Notes that the store knows of a PUBREC whose connection is gone. If the session has been resumed, the
-    /// PUBREL is sent by [`Self::pump`], otherwise after it is.
-    pub fn settle_pubrec(&mut self, packet_id: PacketId) {
-        if let Some(sent) = &mut self.sent
-            && let Some(index) = sent.find(packet_id)
-        {
-            sent.allow_release(index);
-        }
-    }
-
     /// Handles a PUBCOMP, which completes a QoS 2 message whatever its reason code.
     ///
     /// # Errors
@@ -202,25 +207,24 @@ impl Session {
                 let group = self.complete(connection, index, fx);
                 Ok(AfterPubcomp::Freed { group })
             }
-            State::Puback | State::Pubrec | State::Releasing | State::Done => {
+            State::Puback | State::Withdrawn | State::Pubrec | State::Releasing | State::Done => {
                 Err(Violation::AcknowledgementMismatched)
             }
         }
     }
 
-    /// Takes what moves to another member when this session leaves `group`, or with `None` when it ends: QoS 1
+    /// Takes what moves to another member when this live session leaves `group`, or with `None` when it ends: QoS 1
     /// messages without an acknowledgement, and whatever of the group was never sent. A QoS 2 message that was
     /// sent stays ([MQTT-4.8.2-5]).
+    ///
+    /// The messages of a durable session are in the store, and leave it one by one by [`Self::withdraw`].
     pub fn take_group(&mut self, group: Option<GroupId>) -> Vec<Moved> {
-        let is_durable = self.class == Class::Durable;
+        debug_assert!(self.class == Class::Live, "the store knows what else there is of the group");
         let is_taken = |of: GroupId| group.is_none_or(|group| group == of);
         let mut moved = Vec::new();
         let mut take = |entry: Entry| {
-            let (qos, retain) = (entry.qos, entry.retain);
-            let position = is_durable.then_some(entry.position);
-            if let (Some(group), Some(message)) = (entry.group, entry.into_message()) {
-                moved.push(Moved { group, message, qos, retain, position });
-            }
+            let Entry { message, group, qos, retain, .. } = entry;
+            moved.extend(group.map(|group| Moved { group, message, qos, retain }));
         };
         if let Some(sent) = &mut self.sent {
             sent.take_unacknowledged(is_taken, &mut take);
@@ -231,8 +235,31 @@ impl Session {
         moved
     }
 
+    /// Takes the message at `position` out of a durable session, because it moves to another member of its shared
+    /// group. If it does, its entry is the host's to take from the store.
+    pub fn withdraw(&mut self, position: Position, fx: &mut Effects) -> Withdrawn {
+        debug_assert!(self.class == Class::Durable, "a live session has no place in the store");
+        if let Some(sent) = &mut self.sent
+            && let Some(index) = sent.find_position(position)
+        {
+            return match sent.state(index) {
+                State::Puback => {
+                    sent.withdraw(index);
+                    Withdrawn::Sent
+                }
+                State::Withdrawn | State::Done => Withdrawn::Absent,
+                State::Pubrec | State::Releasing | State::Pubcomp => Withdrawn::Kept,
+            };
+        }
+        let Some(entry) = self.queue.as_mut().and_then(|queue| queue.remove(position)) else {
+            return Withdrawn::Absent;
+        };
+        self.count_left(&entry, fx);
+        Withdrawn::Queued
+    }
+
     #[inline]
-    fn find_sent(&self, packet_id: PacketId) -> Option<(usize, State)> {
+    pub(crate) fn find_sent(&self, packet_id: PacketId) -> Option<(usize, State)> {
         let sent = self.sent.as_deref()?;
         let index = sent.find(packet_id)?;
         Some((index, sent.state(index)))
@@ -256,14 +283,12 @@ impl Session {
         fx: &mut Effects,
     ) -> Option<GroupId> {
         let sent = self.sent.as_mut()?;
-        let Closed { position, group, is_counted, is_movable, kept } = sent.close(index);
+        let Closed { position, group, is_counted, is_withdrawn, kept: _ } = sent.close(index);
         if is_counted {
             connection.send_quota.give_back();
         }
-        // What has moved to another member is no longer ours to take from the store.
-        let has_moved = is_movable && kept.is_none();
-        if self.class == Class::Durable && !has_moved {
-            fx.finished.push(position);
+        if !is_withdrawn {
+            self.leave_store(position, fx);
         }
         group
     }

@@ -7,7 +7,7 @@ use quelea_codec::{OutgoingPublish, PacketId, PacketKind, QoS, ReasonCode};
 
 use crate::Time;
 use crate::connection::{Connection, PacketTooLarge};
-use crate::delivery::{Body, Delivered, Delivery, DropReason, Entry};
+use crate::delivery::{Delivered, Delivery, DropReason, Entry};
 use crate::exchanges::{Exchanges, Standing, State};
 use crate::message::{Content, Message, Sharing};
 use crate::outbox::{Effects, Outbox};
@@ -20,7 +20,8 @@ use crate::session::{Class, Session};
 pub enum Pumped {
     /// Nothing is left to be sent.
     Empty,
-    /// The window or the outbox is full: an acknowledgement, or room in the outbox, lets it go on.
+    /// The window or the outbox is full, or the next message may not be sent yet: an acknowledgement, room in the
+    /// outbox, or a higher `send_before` lets it go on.
     Blocked,
     /// It has done much at once, and should be called again soon.
     Unfinished,
@@ -66,38 +67,52 @@ impl Session {
             return Delivered::Dropped(DropReason::PacketTooLarge);
         }
         let position = self.take_position();
-        let kept = delivery
-            .group
-            .map(|_| Box::new(Entry::new(position, Body::Message(sharing.keep()), delivery)));
+        let kept =
+            delivery.group.map(|_| Box::new(Entry::new(position, sharing.keep(), delivery, 0)));
         self.sent(connection, position, delivery, kept);
         Delivered::Sent
     }
 
-    /// Adds a QoS 1 or 2 message at the position that the store has given it, after all before it. It is sent
-    /// by [`Self::pump`].
+    /// Adds a message at the position that the store has given it, after all before it. It is sent by
+    /// [`Self::pump`].
     ///
-    /// The store's counter has reserved its room, so no limit applies here.
-    pub fn enqueue(&mut self, position: Position, body: Body, delivery: Delivery<'_>) {
+    /// At QoS 0 it was kept while the client was away. `retained_order` is the order of a retained message that a
+    /// new subscription is owed, and 0 for any other message. Positions may be left out. No limit applies here: the
+    /// store's counter has reserved the message's room, and the host sees to it that only a short head of the queue
+    /// is in memory.
+    pub fn enqueue(
+        &mut self,
+        position: Position,
+        message: Arc<Message>,
+        delivery: Delivery<'_>,
+        retained_order: u64,
+    ) {
         debug_assert!(self.class == Class::Durable, "a live session has no place in the store");
-        self.queue.get_or_insert_default().push_back(Entry::new(position, body, delivery));
+        debug_assert!(self.comes_last(position), "{position:?} is out of order");
+        let entry = Entry::new(position, message, delivery, retained_order);
+        self.queue.get_or_insert_default().push_back(entry);
     }
 
     /// Sends what may go: first what is to be sent again, in order and with DUP, then the queue, until the window
     /// or the outbox is full. A PUBREL takes nothing of the window and does not wait for it
     /// ([MQTT-3.3.4-10]).
     ///
-    /// What has never been sent and has expired is dropped ([MQTT-3.3.2-5]). `retained` reads the retained
-    /// message of a topic.
+    /// What has never been sent and has expired is dropped ([MQTT-3.3.2-5]). `is_latest` tells whether the retained
+    /// message of a topic is the one of an order.
+    ///
+    /// Of a durable session nothing from `send_before` on leaves the queue: the store does not know yet that it may
+    /// have been sent. For a live one that means nothing.
     pub fn pump(
         &mut self,
         connection: &mut Connection,
         now: Time,
-        retained: &dyn Fn(&str) -> Option<Arc<Message>>,
+        send_before: Position,
+        is_latest: &dyn Fn(&str, u64) -> bool,
         outbox: &mut Outbox<'_>,
         fx: &mut Effects,
     ) -> Pumped {
         if !self.resend_pubrels(connection, outbox)
-            || !self.resend_publishes(connection, now, retained, outbox, fx)
+            || !self.resend_publishes(connection, now, outbox, fx)
         {
             return Pumped::Blocked;
         }
@@ -105,14 +120,25 @@ impl Session {
             let Some(front) = self.queue.as_ref().and_then(|queue| queue.front()) else {
                 return Pumped::Empty;
             };
-            let position = match self.class {
-                Class::Live => self.next_position,
-                Class::Durable => front.position,
+            let (position, qos) = match self.class {
+                Class::Live => (self.next_position, front.qos),
+                Class::Durable => (front.position, front.qos),
             };
-            if !self.has_window(connection, position, outbox) {
+            // What is not in memory before the first of the queue is done with.
+            self.pass(position);
+            if self.class == Class::Durable && position >= send_before {
                 return Pumped::Blocked;
             }
-            self.send_front(connection, position, now, retained, outbox, fx);
+            let may_send = match qos {
+                QoS::AtMostOnce => !outbox.is_full(),
+                QoS::AtLeastOnce | QoS::ExactlyOnce => {
+                    self.has_window(connection, position, outbox)
+                }
+            };
+            if !may_send {
+                return Pumped::Blocked;
+            }
+            self.send_front(connection, position, now, is_latest, outbox, fx);
         }
         Pumped::Unfinished
     }
@@ -120,7 +146,7 @@ impl Session {
     /// Returns whether [`Self::pump`] has something to do, if it may.
     #[inline]
     pub fn wants_pump(&self) -> bool {
-        self.queued_messages() > 0 || self.sent.as_ref().is_some_and(|sent| sent.has_resends())
+        self.queued_messages() > 0 || self.waiting_resends() > 0
     }
 
     /// Returns whether a message would be sent at once: what paces a retained cursor.
@@ -186,14 +212,14 @@ impl Session {
         fx: &mut Effects,
     ) -> Delivered {
         // A position of its own comes with the sending.
-        let entry = Entry::new(self.next_position, Body::Message(sharing.keep()), delivery);
+        let entry = Entry::new(self.next_position, sharing.keep(), delivery, 0);
         let size_bytes = entry.size_bytes();
         let queue = self.queue.get_or_insert_default();
         let could_fit = limits.queued_messages_max > 0 && size_bytes <= limits.queued_bytes_max;
         while !queue.has_room(size_bytes, limits) {
             match limits.overflow {
                 Overflow::DropOldest if could_fit => {
-                    let oldest = queue.pop_front().and_then(Entry::into_message);
+                    let oldest = queue.pop_front().map(|entry| entry.message);
                     fx.drops.push((DropReason::QueueFull, oldest));
                 }
                 Overflow::DropOldest | Overflow::RejectNewest => {
@@ -211,21 +237,24 @@ impl Session {
         connection: &mut Connection,
         position: Position,
         now: Time,
-        retained: &dyn Fn(&str) -> Option<Arc<Message>>,
+        is_latest: &dyn Fn(&str, u64) -> bool,
         outbox: &mut Outbox<'_>,
         fx: &mut Effects,
     ) {
-        let Some(mut entry) = self.queue.as_mut().and_then(|queue| queue.pop_front()) else {
+        let Some(entry) = self.queue.as_mut().and_then(|queue| queue.pop_front()) else {
             return;
         };
-        let Some(message) = read_body(&mut entry.body, retained) else {
-            // The topic has no retained message: nothing is lost, nothing is sent.
-            return self.leave_store(position, fx);
-        };
-        let content = message.content();
+        self.count_left(&entry, fx);
+        let content = entry.message.content();
+        let order = entry.retained_order;
+        if order != 0 && !is_latest(content.topic, order) {
+            // The subscription gets the newer one: nothing is lost.
+            return self.skip(position, fx);
+        }
+        let is_acknowledged = entry.qos > QoS::AtMostOnce;
         let packet = Outgoing {
             delivery: entry.delivery(),
-            packet_id: Some(position.packet_id()),
+            packet_id: is_acknowledged.then(|| position.packet_id()),
             dup: false,
         };
         let dropped = if content.is_expired(now) {
@@ -236,20 +265,41 @@ impl Session {
             None
         };
         if let Some(reason) = dropped {
-            fx.drops.push((reason, Some(message)));
-            return self.leave_store(position, fx);
+            fx.drops.push((reason, Some(entry.message)));
+            return self.skip(position, fx);
         }
-        drop(message);
-        let must_keep = match self.class {
-            Class::Live => {
-                self.take_position();
-                entry.group.is_some()
-            }
-            Class::Durable => true,
-        };
+        if !is_acknowledged {
+            return self.skip(position, fx);
+        }
+        self.pass(position.plus(1));
+        // The store keeps what a durable session sends.
+        let must_keep = self.class == Class::Live && entry.group.is_some();
         let delivery = Delivery { subscription_ids: &[], ..entry.delivery() };
         let kept = must_keep.then(|| Box::new(Entry { position, ..entry }));
         self.sent(connection, position, delivery, kept);
+    }
+
+    /// Is done with what was at `position` of the queue: nobody will acknowledge it. A live session has given it
+    /// no position.
+    fn skip(&mut self, position: Position, fx: &mut Effects) {
+        if self.class == Class::Durable {
+            self.pass(position.plus(1));
+        }
+        self.leave_store(position, fx);
+    }
+
+    /// Notes that nothing before `position` is to be sent for the first time any more.
+    pub(crate) fn pass(&mut self, position: Position) {
+        self.next_position = self.next_position.max(position);
+    }
+
+    /// Counts an entry of a durable session that leaves the queue.
+    pub(crate) fn count_left(&self, entry: &Entry, fx: &mut Effects) {
+        // What may have been sent before a restart has been counted then.
+        if self.class == Class::Durable && entry.position >= self.next_position {
+            fx.left_messages += 1;
+            fx.left_bytes += entry.counted_bytes();
+        }
     }
 
     /// Sends PUBREL again for what the peer has received; returns whether all of them are out.
@@ -274,7 +324,6 @@ impl Session {
         &mut self,
         connection: &mut Connection,
         now: Time,
-        retained: &dyn Fn(&str) -> Option<Arc<Message>>,
         outbox: &mut Outbox<'_>,
         fx: &mut Effects,
     ) -> bool {
@@ -282,7 +331,7 @@ impl Session {
             if outbox.is_full() || !connection.send_quota.is_open() {
                 return false;
             }
-            if self.resend_publish(index, connection, now, retained, outbox, fx).is_err() {
+            if self.resend_publish(index, connection, now, outbox, fx).is_err() {
                 self.give_up(index, fx);
             }
         }
@@ -294,34 +343,30 @@ impl Session {
         index: usize,
         connection: &mut Connection,
         now: Time,
-        retained: &dyn Fn(&str) -> Option<Arc<Message>>,
         outbox: &mut Outbox<'_>,
         fx: &mut Effects,
-    ) -> Result<(), CannotResend> {
-        let sent = self.sent.as_mut().ok_or(CannotResend)?;
+    ) -> Result<(), PacketTooLarge> {
+        let Some(sent) = &mut self.sent else {
+            return Ok(());
+        };
         let packet_id = sent.position(index).packet_id();
-        let entry = sent.kept_mut(index).ok_or(CannotResend)?;
-        let message = read_body(&mut entry.body, retained).ok_or(CannotResend)?;
+        let entry = sent.kept(index).expect("what waits to be sent again was restored with a body");
         let packet = Outgoing { delivery: entry.delivery(), packet_id: Some(packet_id), dup: true };
-        packet
-            .write(connection, &message.content(), now, outbox, fx)
-            .map_err(|PacketTooLarge| CannotResend)?;
+        packet.write(connection, &entry.message.content(), now, outbox, fx)?;
         connection.send_quota.take();
         sent.resent(index);
         Ok(())
     }
 
-    /// Counts a message as done that the new connection does not take ([MQTT-3.1.2-25]), or whose body, a retained
-    /// message, is gone.
+    /// Counts a message as done that the new connection does not take ([MQTT-3.1.2-25]).
     #[cold]
     fn give_up(&mut self, index: usize, fx: &mut Effects) {
         let Some(sent) = &mut self.sent else {
             return;
         };
         let closed = sent.close(index);
-        if let Some(message) = closed.kept.and_then(|entry| entry.into_message()) {
-            fx.drops.push((DropReason::PacketTooLarge, Some(message)));
-        }
+        let message = closed.kept.map(|entry| entry.message);
+        fx.drops.push((DropReason::PacketTooLarge, message));
         self.leave_store(closed.position, fx);
     }
 
@@ -333,9 +378,6 @@ impl Session {
         }
     }
 }
-
-/// A message that cannot be sent again.
-struct CannotResend;
 
 #[inline]
 fn deliver_at_most_once(
@@ -353,25 +395,6 @@ fn deliver_at_most_once(
     match packet.write(connection, content, now, outbox, fx) {
         Ok(()) => Delivered::Sent,
         Err(PacketTooLarge) => Delivered::Dropped(DropReason::PacketTooLarge),
-    }
-}
-
-/// Returns the message of a body, which from then on is this message and no other.
-fn read_body(
-    body: &mut Body,
-    retained: &dyn Fn(&str) -> Option<Arc<Message>>,
-) -> Option<Arc<Message>> {
-    match body {
-        Body::Message(message) => Some(Arc::clone(message)),
-        Body::Retained(message) => {
-            let message = Arc::clone(message);
-            let latest = retained(message.content().topic)?;
-            if !Arc::ptr_eq(&latest, &message) {
-                return None;
-            }
-            *body = Body::Message(latest);
-            Some(message)
-        }
     }
 }
 

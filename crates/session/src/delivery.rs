@@ -47,22 +47,15 @@ pub enum DropReason {
     SlowReader,
 }
 
-/// The message of a queued entry.
-#[derive(Clone, Debug)]
-pub enum Body {
-    /// The message.
-    Message(Arc<Message>),
-    /// A retained message, sent only if it is still the one when its turn comes: a newer one comes by itself,
-    /// in its place among the publisher's others.
-    Retained(Arc<Message>),
-}
-
 /// A message that waits to be sent, or to be sent again.
 #[derive(Debug)]
 pub(crate) struct Entry {
-    /// Given by the store to a durable session; a live one gives it at sending, and this is meaningless.
+    /// Given by the store to a durable session. A live one gives it at sending, and before this is meaningless.
     pub(crate) position: Position,
-    pub(crate) body: Body,
+    pub(crate) message: Arc<Message>,
+    /// The order of a retained message that a new subscription is owed; 0 for any other. It is sent only if it is
+    /// still the latest when its turn comes: a newer one comes by itself, in its place among the publisher's others.
+    pub(crate) retained_order: u64,
     pub(crate) subscription_ids: SubscriptionIds,
     pub(crate) group: Option<GroupId>,
     pub(crate) qos: QoS,
@@ -107,10 +100,16 @@ impl DropReason {
 }
 
 impl Entry {
-    pub(crate) fn new(position: Position, body: Body, delivery: Delivery<'_>) -> Self {
+    pub(crate) fn new(
+        position: Position,
+        message: Arc<Message>,
+        delivery: Delivery<'_>,
+        retained_order: u64,
+    ) -> Self {
         Self {
             position,
-            body,
+            message,
+            retained_order,
             subscription_ids: SubscriptionIds::new(delivery.subscription_ids),
             group: delivery.group,
             qos: delivery.qos,
@@ -127,27 +126,15 @@ impl Entry {
         }
     }
 
-    /// Returns the entry's share of the queue's bytes.
+    /// Returns the entry's share of the queue's bytes in memory.
     pub(crate) fn size_bytes(&self) -> u64 {
-        size_of::<Self>() as u64 + self.body.size_bytes()
+        size_of::<Self>() as u64 + self.message.size_bytes() as u64
     }
 
-    /// Returns the message, if it is here.
-    pub(crate) fn into_message(self) -> Option<Arc<Message>> {
-        match self.body {
-            Body::Message(message) => Some(message),
-            Body::Retained(_) => None,
-        }
-    }
-}
-
-impl Body {
-    fn size_bytes(&self) -> u64 {
-        match self {
-            Self::Message(message) => message.size_bytes() as u64,
-            // Kept by the topic.
-            Self::Retained(_) => 0,
-        }
+    /// Returns what the entry counts for among those that were never sent.
+    pub(crate) fn counted_bytes(&self) -> u64 {
+        // A retained message is kept by its topic.
+        if self.retained_order == 0 { self.message.size_bytes() as u64 } else { 0 }
     }
 }
 

@@ -1,7 +1,8 @@
 //! Messages that have been sent and whose exchange is not complete.
 //!
-//! Session state: it survives the connection, in the order sent. How many may be under way at once is the
-//! connection's business (`SendQuota`); here each exchange only remembers whether it holds a part of that quota.
+//! Session state, in the order sent. What a durable session has open when its connection ends is forgotten here, and
+//! comes back from the store on the next one, to be sent again. How many may be under way at once is the connection's
+//! business (`SendQuota`); here each exchange only remembers whether it holds a part of that quota.
 //!
 //! ```text
 //!            PUBACK
@@ -13,7 +14,7 @@
 //!    +--- PUBREC >= 0x80 ---> (done)
 //! ```
 //!
-//! `Puback`, `Pubrec` and `Pubcomp` are what is waited for. In `Releasing` our PUBREL waits until it is certain
+//! `Puback`, `Pubrec` and `Pubcomp` are what is waited for; `Withdrawn` is a `Puback` whose message is another's. In `Releasing` our PUBREL waits until it is certain
 //! that the PUBLISH will never be sent again ([MQTT-4.3.3-6]).
 
 use alloc::boxed::Box;
@@ -27,8 +28,7 @@ use crate::position::{GroupId, PACKET_ID_COUNT, Position};
 /// The send side of one session's QoS 1 and 2 exchanges.
 #[derive(Debug)]
 pub(crate) struct Exchanges {
-    /// In the order sent, which is the order they are sent again on resumption ([MQTT-4.4.0-1]). The first is
-    /// never done; positions rise, and the last is less than 65,535 after the first, so that no two have the
+    /// In the order sent, which is the order they are sent again ([MQTT-4.4.0-1]). The first is never done; positions rise, and the last is less than 65,535 after the first, so that no two have the
     /// same packet identifier.
     slots: VecDeque<Slot>,
     /// The position of the first slot.
@@ -38,7 +38,7 @@ pub(crate) struct Exchanges {
     resends: Resends,
 }
 
-/// What a resumed session has still to send again, and where to look for it.
+/// What was restored and has still to be sent again, and where to look for it.
 #[derive(Clone, Copy, Debug, Default)]
 struct Resends {
     publish_count: usize,
@@ -52,7 +52,8 @@ struct Resends {
 /// One exchange: 16 bytes, because there is one for each message on its way to every client.
 #[derive(Debug)]
 struct Slot {
-    /// What it takes to send the PUBLISH again, or to have another member of the group receive it.
+    /// What it takes to send the PUBLISH again, until that is done, or for a live session to have another member of
+    /// the group receive it.
     kept: Option<Box<Entry>>,
     group: Option<GroupId>,
     id: PacketId,
@@ -65,6 +66,9 @@ struct Slot {
 pub(crate) enum State {
     /// A QoS 1 message has been sent.
     Puback,
+    /// A QoS 1 message has been sent, and then given to another member of its group: a PUBACK frees the packet
+    /// identifier, and that is all.
+    Withdrawn,
     /// A QoS 2 message has been sent.
     Pubrec,
     /// PUBREC has come, and PUBREL waits for the host.
@@ -92,7 +96,8 @@ pub(crate) struct Closed {
     pub(crate) position: Position,
     pub(crate) group: Option<GroupId>,
     pub(crate) is_counted: bool,
-    pub(crate) is_movable: bool,
+    /// The message is another's: it is not this session's to take from the store.
+    pub(crate) is_withdrawn: bool,
     pub(crate) kept: Option<Box<Entry>>,
 }
 
@@ -137,8 +142,7 @@ impl Exchanges {
             position,
             group: slot.group,
             is_counted: slot.standing == Standing::Counted,
-            // Only a QoS 1 message can move to another member of its group after it was sent.
-            is_movable: slot.state == State::Puback,
+            is_withdrawn: slot.state == State::Withdrawn,
             kept: slot.kept,
         }
     }
@@ -190,63 +194,40 @@ impl Exchanges {
         }
     }
 
-    /// Notes that the PUBREL at `index` may be sent, and is to be if the exchange was resumed meanwhile.
-    pub(crate) fn allow_release(&mut self, index: usize) {
-        let slot = &mut self.slots[index];
-        if slot.state == State::Releasing {
-            slot.state = State::Pubcomp;
-            self.resends.count(slot.state, slot.standing, 1);
-            self.resends.pubrel_from = self.resends.pubrel_from.min(index);
-        }
-    }
-
-    /// Notes that the PUBLISH at `index` has been sent again.
+    /// Notes that the PUBLISH at `index` has been sent again: on this connection it will not be once more.
     pub(crate) fn resent(&mut self, index: usize) {
         let slot = &mut self.slots[index];
         self.resends.count(slot.state, slot.standing, -1);
         slot.standing = Standing::Counted;
-    }
-
-    /// Has everything sent again on a new connection: PUBLISH where PUBREC or PUBACK is missing, PUBREL where
-    /// PUBCOMP is ([MQTT-4.4.0-1]).
-    pub(crate) fn resume(&mut self) {
-        self.resends = Resends::default();
-        for slot in &mut self.slots {
-            let is_lost =
-                matches!(slot.state, State::Puback | State::Pubrec) && slot.kept.is_none();
-            if is_lost {
-                slot.state = State::Done;
-                self.open_count -= 1;
-            }
-            slot.standing = Standing::Waiting;
-            self.resends.count(slot.state, slot.standing, 1);
-        }
-        self.drop_done();
+        slot.kept = None;
     }
 
     /// Takes the bodies of unacknowledged QoS 1 messages that `is_taken` chooses by their group.
-    ///
-    /// An exchange that the peer will acknowledge keeps its packet identifier until it does.
     pub(crate) fn take_unacknowledged(
         &mut self,
         is_taken: impl Fn(GroupId) -> bool,
         mut take: impl FnMut(Entry),
     ) {
         for slot in &mut self.slots {
-            if slot.state != State::Puback || !slot.group.is_some_and(&is_taken) {
-                continue;
-            }
-            slot.group = None;
-            if let Some(entry) = slot.kept.take() {
+            if slot.state == State::Puback
+                && slot.group.is_some_and(&is_taken)
+                && let Some(entry) = slot.withdraw()
+            {
                 take(*entry);
             }
-            if slot.standing == Standing::Waiting {
-                self.resends.count(slot.state, slot.standing, -1);
-                slot.state = State::Done;
-                self.open_count -= 1;
-            }
         }
-        self.drop_done();
+    }
+
+    /// Gives the QoS 1 message at `index` to another member of its group.
+    ///
+    /// An exchange that the peer will acknowledge keeps its packet identifier until it does.
+    pub(crate) fn withdraw(&mut self, index: usize) {
+        let slot = &mut self.slots[index];
+        if slot.standing == Standing::Waiting {
+            self.close(index);
+        } else {
+            slot.withdraw();
+        }
     }
 
     /// Forgets the oldest exchange, whatever its state.
@@ -270,6 +251,12 @@ impl Exchanges {
             _ => self.find_behind_gap(offset)?,
         };
         (self.slots[index].state != State::Done).then_some(index)
+    }
+
+    /// Returns where the exchange of the message at `position` is.
+    pub(crate) fn find_position(&self, position: Position) -> Option<usize> {
+        let index = self.find(position.packet_id())?;
+        (self.position(index) == position).then_some(index)
     }
 
     /// Finds the slot that is `offset` positions after the first where positions between them are missing.
@@ -314,8 +301,9 @@ impl Exchanges {
         })
     }
 
-    pub(crate) fn has_resends(&self) -> bool {
-        self.resends.publish_count + self.resends.pubrel_count > 0
+    /// Returns how many packets are to be sent again.
+    pub(crate) fn resend_count(&self) -> usize {
+        self.resends.publish_count + self.resends.pubrel_count
     }
 
     #[inline]
@@ -329,8 +317,18 @@ impl Exchanges {
         self.first.plus(offset as u64)
     }
 
-    pub(crate) fn kept_mut(&mut self, index: usize) -> Option<&mut Entry> {
-        self.slots[index].kept.as_deref_mut()
+    pub(crate) fn kept(&self, index: usize) -> Option<&Entry> {
+        self.slots[index].kept.as_deref()
+    }
+
+    /// Returns the position of the oldest open exchange.
+    pub(crate) fn first(&self) -> Option<Position> {
+        (!self.slots.is_empty()).then_some(self.first)
+    }
+
+    /// Returns the position of the latest exchange, open or not.
+    pub(crate) fn last(&self) -> Option<Position> {
+        self.slots.len().checked_sub(1).map(|index| self.position(index))
     }
 
     /// Returns how many exchanges are open.
@@ -355,6 +353,15 @@ impl Exchanges {
     }
 }
 
+impl Slot {
+    /// Leaves the exchange without message and group, and returns what was kept.
+    fn withdraw(&mut self) -> Option<Box<Entry>> {
+        self.state = State::Withdrawn;
+        self.group = None;
+        self.kept.take()
+    }
+}
+
 impl Resends {
     /// Notes that the first slot is gone.
     #[inline]
@@ -372,7 +379,7 @@ impl Resends {
         let count = match state {
             State::Puback | State::Pubrec => &mut self.publish_count,
             State::Pubcomp => &mut self.pubrel_count,
-            State::Releasing | State::Done => return,
+            State::Withdrawn | State::Releasing | State::Done => return,
         };
         *count = count.strict_add_signed(by);
     }

@@ -30,11 +30,11 @@ mod testing;
 mod time;
 mod violation;
 
-pub use acknowledging::{AfterPuback, AfterPubcomp, AfterPubrec, Moved};
+pub use acknowledging::{AfterPuback, AfterPubcomp, AfterPubrec, Moved, Withdrawn};
 pub use connect::{Negotiated, Refusal, ServerLimits, negotiate, write_connack, write_refusal};
 pub use connection::{Connection, PacketTooLarge};
 pub use delivering::Pumped;
-pub use delivery::{Body, Delivered, Delivery, DropReason, SubscriptionIds};
+pub use delivery::{Delivered, Delivery, DropReason, SubscriptionIds};
 pub use message::{Content, Message, Sharing};
 pub use outbox::{Effects, Outbox};
 pub use position::{GroupId, Position};

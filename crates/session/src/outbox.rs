@@ -26,11 +26,17 @@ pub struct Outbox<'a> {
 pub struct Effects {
     /// Positions of a durable session whose entry can leave the store.
     pub finished: Vec<Position>,
-    /// Messages dropped that no return value reports, for counting and logging. A message that is not in
-    /// memory is `None`.
+    /// Messages dropped that no return value reports, for counting and logging. The host may add its own, without
+    /// the message if it is not in memory.
     pub drops: Vec<(DropReason, Option<Arc<Message>>)>,
     /// How many PUBLISH packets were written.
     pub sent: u32,
+    /// How many messages of a durable session are no longer among those that were never sent: they were sent for
+    /// the first time, dropped, superseded or withdrawn. What was restored as sent had left before, and what a
+    /// disconnection takes from memory does not leave.
+    pub left_messages: u32,
+    /// What those count for: [`Message::size_bytes`] of each, and 0 for a retained one.
+    pub left_bytes: u64,
 }
 
 impl Outbox<'_> {
@@ -47,5 +53,7 @@ impl Effects {
         self.finished.clear();
         self.drops.clear();
         self.sent = 0;
+        self.left_messages = 0;
+        self.left_bytes = 0;
     }
 }

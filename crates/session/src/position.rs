@@ -4,7 +4,8 @@ use core::num::NonZeroU32;
 
 use quelea_codec::PacketId;
 
-/// The place of a QoS 1 or 2 message in the outbound order of one session.
+/// The place of a message in the outbound order of one session: of any at QoS 1 or 2, and of one at QoS 0 that was
+/// kept for a client that was away.
 ///
 /// It never changes and is never used again, and the packet identifier follows from it: so a message that is
 /// sent again has its original identifier ([MQTT-4.4.0-1]) without anyone having written it down.
@@ -37,8 +38,8 @@ impl Position {
 
     /// Returns the position `count` later.
     #[inline]
-    pub(crate) const fn plus(self, count: u64) -> Self {
-        Self(self.0 + count)
+    pub const fn plus(self, count: u64) -> Self {
+        Self(self.0.saturating_add(count))
     }
 
     /// Returns how many positions `earlier` is before this one.

@@ -3,6 +3,7 @@
 use alloc::collections::VecDeque;
 
 use crate::delivery::Entry;
+use crate::position::Position;
 
 /// How much a session may have queued. Reaching either limit is the session's full queue.
 #[derive(Clone, Copy, Debug)]
@@ -26,7 +27,8 @@ pub enum Overflow {
     DropOldest,
 }
 
-/// The queue of one session, in the order in which it is sent.
+/// The queue of one session, in the order in which it is sent: of a durable session the head only, by rising
+/// position.
 #[derive(Debug, Default)]
 pub(crate) struct Queue {
     entries: VecDeque<Entry>,
@@ -42,6 +44,14 @@ impl Queue {
 
     pub(crate) fn pop_front(&mut self) -> Option<Entry> {
         let entry = self.entries.pop_front()?;
+        self.bytes -= entry.size_bytes();
+        Some(entry)
+    }
+
+    /// Takes out the entry at `position`, of a queue whose positions rise.
+    pub(crate) fn remove(&mut self, position: Position) -> Option<Entry> {
+        let index = self.entries.binary_search_by_key(&position, |entry| entry.position).ok()?;
+        let entry = self.entries.remove(index)?;
         self.bytes -= entry.size_bytes();
         Some(entry)
     }
@@ -70,6 +80,10 @@ impl Queue {
     /// Gives back room beyond what the entries need.
     pub(crate) fn shrink(&mut self) {
         self.entries.shrink_to_fit();
+    }
+
+    pub(crate) fn back(&self) -> Option<&Entry> {
+        self.entries.back()
     }
 
     pub(crate) fn front(&self) -> Option<&Entry> {

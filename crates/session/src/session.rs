@@ -8,16 +8,37 @@
 //! offers messages by [`Session::deliver`] or [`Session::enqueue`], and calls [`Session::pump`] after whatever may
 //! let more of them go: an acknowledgement, room in the outbox, or a new connection.
 //!
+//! # Durable sessions
+//!
+//! The store has the queue of a durable session, and all that it has sent and not finished; here is a short head of
+//! it while a client is connected, and nothing while none is. A message that was sent is not kept, because it is
+//! sent again on another connection only.
+//!
+//! ```text
+//!             sent_before                send_before
+//!  restored as    |     the queue,          |   the queue,
+//!  sent before    |     may be sent         |   has to wait
+//! ----------------+-------------------------+--------------> positions
+//! ```
+//!
+//! On a new connection the host gives back what the store has, by rising position and as slowly as it likes:
+//! [`Session::restore_sent`] and [`Session::restore_released`] for what comes before [`Session::sent_before`],
+//! [`Session::enqueue`] for the rest, and for all at QoS 0. The session may be pumped meanwhile. After a restart
+//! `sent_before` is what the store was told ([`Session::set_sent_before`]), and to this end nothing is sent for the
+//! first time at or after the `send_before` that the host gives [`Session::pump`].
+//!
 //! Subscriptions, the will, the retained cursors and the expiry of the session are the host's.
 
 use alloc::boxed::Box;
+use alloc::sync::Arc;
 
 use quelea_codec::{PacketId, QoS};
 
-use crate::delivery::{Body, Delivery, DropReason, Entry};
+use crate::delivery::{Delivery, DropReason, Entry};
 use crate::exchanges::{Exchanges, Standing, State};
+use crate::message::Message;
 use crate::outbox::Effects;
-use crate::position::Position;
+use crate::position::{GroupId, Position};
 use crate::queue::Queue;
 use crate::received::ReceivedIds;
 
@@ -30,7 +51,8 @@ pub struct Session {
     pub(crate) sent: Option<Box<Exchanges>>,
     pub(crate) queue: Option<Box<Queue>>,
     pub(crate) received: Option<Box<ReceivedIds>>,
-    /// The position of the next message that a live session sends.
+    /// The position of the next message that a live session sends. A durable one sends nothing before it for the
+    /// first time.
     pub(crate) next_position: Position,
     pub(crate) class: Class,
 }
@@ -38,10 +60,10 @@ pub struct Session {
 /// What becomes of a session when its connection ends.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Class {
-    /// It ends too. It keeps no bodies of what it has sent, except for a shared group, and numbers its messages
-    /// itself.
+    /// It ends too. It numbers its messages itself, and of what it has sent it keeps only what came through a shared
+    /// group.
     Live,
-    /// It may be resumed. Its QoS 1 and 2 messages are numbered by the store.
+    /// It may be resumed. The store numbers its messages and keeps them until they are finished.
     Durable,
 }
 
@@ -61,21 +83,16 @@ impl Session {
         Self { sent: None, queue: None, received: None, next_position: Position::new(0), class }
     }
 
-    /// Notes that the connection ended. Its quotas go with it; what was sent stays until
-    /// [`Self::resume`].
+    /// Notes that the connection ended. Its quotas go with it, and for a durable session all that the store has.
     pub fn disconnected(&mut self, unsettled: Unsettled) {
         if let Some(received) = &mut self.received {
             received.disconnect(unsettled == Unsettled::AwaitStore);
         }
-        self.release_idle();
-    }
-
-    /// Has everything that was sent and not acknowledged sent again by [`Self::pump`], in order, on a new
-    /// connection ([MQTT-4.4.0-1]).
-    pub fn resume(&mut self) {
-        if let Some(sent) = &mut self.sent {
-            sent.resume();
+        if self.class == Class::Durable {
+            self.queue = None;
+            self.sent = None;
         }
+        self.release_idle();
     }
 
     /// Gives back the memory of windows and queues that stand empty.
@@ -118,34 +135,67 @@ impl Session {
         true
     }
 
-    /// Adds an entry that may have been sent before a restart. It keeps its packet identifier, goes out with DUP
-    /// after [`Self::resume`], and is neither expired nor dropped.
+    /// Adds a QoS 1 or 2 message of a durable session that may have been sent on an earlier connection. It keeps its
+    /// packet identifier, goes out with DUP before anything of the queue, and does not expire ([MQTT-4.4.0-1]).
     ///
     /// In order of positions, and before anything is enqueued. The host sees to it that the store hears of an
     /// acknowledgement before 65,535 later messages are sent: otherwise two entries come back that share an
     /// identifier.
-    pub fn restore_sent(&mut self, position: Position, body: Body, delivery: Delivery<'_>) {
+    pub fn restore_sent(
+        &mut self,
+        position: Position,
+        message: Arc<Message>,
+        delivery: Delivery<'_>,
+    ) {
+        self.pass(position.plus(1));
         let state = match delivery.qos {
+            // What is too far from the first open entry was never sent, for that is not done.
+            _ if !self.may_restore(position) => State::Done,
+            // It has no exchange.
+            QoS::AtMostOnce => State::Done,
+            QoS::AtLeastOnce => State::Puback,
             QoS::ExactlyOnce => State::Pubrec,
-            QoS::AtLeastOnce | QoS::AtMostOnce => State::Puback,
         };
-        let sent = self.sent.get_or_insert_with(|| Box::new(Exchanges::new()));
-        // What is too far from the first open entry was never sent, for that is not done.
-        if self.queue.is_some() || !sent.may_open(position) {
-            return self.enqueue(position, body, delivery);
+        if state == State::Done {
+            return self.enqueue(position, message, delivery, 0);
         }
-        let entry = Box::new(Entry::new(position, body, delivery));
-        sent.open(position, state, Standing::Waiting, delivery.group, Some(entry));
+        let entry = Box::new(Entry::new(position, message, delivery, 0));
+        self.restore(position, state, delivery.group, Some(entry));
     }
 
-    /// Adds an entry whose PUBREC was stored before a restart: only its PUBREL is sent ([MQTT-4.3.3-6]).
+    /// Adds an entry of a durable session whose PUBREC was stored on an earlier connection: only its PUBREL is sent
+    /// ([MQTT-4.3.3-6]).
     ///
     /// In order of positions, together with [`Self::restore_sent`].
     pub fn restore_released(&mut self, position: Position) {
-        let sent = self.sent.get_or_insert_with(|| Box::new(Exchanges::new()));
-        if sent.may_open(position) {
-            sent.open(position, State::Pubcomp, Standing::Waiting, None, None);
+        self.pass(position.plus(1));
+        // Otherwise it shares an identifier, and the host sees to it that none does. It would stay in the store, and
+        // come back with the next connection.
+        if self.may_restore(position) {
+            self.restore(position, State::Pubcomp, None, None);
         }
+    }
+
+    /// Notes what the store was told before a restart: messages before `position` may have been sent.
+    pub fn set_sent_before(&mut self, position: Position) {
+        self.pass(position);
+    }
+
+    fn may_restore(&self, position: Position) -> bool {
+        self.queued_messages() == 0 && self.sent.as_ref().is_none_or(|sent| sent.may_open(position))
+    }
+
+    fn restore(
+        &mut self,
+        position: Position,
+        state: State,
+        group: Option<GroupId>,
+        kept: Option<Box<Entry>>,
+    ) {
+        debug_assert!(self.class == Class::Durable, "a live session has no place in the store");
+        debug_assert!(self.comes_last(position), "{position:?} is out of order");
+        let sent = self.sent.get_or_insert_with(|| Box::new(Exchanges::new()));
+        sent.open(position, state, Standing::Waiting, group, kept);
     }
 
     /// Adds the packet identifier of a QoS 2 message from the peer that was accepted before a restart.
@@ -153,12 +203,18 @@ impl Session {
         self.received.get_or_insert_default().restore(packet_id);
     }
 
-    /// Drops the oldest message that was never sent, to make room, and returns its position. The drop is left to
-    /// the caller to count.
+    /// Drops the oldest message in a durable session's memory that was certainly never sent, to make room, and
+    /// returns its position: the entry is the caller's to take from the store.
     pub fn drop_oldest_queued(&mut self, fx: &mut Effects) -> Option<Position> {
-        let entry = self.queue.as_mut()?.pop_front()?;
-        let position = entry.position;
-        fx.drops.push((DropReason::QueueFull, entry.into_message()));
+        let queue = self.queue.as_mut()?;
+        let position = queue.front()?.position;
+        if position < self.next_position {
+            return None;
+        }
+        let entry = queue.pop_front()?;
+        self.count_left(&entry, fx);
+        self.pass(position.plus(1));
+        fx.drops.push((DropReason::QueueFull, Some(entry.message)));
         Some(position)
     }
 
@@ -168,41 +224,49 @@ impl Session {
         self.class
     }
 
-    /// Returns how many messages wait to be sent for the first time.
+    /// Returns one past the last position of a durable session that was sent or passed over, on this connection or
+    /// an earlier one: messages from it on were certainly never sent. It never falls.
+    #[inline]
+    pub fn sent_before(&self) -> Position {
+        self.next_position
+    }
+
+    /// Returns the position of the oldest message that was sent and waits for an acknowledgement.
+    #[inline]
+    pub fn first_open(&self) -> Option<Position> {
+        self.sent.as_ref().and_then(|sent| sent.first())
+    }
+
+    /// Returns how many packets of an earlier connection are still to be sent again.
+    #[inline]
+    pub fn waiting_resends(&self) -> usize {
+        self.sent.as_ref().map_or(0, |sent| sent.resend_count())
+    }
+
+    /// Returns how many messages in memory wait to be sent for the first time.
     #[inline]
     pub fn queued_messages(&self) -> usize {
         self.queue.as_ref().map_or(0, |queue| queue.len())
     }
 
-    /// Returns how many bytes those messages count for.
+    /// Returns how many bytes of memory those messages take.
     pub fn queued_bytes(&self) -> u64 {
         self.queue.as_ref().map_or(0, |queue| queue.bytes())
     }
 
-    /// Returns how many messages were sent and wait for an acknowledgement.
+    /// Returns how many messages were sent and wait for an acknowledgement, of those in memory.
     #[inline]
     pub fn in_flight(&self) -> usize {
         self.sent.as_ref().map_or(0, |sent| sent.open_count())
     }
+
+    /// Returns whether `position` is behind all that is in memory.
+    pub(crate) fn comes_last(&self, position: Position) -> bool {
+        let sent = self.sent.as_ref().and_then(|sent| sent.last());
+        let queued = self.queue.as_ref().and_then(|queue| queue.back());
+        sent.max(queued.map(|entry| entry.position)) < Some(position)
+    }
 }
 
 #[cfg(test)]
-mod tests {
-    use super::Session;
-    use crate::Connection;
-    use crate::delivery::{Body, Entry};
-
-    /// A server holds one of each for every client, most of them idle.
-    #[test]
-    fn idle_sessions_and_connections_are_small() {
-        assert!(size_of::<Session>() <= 40, "{}", size_of::<Session>());
-        assert!(size_of::<Connection>() <= 48, "{}", size_of::<Connection>());
-    }
-
-    /// A sleeping fleet has millions of queued entries.
-    #[test]
-    fn queued_entries_are_small() {
-        assert!(size_of::<Body>() <= 16, "{}", size_of::<Body>());
-        assert!(size_of::<Entry>() <= 48, "{}", size_of::<Entry>());
-    }
-}
+mod tests;

@@ -4,6 +4,7 @@ use alloc::format;
 use alloc::string::String;
 use alloc::sync::Arc;
 use alloc::vec::Vec;
+use core::mem::take;
 use core::num::{NonZeroU16, NonZeroU32};
 
 use quelea_codec::{
@@ -11,7 +12,7 @@ use quelea_codec::{
 };
 
 use crate::{
-    Body, Class, Connection, Content, Delivered, Delivery, Effects, Message, Negotiated, Outbox,
+    Class, Connection, Content, Delivered, Delivery, Effects, Message, Negotiated, Outbox,
     Overflow, Position, Pumped, ServerLimits, Session, SessionLimits, Sharing, Time, negotiate,
 };
 
@@ -23,8 +24,9 @@ pub(crate) struct Desk {
     pub(crate) outbox_bytes_max: usize,
     pub(crate) now: Time,
     pub(crate) fx: Effects,
-    /// The retained message of every topic.
-    pub(crate) retained: Option<Arc<Message>>,
+    pub(crate) send_before: Position,
+    /// The order of the retained message of every topic.
+    pub(crate) latest: u64,
     pub(crate) buffer: Vec<u8>,
     version: Version,
 }
@@ -51,7 +53,8 @@ impl Desk {
             outbox_bytes_max: 10_000,
             now: Time::ZERO,
             fx: Effects::default(),
-            retained: None,
+            send_before: Position::new(u64::MAX),
+            latest: 0,
             buffer: Vec::new(),
             version,
         }
@@ -62,12 +65,11 @@ impl Desk {
         Self::new(class, receive_maximum(window))
     }
 
-    /// The client comes back, with a window of `window`.
+    /// The client comes back.
     pub(crate) fn reconnect(&mut self, change: impl FnOnce(&mut Connect<'static>)) {
         self.session.disconnected(crate::Unsettled::AwaitStore);
         self.connection = Connection::new(&agreed(self.version, change));
         self.buffer.clear();
-        self.session.resume();
     }
 
     pub(crate) fn deliver(&mut self, qos: QoS, payload: &str) -> Delivered {
@@ -93,18 +95,28 @@ impl Desk {
     }
 
     pub(crate) fn enqueue(&mut self, position: u64, qos: QoS, payload: &str) {
-        let body = Body::Message(Message::new(&content("t", payload)));
-        self.session.enqueue(Position::new(position), body, delivery(qos));
+        let message = Message::new(&content("t", payload));
+        self.session.enqueue(Position::new(position), message, delivery(qos), 0);
+    }
+
+    pub(crate) fn restore_sent(&mut self, position: u64, qos: QoS, payload: &str) {
+        let message = Message::new(&content("t", payload));
+        self.session.restore_sent(Position::new(position), message, delivery(qos));
+    }
+
+    pub(crate) fn restore_released(&mut self, position: u64) {
+        self.session.restore_released(Position::new(position));
     }
 
     pub(crate) fn pump(&mut self) -> Pumped {
         let mut outbox =
             Outbox { buffer: &mut self.buffer, unsent_before: 0, bytes_max: self.outbox_bytes_max };
-        let retained = &self.retained;
+        let latest = self.latest;
         self.session.pump(
             &mut self.connection,
             self.now,
-            &|_| retained.clone(),
+            self.send_before,
+            &|_, order| order == latest,
             &mut outbox,
             &mut self.fx,
         )
@@ -120,6 +132,11 @@ impl Desk {
     /// Returns the positions that left the store since the last call.
     pub(crate) fn finished(&mut self) -> Vec<u64> {
         self.fx.finished.drain(..).map(Position::value).collect()
+    }
+
+    /// Returns how many messages left those never sent since the last call, and their bytes.
+    pub(crate) fn left(&mut self) -> (u32, u64) {
+        (take(&mut self.fx.left_messages), take(&mut self.fx.left_bytes))
     }
 
     /// Returns the drops reported since the last call: reason and payload.

@@ -2,7 +2,7 @@ use quelea_codec::{QoS, ReasonCode, Version};
 
 use super::{AfterPuback, AfterPubcomp, AfterPubrec};
 use crate::testing::{Desk, content, delivery, id};
-use crate::{Class, Delivery, GroupId, Position, Pumped, Unsettled, Violation};
+use crate::{Class, Delivery, GroupId, Position, Violation};
 
 /// An acknowledgement of the client, and what it leads to.
 #[derive(Clone, Copy, Debug)]
@@ -112,49 +112,6 @@ fn the_group_is_told() {
     apply(&mut desk, Release(3));
     apply(&mut desk, Pubcomp(3, Ok(AfterPubcomp::Freed { group })));
     apply(&mut desk, Puback(4, 0x80, Ok(AfterPuback::Refused { group })));
-}
-
-/// [MQTT-4.3.3-6]: between PUBREC and the store's answer neither PUBLISH nor PUBREL is sent.
-#[test]
-fn a_release_that_waits_for_the_store_outlives_its_connection() {
-    for settles_first in [true, false] {
-        let mut desk = Desk::new(Class::Durable, |_| {});
-        desk.enqueue(0, QoS::ExactlyOnce, "a");
-        desk.pump();
-        desk.written();
-        apply(&mut desk, Pubrec(1, 0, FIRST));
-        if settles_first {
-            desk.session.disconnected(Unsettled::AwaitStore);
-            desk.session.settle_pubrec(id(1));
-            desk.session.resume();
-        } else {
-            desk.reconnect(|_| {});
-            assert_eq!(desk.pump(), Pumped::Empty);
-            assert!(desk.written().is_empty());
-            desk.session.settle_pubrec(id(1));
-        }
-        assert!(desk.session.wants_pump());
-        assert_eq!(desk.pump(), Pumped::Empty);
-        assert_eq!(desk.written(), ["PUBREL #1"]);
-        apply(&mut desk, Pubcomp(1, COMPLETE));
-        assert_eq!(desk.finished(), [0]);
-    }
-}
-
-/// An acknowledgement that was on its way when the connection broke.
-#[test]
-fn a_late_acknowledgement_spares_the_resend() {
-    let mut desk = Desk::new(Class::Durable, |_| {});
-    desk.enqueue(0, QoS::ExactlyOnce, "a");
-    desk.enqueue(1, QoS::AtLeastOnce, "b");
-    desk.enqueue(2, QoS::AtLeastOnce, "c");
-    desk.pump();
-    desk.reconnect(|_| {});
-    apply(&mut desk, Pubrec(1, 0, FIRST));
-    apply(&mut desk, Release(1));
-    apply(&mut desk, Puback(2, 0, FREED));
-    desk.pump();
-    assert_eq!(desk.written(), ["PUBREL #1", "q1 #3 dup t=c"]);
 }
 
 /// Runs the steps on a message of `qos` that is in flight; then nothing must be left, and the quota be whole.

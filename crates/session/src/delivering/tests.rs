@@ -6,10 +6,9 @@ use alloc::vec::Vec;
 use quelea_codec::{QoS, ReasonCode, Version};
 
 use super::Pumped;
-use crate::testing::{Desk, content, delivery, id, packet_bytes_max, receive_maximum};
+use crate::testing::{Desk, content, delivery, id, packet_bytes_max};
 use crate::{
-    Body, Class, Content, Delivered, Delivery, DropReason, GroupId, Message, Overflow, Position,
-    Time,
+    Class, Content, Delivered, Delivery, DropReason, GroupId, Message, Overflow, Position, Time,
 };
 
 use QoS::{AtLeastOnce, AtMostOnce, ExactlyOnce};
@@ -156,11 +155,7 @@ fn what_expires_in_the_queue_is_dropped() {
     for (position, payload, secs) in [(0, "a", 100), (1, "b", 5), (2, "c", 9)] {
         let expires_at = Some(Time::ZERO.plus_secs(secs));
         let message = Message::new(&Content { expires_at, ..content("t", payload) });
-        desk.session.enqueue(
-            Position::new(position),
-            Body::Message(message),
-            delivery(AtLeastOnce),
-        );
+        desk.session.enqueue(Position::new(position), message, delivery(AtLeastOnce), 0);
     }
     desk.now = Time::from_millis(1);
     desk.pump();
@@ -171,22 +166,6 @@ fn what_expires_in_the_queue_is_dropped() {
     assert_eq!(desk.written(), ["q1 #3 t=c expiry=4"]);
     assert_eq!(desk.drops(), ["expired b"]);
     assert_eq!(desk.finished(), [0, 1]);
-}
-
-/// [MQTT-4.3.3-7]
-#[test]
-fn what_was_sent_does_not_expire() {
-    let mut desk = Desk::new(Class::Durable, |_| {});
-    for (position, qos) in [(0, AtLeastOnce), (1, ExactlyOnce)] {
-        let expires_at = Some(Time::ZERO.plus_secs(5));
-        let message = Message::new(&Content { expires_at, ..content("t", "a") });
-        desk.session.enqueue(Position::new(position), Body::Message(message), delivery(qos));
-    }
-    desk.pump();
-    desk.now = Time::ZERO.plus_secs(60);
-    desk.reconnect(|_| {});
-    desk.pump();
-    assert_eq!(desk.written(), ["q1 #1 dup t=a expiry=0", "q2 #2 dup t=a expiry=0"]);
 }
 
 #[test]
@@ -225,75 +204,6 @@ fn what_is_too_large_counts_as_sent() {
     assert_eq!(desk.drops(), ["packet-too-large 1234567890123"]);
 }
 
-/// [MQTT-4.4.0-1], [MQTT-3.3.1-1]: in the order sent, before anything new, paced by the new window.
-#[test]
-fn a_resumed_session_sends_again_what_was_not_acknowledged() {
-    let mut desk = Desk::new(Class::Durable, |_| {});
-    for (position, qos) in [(0, AtLeastOnce), (1, ExactlyOnce), (2, ExactlyOnce), (3, AtLeastOnce)]
-    {
-        desk.enqueue(position, qos, &position.to_string());
-    }
-    desk.pump();
-    pubrec(&mut desk, 2);
-    pubrec(&mut desk, 3);
-    desk.enqueue(4, AtLeastOnce, "4");
-    desk.reconnect(receive_maximum(1));
-    assert_eq!(desk.pump(), Pumped::Blocked);
-    // PUBREL takes nothing of the window.
-    assert_eq!(desk.written(), ["PUBREL #2", "PUBREL #3", "q1 #1 dup t=0"]);
-    // Nor does its PUBCOMP give anything.
-    pubcomp(&mut desk, 2);
-    assert_eq!(desk.pump(), Pumped::Blocked);
-    assert!(desk.written().is_empty());
-    puback(&mut desk, 1);
-    assert_eq!(desk.pump(), Pumped::Blocked);
-    assert_eq!(desk.written(), ["q1 #4 dup t=3"]);
-    puback(&mut desk, 4);
-    assert_eq!(desk.pump(), Pumped::Empty);
-    assert_eq!(desk.written(), ["q1 #5 t=4"]);
-    pubcomp(&mut desk, 3);
-    puback(&mut desk, 5);
-    assert_eq!(desk.finished(), [1, 0, 3, 2, 4]);
-    assert_eq!(desk.session.in_flight(), 0);
-}
-
-#[test]
-fn what_may_have_been_sent_before_a_restart_is_sent_again() {
-    let mut desk = Desk::with_window(Class::Durable, 2);
-    let body = |payload| Body::Message(Message::new(&content("t", payload)));
-    desk.session.restore_sent(Position::new(7), body("a"), delivery(ExactlyOnce));
-    desk.session.restore_released(Position::new(9));
-    desk.session.restore_sent(Position::new(12), body("b"), delivery(AtLeastOnce));
-    desk.enqueue(13, AtLeastOnce, "c");
-    desk.session.resume();
-    assert!(desk.session.wants_pump());
-    assert_eq!(desk.pump(), Pumped::Blocked);
-    assert_eq!(desk.written(), ["PUBREL #10", "q2 #8 dup t=a", "q1 #13 dup t=b"]);
-}
-
-/// A retained message is sent if it is the latest then, and stays the same when it is sent again.
-#[test]
-fn a_retained_body_is_looked_at_when_it_is_sent() {
-    let mut desk = Desk::with_window(Class::Durable, 1);
-    let retained = Delivery { retain: true, ..delivery(AtLeastOnce) };
-    let old = Message::new(&content("r", "old"));
-    for position in 0..2 {
-        desk.session.enqueue(Position::new(position), Body::Retained(Arc::clone(&old)), retained);
-    }
-    desk.retained = Some(old);
-    desk.pump();
-    assert_eq!(desk.written(), ["q1 #1 retain r=old"]);
-    desk.retained = Some(Message::new(&content("r", "new")));
-    desk.reconnect(receive_maximum(1));
-    desk.pump();
-    assert_eq!(desk.written(), ["q1 #1 dup retain r=old"]);
-    puback(&mut desk, 1);
-    assert_eq!(desk.pump(), Pumped::Empty);
-    assert!(desk.written().is_empty());
-    assert_eq!(desk.finished(), [0, 1]);
-    assert!(desk.drops().is_empty());
-}
-
 /// [MQTT-3.1.2-26], [MQTT-3.1.2-27], [MQTT-3.3.2-7]
 #[test]
 fn aliases_are_used_where_the_client_takes_them() {
@@ -310,23 +220,6 @@ fn aliases_are_used_where_the_client_takes_them() {
         desk.reconnect(|_| {});
         desk.deliver_as(delivery(AtMostOnce), &content("topic/1", "a"));
         assert_eq!(desk.written(), ["q0 topic/1=a"]);
-    }
-}
-
-/// [MQTT-3.3.4-4]
-#[test]
-fn subscription_identifiers_survive_queue_and_resend() {
-    for ids in [[].as_slice(), &[7], &[7, 300, 268_435_455]] {
-        let mut desk = Desk::new(Class::Durable, |_| {});
-        let body = Body::Message(Message::new(&content("t", "a")));
-        let delivery = Delivery { subscription_ids: ids, ..delivery(AtLeastOnce) };
-        desk.session.enqueue(Position::new(0), body, delivery);
-        let suffix: Vec<_> = ids.iter().map(|id| format!(" sub={id}")).collect();
-        desk.pump();
-        assert_eq!(desk.written(), [format!("q1 #1 t=a{}", suffix.concat())]);
-        desk.reconnect(|_| {});
-        desk.pump();
-        assert_eq!(desk.written(), [format!("q1 #1 dup t=a{}", suffix.concat())]);
     }
 }
 
@@ -368,29 +261,6 @@ fn a_group_takes_its_messages_back() {
 }
 
 #[test]
-fn a_moved_message_is_neither_sent_again_nor_finished() {
-    let group = GroupId::new(5);
-    let mut desk = Desk::new(Class::Durable, |_| {});
-    for position in 0..3 {
-        let body = Body::Message(Message::new(&content("t", "a")));
-        let delivery = Delivery { group, ..delivery(AtLeastOnce) };
-        desk.session.enqueue(Position::new(position), body, delivery);
-    }
-    desk.pump();
-    let moved = desk.session.take_group(group);
-    assert_eq!(
-        moved.iter().filter_map(|it| it.position).map(Position::value).collect::<Vec<_>>(),
-        [0, 1, 2]
-    );
-    puback(&mut desk, 2);
-    desk.reconnect(|_| {});
-    assert_eq!(desk.pump(), Pumped::Empty);
-    assert!(desk.written().is_empty());
-    assert!(desk.finished().is_empty());
-    assert_eq!(desk.session.in_flight(), 0);
-}
-
-#[test]
 fn a_large_session_is_freed_in_slices() {
     let mut desk = Desk::with_window(Class::Durable, 4);
     for position in 0..10 {
@@ -409,11 +279,8 @@ fn a_long_queue_is_worked_off_in_steps() {
     let expires_at = Some(Time::ZERO);
     let message = Message::new(&Content { expires_at, ..content("t", "a") });
     for position in 0..1500 {
-        desk.session.enqueue(
-            Position::new(position),
-            Body::Message(Arc::clone(&message)),
-            delivery(AtLeastOnce),
-        );
+        let (position, message) = (Position::new(position), Arc::clone(&message));
+        desk.session.enqueue(position, message, delivery(AtLeastOnce), 0);
     }
     assert_eq!(desk.pump(), Pumped::Unfinished);
     assert_eq!(desk.pump(), Pumped::Empty);
@@ -440,27 +307,4 @@ fn puback(desk: &mut Desk, packet_id: u16) {
         &mut desk.fx,
     );
     assert!(matches!(after, Ok(crate::AfterPuback::Freed { .. })), "{after:?}");
-}
-
-#[track_caller]
-fn pubrec(desk: &mut Desk, packet_id: u16) {
-    let after = desk.session.on_pubrec(
-        &mut desk.connection,
-        id(packet_id),
-        ReasonCode::SUCCESS,
-        &mut desk.fx,
-    );
-    assert!(matches!(after, Ok(crate::AfterPubrec::Release { .. })), "{after:?}");
-    desk.session.finish_pubrec(
-        &mut desk.connection,
-        id(packet_id),
-        ReasonCode::SUCCESS,
-        &mut desk.buffer,
-    );
-}
-
-#[track_caller]
-fn pubcomp(desk: &mut Desk, packet_id: u16) {
-    let after = desk.session.on_pubcomp(&mut desk.connection, id(packet_id), &mut desk.fx);
-    assert!(matches!(after, Ok(crate::AfterPubcomp::Freed { .. })), "{after:?}");
 }
