@@ -176,7 +176,8 @@ impl Session {
         }
     }
 
-    /// Notes what the store was told before a restart: messages before `position` may have been sent.
+    /// Notes what the store was told before a restart: messages before `position` may have been sent. Those placed
+    /// after the restart come behind it.
     pub fn set_sent_before(&mut self, position: Position) {
         self.pass(position);
     }

@@ -61,7 +61,8 @@ impl Client {
     pub(crate) fn reconnect(&mut self, window: u16) {
         self.window = usize::from(window);
         self.unacknowledged.clear();
-        self.answers.clear();
+        // It may be late with a PUBREC, which it owes until it has a PUBREL.
+        self.answers.retain(|answer| matches!(answer, Wire::Ack { kind: PacketKind::PubRec, .. }));
         self.send_quota = self.receive_maximum;
         for (_, exchange, is_written) in &mut self.sent {
             if let Exchange::Publish { dup, .. } = exchange {

@@ -1,4 +1,5 @@
-//! The session's host, with a store that answers late and in order.
+//! The session's host, with a store that answers late and in order, and has the queue of a durable session: a new
+//! connection is given it a few entries at a time.
 
 use std::collections::{BTreeMap, BTreeSet, VecDeque};
 use std::num::NonZeroU16;
@@ -6,7 +7,7 @@ use std::sync::Arc;
 
 use quelea_codec::{Connect, PacketId, PacketKind, Publish, QoS, ReasonCode};
 use quelea_session::{
-    AfterPubrec, AfterPubrel, AfterSettle, Body, Class, Connection, Content, Delivered, Delivery,
+    AfterPubrec, AfterPubrel, AfterSettle, Class, Connection, Content, Delivered, Delivery,
     DropReason, Duplicate, Effects, Message, Outbox, Position, ServerLimits, Session,
     SessionLimits, Sharing, Time, Unsettled, negotiate,
 };
@@ -30,6 +31,16 @@ pub(crate) struct Host {
     next_number: u32,
     next_position: u64,
     store: Store,
+    /// Where the next page of the queue starts, until the session has been given all of it.
+    fetch_from: Option<u64>,
+    /// Before this position an entry may have been sent on an earlier connection.
+    resend_before: u64,
+    /// The latest mark that the store was told, whether it knows it or not.
+    told: u64,
+    /// The last value of the session's own, which never falls.
+    sent_before: Position,
+    /// What was never sent, as the session counts it: messages and their bytes.
+    queued: (u32, u64),
     /// Messages to the client that were taken and not dropped.
     pub(crate) expected: BTreeMap<u32, QoS>,
     /// Those among them that were dropped, but came back with a crash.
@@ -43,6 +54,8 @@ pub(crate) struct Host {
 struct Store {
     entries: BTreeMap<u64, Stored>,
     received: BTreeSet<PacketId>,
+    /// Nothing from this position on was sent.
+    mark: u64,
     pending: VecDeque<(u32, Operation)>,
 }
 
@@ -50,6 +63,7 @@ struct Store {
 struct Stored {
     message: Arc<Message>,
     qos: QoS,
+    /// It may have been: it does not expire.
     was_sent: bool,
     is_released: bool,
 }
@@ -75,6 +89,10 @@ enum Operation {
     Acknowledged {
         position: Position,
     },
+    Mark {
+        mark: u64,
+    },
+    Fetch,
 }
 
 impl Host {
@@ -92,6 +110,11 @@ impl Host {
             // Packet identifiers start again from 1 before long.
             next_position: 65_500,
             store: Store::default(),
+            fetch_from: None,
+            resend_before: 0,
+            told: 0,
+            sent_before: Position::new(0),
+            queued: (0, 0),
             expected: BTreeMap::new(),
             revived: BTreeSet::new(),
             routed: Vec::new(),
@@ -106,8 +129,12 @@ impl Host {
         let payload = number.to_be_bytes();
         let expires_at = expires.then(|| self.now.plus_secs(2));
         let content = Content { topic: "t", payload: &payload, forwarded: &[], expires_at };
-        let delivery = Delivery { qos, retain: false, subscription_ids: &[], group: None };
-        if self.setting.class == Class::Durable && qos > QoS::AtMostOnce {
+        let delivery = delivery(qos);
+        // QoS 0 that is in the queue must not be overtaken.
+        let is_stored = qos > QoS::AtMostOnce
+            || self.fetch_from.is_some()
+            || self.store.entries.values().any(|it| it.qos == QoS::AtMostOnce);
+        if self.setting.class == Class::Durable && is_stored {
             self.enqueue(gap, Message::new(&content), delivery);
         } else {
             self.deliver(&content, delivery, number);
@@ -149,7 +176,11 @@ impl Host {
             is_released: false,
         };
         self.store.entries.insert(position, stored);
-        self.session.enqueue(Position::new(position), Body::Message(message), delivery);
+        self.queued.0 += 1;
+        self.queued.1 += message.size_bytes() as u64;
+        if self.fetch_from.is_none() {
+            self.session.enqueue(Position::new(position), message, delivery, 0);
+        }
     }
 
     pub(crate) fn pump(&mut self) {
@@ -158,8 +189,53 @@ impl Host {
             unsent_before: 0,
             bytes_max: self.setting.outbox_bytes_max,
         };
-        self.session.pump(&mut self.connection, self.now, &|_| None, &mut outbox, &mut self.fx);
+        let send_before = Position::new(self.store.mark);
+        let (connection, fx) = (&mut self.connection, &mut self.fx);
+        self.session.pump(connection, self.now, send_before, &|_, _| true, &mut outbox, fx);
         self.mark_sent();
+        self.settle_effects();
+        self.extend_mark();
+    }
+
+    /// Tells the store how far the session may come.
+    fn extend_mark(&mut self) {
+        let sent_before = self.session.sent_before();
+        assert!(sent_before >= self.sent_before, "the mark falls");
+        self.sent_before = sent_before;
+        if self.setting.class == Class::Durable && sent_before.value() + 1 > self.told {
+            self.told = sent_before.value() + 3;
+            let operation = Operation::Mark { mark: self.told };
+            self.store.pending.push_back((self.generation, operation));
+        }
+    }
+
+    /// Gives the session a page of its queue.
+    fn fetch(&mut self) {
+        let Some(from) = self.fetch_from.take() else {
+            return;
+        };
+        let mut page = self.store.entries.range(from..);
+        for (&position, stored) in page.by_ref().take(PAGE_ENTRIES) {
+            let at = Position::new(position);
+            let message = Arc::clone(&stored.message);
+            let delivery = delivery(stored.qos);
+            let was_sent = position < self.resend_before;
+            match stored.qos {
+                _ if stored.is_released => self.session.restore_released(at),
+                // It might come twice.
+                QoS::AtMostOnce if was_sent => self.fx.finished.push(at),
+                QoS::AtLeastOnce | QoS::ExactlyOnce if was_sent => {
+                    self.session.restore_sent(at, message, delivery);
+                }
+                QoS::AtMostOnce | QoS::AtLeastOnce | QoS::ExactlyOnce => {
+                    self.session.enqueue(at, message, delivery, 0);
+                }
+            }
+        }
+        self.fetch_from = page.next().map(|(&position, _)| position);
+        if self.fetch_from.is_some() {
+            self.store.pending.push_back((self.generation, Operation::Fetch));
+        }
         self.settle_effects();
     }
 
@@ -174,6 +250,8 @@ impl Host {
             let stored = self.store.entries.values().find(|it| number_of(&it.message) == number);
             assert!(stored.is_none_or(|it| !it.was_sent), "dropped after it may have been sent");
         }
+        self.queued.0 = self.queued.0.checked_sub(self.fx.left_messages).expect("left once");
+        self.queued.1 = self.queued.1.checked_sub(self.fx.left_bytes).expect("left once");
         for position in self.fx.finished.drain(..) {
             self.store.pending.push_back((self.generation, Operation::Acknowledged { position }));
         }
@@ -187,12 +265,15 @@ impl Host {
         packets
     }
 
-    /// Notes for the store which entries were written: it knows at least these when the host crashes.
+    /// Notes which entries were written, and sees to it that the store knows that they may have been.
     fn mark_sent(&mut self) {
         for packet in packets(&self.buffer, self.setting.version) {
             if let Wire::Publish { number, .. } = packet {
-                let mut entries = self.store.entries.values_mut();
-                if let Some(entry) = entries.find(|it| number_of(&it.message) == number) {
+                let mut entries = self.store.entries.iter_mut();
+                if let Some((&position, entry)) =
+                    entries.find(|it| number_of(&it.1.message) == number)
+                {
+                    assert!(position < self.store.mark, "sent before the store knows");
                     entry.was_sent = true;
                 }
             }
@@ -266,6 +347,8 @@ impl Host {
             AfterPubrec::Release { .. } | AfterPubrec::ReleaseAgain => {
                 self.finish_pubrec(packet_id, ReasonCode::SUCCESS);
             }
+            // What it answers is perhaps not restored yet.
+            AfterPubrec::Unknown if self.fetch_from.is_some() => {}
             AfterPubrec::Unknown => {
                 self.finish_pubrec(packet_id, ReasonCode::PACKET_IDENTIFIER_NOT_FOUND);
             }
@@ -326,8 +409,12 @@ impl Host {
                 }
                 if is_current {
                     self.finish_pubrec(packet_id, ReasonCode::SUCCESS);
-                } else {
-                    self.session.settle_pubrec(packet_id);
+                }
+            }
+            Operation::Mark { mark } => self.store.mark = mark,
+            Operation::Fetch => {
+                if is_current {
+                    self.fetch();
                 }
             }
             Operation::Acknowledged { position } => {
@@ -344,29 +431,31 @@ impl Host {
 
     pub(crate) fn reconnect(&mut self, window: u16) {
         self.session.disconnected(Unsettled::AwaitStore);
+        assert_eq!((self.session.queued_messages(), self.session.in_flight()), (0, 0));
         self.connect_again(window);
     }
 
     pub(crate) fn crash(&mut self, window: u16) {
         self.store.pending.clear();
         self.session = Session::new(self.setting.class);
-        let last_sent = self.store.entries.iter().filter(|it| it.1.was_sent).map(|it| *it.0).max();
-        for (&position, stored) in &self.store.entries {
-            let at = Position::new(position);
-            // What expired is back if the store has not heard of it. It may have been sent, for all that the
+        let mark = self.store.mark;
+        self.session.set_sent_before(Position::new(mark));
+        self.sent_before = Position::new(mark);
+        self.told = mark;
+        // What is new is not among what may have been sent.
+        self.next_position = self.next_position.max(mark);
+        self.queued = (0, 0);
+        for (&position, stored) in &mut self.store.entries {
+            let number = number_of(&stored.message);
+            // What was dropped is back if the store has not heard of it. It may have been sent, for all that the
             // store knows, and so it is, though perhaps after its successors.
-            if self.expected.insert(number_of(&stored.message), stored.qos).is_none() {
-                self.revived.insert(number_of(&stored.message));
+            if self.expected.insert(number, stored.qos).is_none() {
+                self.revived.insert(number);
             }
-            let body = Body::Message(Arc::clone(&stored.message));
-            let delivery =
-                Delivery { qos: stored.qos, retain: false, subscription_ids: &[], group: None };
-            if stored.is_released {
-                self.session.restore_released(at);
-            } else if Some(position) <= last_sent {
-                self.session.restore_sent(at, body, delivery);
-            } else {
-                self.session.enqueue(at, body, delivery);
+            stored.was_sent = position < mark;
+            if !stored.was_sent {
+                self.queued.0 += 1;
+                self.queued.1 += stored.message.size_bytes() as u64;
             }
         }
         for &packet_id in &self.store.received {
@@ -379,7 +468,11 @@ impl Host {
         self.generation += 1;
         self.buffer.clear();
         self.connection = connect(self.setting, window);
-        self.session.resume();
+        if self.setting.class == Class::Durable {
+            self.resend_before = self.session.sent_before().value();
+            self.fetch_from = Some(0);
+            self.store.pending.push_back((self.generation, Operation::Fetch));
+        }
     }
 
     /// Returns whether nothing is left that happens without the client.
@@ -405,6 +498,7 @@ impl Host {
         assert_eq!(self.session.in_flight(), 0);
         assert_eq!((self.session.queued_messages(), self.session.queued_bytes()), (0, 0));
         assert!(!self.session.wants_pump());
+        assert_eq!(self.queued, (0, 0), "left once");
         assert!(self.session.free_slice(0), "something is left");
     }
 }
@@ -432,6 +526,13 @@ fn connect(setting: Setting, window: u16) -> Connection {
     Connection::new(&negotiate(&connect, &limits).expect("nothing is asked"))
 }
 
+fn delivery(qos: QoS) -> Delivery<'static> {
+    Delivery { qos, retain: false, subscription_ids: &[], group: None }
+}
+
 fn number_of(message: &Message) -> u32 {
     u32::from_be_bytes(message.content().payload.try_into().expect("a number"))
 }
+
+/// Entries of the queue that the session is given at once.
+const PAGE_ENTRIES: usize = 3;
