@@ -2,9 +2,10 @@
 //!
 //! Shards are told the time of each turn; only what drives them reads it here.
 
-use std::time::{Duration, Instant};
+use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
 
 use quelea_session::Time;
+use quelea_store::WallMillis;
 
 /// A monotonic clock that started with the broker.
 #[derive(Clone, Copy, Debug)]
@@ -20,6 +21,13 @@ impl Clock {
     /// Returns how long it has run.
     pub(crate) fn elapsed(self) -> Duration {
         self.0.elapsed()
+    }
+
+    /// Returns what the wall clock showed at the zero of the shards' time, as it is set at this moment.
+    #[expect(clippy::disallowed_methods, reason = "this is the clock")]
+    pub(crate) fn wall_at_zero(self) -> WallMillis {
+        let wall = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default();
+        WallMillis((wall.as_millis() as u64).saturating_sub(self.now().as_millis()))
     }
 
     /// Returns the time for the shards: from one second on, so that 0 is before everything.

@@ -2,10 +2,11 @@
 
 use std::io;
 use std::sync::Arc;
-use std::sync::mpsc::{Receiver, Sender, channel};
+use std::sync::mpsc::Sender;
 use std::thread::JoinHandle;
 use std::time::Duration;
 
+use quelea_store::StoreError;
 use tokio::runtime::Builder;
 use tokio::signal::unix::{Signal as UnixSignal, SignalKind, signal};
 use tokio::sync::{Semaphore, mpsc, oneshot};
@@ -18,12 +19,14 @@ use crate::shard::Shared;
 use crate::sys::Reporter;
 
 /// What a signal asks of the broker.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug)]
 pub enum Signal {
     /// SIGTERM or SIGINT.
     Stop,
     /// SIGHUP.
     Reload,
+    /// The disk has failed: nothing is promised to anyone any more.
+    Failed(StoreError),
 }
 
 /// The thread of the control plane.
@@ -41,9 +44,9 @@ impl Control {
     pub(crate) fn start(
         shared: Arc<Shared>,
         requests: mpsc::Receiver<Request>,
-    ) -> io::Result<(Self, Receiver<Signal>)> {
+        signals: Sender<Signal>,
+    ) -> io::Result<Self> {
         let (end, ended) = oneshot::channel();
-        let (signals, received) = channel();
         let runtime = Builder::new_current_thread()
             .enable_all()
             .max_blocking_threads(AUTHENTICATIONS_AT_ONCE)
@@ -65,7 +68,7 @@ impl Control {
             runtime.shutdown_background();
         };
         let thread = std::thread::Builder::new().name("control".to_owned()).spawn(run)?;
-        Ok((Self { end, thread }, received))
+        Ok(Self { end, thread })
     }
 
     /// Ends the control plane.

@@ -52,6 +52,8 @@ counters! {
     sessions_ended,
     /// Sessions that ended because their expiry ran out.
     sessions_expired,
+    /// Sessions that ended because their queue was full.
+    sessions_ended_by_limit,
     /// Clients with a connection (begun minus ended).
     clients_connected,
     /// Clients without one that left it.
@@ -86,6 +88,8 @@ counters! {
     dropped_not_authorized,
     /// Drops: retained messages beyond the limit.
     dropped_retained_limit,
+    /// Drops: the disk was full.
+    dropped_no_space,
     /// Drops: messages of a shared group without a member that could take them.
     dropped_no_member,
 }

@@ -14,6 +14,7 @@
 
 mod arena;
 mod auth;
+mod backend;
 mod clock;
 pub mod config;
 mod control;

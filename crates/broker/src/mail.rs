@@ -10,8 +10,10 @@ use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
 
 use quelea_codec::QoS;
-use quelea_session::{Content, GroupId, Time};
-use quelea_store::{Body, Placed, ShardIndex, Submission, Target};
+use quelea_session::{Content, GroupId, Message, Time};
+use quelea_store::{
+    Attributes, Dropped, Fetched, Placed, SessionNumber, ShardIndex, Submission,
+};
 use quelea_topics::FilterId;
 
 use crate::arena::Key;
@@ -27,7 +29,13 @@ pub(crate) enum Letter {
     /// The store placed messages in queues of this shard's sessions.
     Placed(Vec<Placed>),
     /// The store found sessions gone that shared groups had chosen.
-    Unplaced(Vec<(Target, Body)>),
+    Unplaced(Vec<(Attributes, Arc<Message>)>),
+    /// Entries of a queue that this shard asked for.
+    Fetched(Fetched),
+    /// Messages gave way to newer ones in queues of sessions whose clients are away.
+    Dropped(Vec<Dropped>),
+    /// The queue of a session that sleeps is full, and the configuration says that this ends it.
+    EndSession(SessionNumber),
     /// Everything this shard submitted up to here is durable.
     Durable(Submission),
     /// Asks for a [`Letter::Pong`]: the turn that may have used an older table is then over.

@@ -4,11 +4,9 @@
 //! scan. Every shard reads in place: a value is read when it is sent, so a subscriber never gets an
 //! older value than one it has had.
 
-use std::hash::{BuildHasher, Hasher};
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, PoisonError, RwLock, RwLockReadGuard, RwLockWriteGuard};
 
-use foldhash::quality::FixedState;
 use quelea_codec::QoS;
 use quelea_session::Message;
 use quelea_topics::RetainedStore;
@@ -18,7 +16,6 @@ use crate::config::Limits;
 /// Retained messages by topic.
 pub(crate) struct Retained {
     partitions: Box<[RwLock<RetainedStore<Value>>]>,
-    hasher: FixedState,
     count: AtomicU64,
     bytes: AtomicU64,
     messages_max: u64,
@@ -37,16 +34,14 @@ pub(crate) struct Value {
 /// A place in the scan of all partitions.
 #[derive(Clone, Debug, Default)]
 pub(crate) struct Place {
-    partition: usize,
-    after: Option<Box<str>>,
+    pub(crate) partition: usize,
+    pub(crate) after: Option<Box<str>>,
 }
 
 impl Retained {
-    pub(crate) fn new(shard_count: usize, seed: u64, limits: &Limits) -> Self {
-        let partition_count = shard_count.next_power_of_two().min(PARTITIONS_MAX);
+    pub(crate) fn new(limits: &Limits) -> Self {
         Self {
-            partitions: (0..partition_count).map(|_| RwLock::new(RetainedStore::new())).collect(),
-            hasher: FixedState::with_seed(seed),
+            partitions: (0..PARTITIONS).map(|_| RwLock::new(RetainedStore::new())).collect(),
             count: AtomicU64::new(0),
             bytes: AtomicU64::new(0),
             messages_max: limits.retained_messages_max,
@@ -97,8 +92,8 @@ impl Retained {
     }
 
     /// Removes a message that has expired, unless another has taken its place.
-    pub(crate) fn forget(&self, topic: &str, expired: &Value) {
-        self.clear(topic, expired.order + 1);
+    pub(crate) fn forget(&self, topic: &str, order: u64) {
+        self.clear(topic, order + 1);
     }
 
     /// Returns the retained message of a topic.
@@ -147,9 +142,12 @@ impl Retained {
     }
 
     fn partition_of(&self, topic: &str) -> usize {
-        let mut hasher = self.hasher.build_hasher();
-        hasher.write(topic.as_bytes());
-        hasher.finish() as usize & (self.partitions.len() - 1)
+        // FNV-1a: the same in every process, because places in a scan are kept over a restart. Whoever
+        // makes all topics fall into one partition gains that writers of retained messages wait for each
+        // other.
+        let fold = |hash: u64, byte| (hash ^ u64::from(byte)).wrapping_mul(0x0100_0000_01B3);
+        let hash = topic.bytes().fold(0xCBF2_9CE4_8422_2325, fold);
+        (hash ^ (hash >> 32)) as usize % self.partitions.len()
     }
 
     fn write(&self, topic: &str) -> RwLockWriteGuard<'_, RetainedStore<Value>> {
@@ -162,8 +160,8 @@ fn read(partition: &RwLock<RetainedStore<Value>>) -> RwLockReadGuard<'_, Retaine
     partition.read().unwrap_or_else(PoisonError::into_inner)
 }
 
-/// More partitions than this gain nothing.
-const PARTITIONS_MAX: usize = 16;
+/// Never changes: the log knows how far a delivery has come by partition and topic.
+const PARTITIONS: usize = 16;
 
 /// Nodes of the topic tree that one scan looks at, some tens of microseconds.
 const SCAN_WORK: usize = 1_024;

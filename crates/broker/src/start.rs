@@ -5,14 +5,15 @@ use std::io;
 use std::net::SocketAddr;
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
-use std::sync::mpsc::Receiver;
+use std::sync::mpsc::{Receiver, channel};
 use std::thread::JoinHandle;
 use std::time::Duration;
 
 use mio::{Poll, Waker};
-use quelea_store::{Memory, ShardIndex};
+use quelea_store::{OpenError, Recovered, RecoveredRetained, SessionNumber, ShardIndex};
 
 use crate::auth::{Authority, EnhancedAuthenticator};
+use crate::backend::Backend;
 use crate::clock::Clock;
 use crate::config::Config;
 use crate::control::{Control, Signal};
@@ -31,6 +32,7 @@ pub struct Broker {
     addresses: Vec<SocketAddr>,
     control: Control,
     signals: Receiver<Signal>,
+    backend: Backend,
 }
 
 /// What a broker can be given beside its configuration.
@@ -56,6 +58,8 @@ pub enum StartError {
         /// The listener's address.
         address: SocketAddr,
     },
+    /// The data directory cannot be used.
+    Store(OpenError),
     /// The system has no more threads, files or memory.
     System(io::Error),
 }
@@ -103,18 +107,26 @@ impl Broker {
             polls.push(poll);
         }
         let mailboxes: Arc<[Mailbox]> = mailboxes.into();
-        let store = Arc::new(Memory::new(Arc::new(Post(Arc::clone(&mailboxes)))));
+        let (sender, signals) = channel();
+        let completions = Arc::new(Post::new(Arc::clone(&mailboxes), sender.clone()));
+        let wall_at_zero = clock.wall_at_zero();
+        let (backend, recovered) = Backend::open(&config, completions, wall_at_zero)?;
         let (authority, requests) = Authority::new(extensions.authenticator);
         let seed = random_seed();
-        let shared = Arc::new(Shared::new(config, mailboxes, store, authority, seed));
+        let store = backend.store();
+        let shared = Shared::new(config, mailboxes, store, authority, seed, wall_at_zero);
+        let shared = Arc::new(shared);
+        let new_shard = |index| Shard::new(ShardIndex(index), Arc::clone(&shared), clock.now());
+        let mut shards: Vec<Shard> = (0..polls.len() as u16).map(new_shard).collect();
+        let places = restore(&shared, &mut shards, recovered);
         let mut homes = Vec::new();
-        for (index, poll) in polls.iter().enumerate() {
+        for (shard, poll) in shards.into_iter().zip(&polls) {
             let sockets = Sockets::new(poll.registry().try_clone()?);
-            let shard = Shard::new(ShardIndex(index as u16), Arc::clone(&shared), clock.now());
             homes.push(Arc::new(Home::new(shard, sockets, clock)));
         }
         let homes: Arc<[Arc<Home>]> = homes.into();
-        let (control, signals) = Control::start(Arc::clone(&shared), requests)?;
+        backend.start(&places)?;
+        let control = Control::start(Arc::clone(&shared), requests, sender)?;
         let mut shards = Vec::new();
         for (index, poll) in polls.into_iter().enumerate() {
             shards.push(spawn(index, poll, Arc::clone(&shared), Arc::clone(&homes))?);
@@ -126,7 +138,7 @@ impl Broker {
         for address in &addresses {
             tracing::info!("listening on {address}");
         }
-        Ok(Self { shared, homes, shards, acceptors, addresses, control, signals })
+        Ok(Self { shared, homes, shards, acceptors, addresses, control, signals, backend })
     }
 
     /// Returns the addresses that clients can connect to, in the order of the configuration.
@@ -139,7 +151,8 @@ impl Broker {
         self.shared.totals()
     }
 
-    /// Waits for SIGTERM, SIGINT or SIGHUP.
+    /// Waits for SIGTERM, SIGINT or SIGHUP, or for the disk to fail: the process must end then, with
+    /// [`Broker::stop`] or without.
     pub fn wait_for_signal(&self) -> Signal {
         self.signals.recv().unwrap_or(Signal::Stop)
     }
@@ -158,7 +171,7 @@ impl Broker {
         let clock = Clock::start();
         while self.shared.connection_count.load(Ordering::Relaxed) > 0 && clock.elapsed() < timeout
         {
-            if let Ok(Signal::Stop) = self.signals.recv_timeout(STOP_CHECK) {
+            if let Ok(Signal::Stop | Signal::Failed(_)) = self.signals.recv_timeout(STOP_CHECK) {
                 tracing::warn!("told to stop a second time: leaving at once");
                 break;
             }
@@ -172,9 +185,33 @@ impl Broker {
                 tracing::error!("a shard had panicked");
             }
         }
+        self.backend.close();
         self.control.stop();
         tracing::info!("stopped");
     }
+}
+
+/// Puts what was there before a restart in its place. Returns which session lives on which shard.
+fn restore(
+    shared: &Shared,
+    shards: &mut [Shard],
+    recovered: Recovered,
+) -> Vec<(SessionNumber, ShardIndex)> {
+    shared.continue_orders(recovered.next_order);
+    for RecoveredRetained { message, qos, order } in recovered.retained {
+        // Beyond a limit that was lowered it is gone from memory, and stays on the disk until it is replaced.
+        let _ = shared.retained.set(message, qos, order);
+    }
+    let mut places = Vec::with_capacity(recovered.sessions.len());
+    for session in recovered.sessions {
+        let home = shared.home_of(&session.identity.client_id);
+        places.push((session.session, home));
+        shards[usize::from(home.0)].restore(session);
+    }
+    for (session, sent_before) in recovered.ghosts {
+        shards[0].restore_ghost(session, sent_before);
+    }
+    places
 }
 
 /// Refuses to serve strangers unless that is what was asked for.
@@ -210,6 +247,7 @@ impl fmt::Display for StartError {
                 "{address} can be reached from other machines, and nobody is asked who they are: \
                  set allow_anonymous = true if that is meant, or listen on a loopback address"
             ),
+            Self::Store(error) => write!(f, "{error}"),
             Self::System(error) => write!(f, "the system refuses what the broker needs: {error}"),
         }
     }
@@ -219,8 +257,15 @@ impl std::error::Error for StartError {
     fn source(&self) -> Option<&(dyn std::error::Error + 'static)> {
         match self {
             Self::Listen { source, .. } | Self::System(source) => Some(source),
+            Self::Store(error) => Some(error),
             Self::Open { .. } => None,
         }
+    }
+}
+
+impl From<OpenError> for StartError {
+    fn from(error: OpenError) -> Self {
+        Self::Store(error)
     }
 }
 

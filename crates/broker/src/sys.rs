@@ -44,6 +44,10 @@ impl Reporter {
         add("filters/count", shared.table.filter_count().to_string());
         add("retained messages/count", shared.retained.count().to_string());
         add("retained messages/bytes", shared.retained.bytes().to_string());
+        let (messages, bytes) = shared.backlog.size();
+        add("queued messages/count", messages.to_string());
+        add("queued messages/bytes", bytes.to_string());
+        add("store/condition", format!("{:?}", shared.store.condition()).to_lowercase());
         let refused = shared.connections_refused.load(std::sync::atomic::Ordering::Relaxed);
         add("connections/refused", refused.to_string());
         self.clients_maximum = self.clients_maximum.max(totals.clients_connected);
@@ -96,6 +100,7 @@ const COUNTS: &[(&str, Reading)] = &[
     ("clients/inactive", |it| it.clients_disconnected),
     ("clients/total", |it| it.clients_connected + it.clients_disconnected),
     ("clients/expired", |it| it.sessions_expired),
+    ("clients/ended by full queue", |it| it.sessions_ended_by_limit),
     ("connections/opened", |it| it.connections_opened),
     ("connections/closed", |it| it.connections_closed),
     ("connects/refused", |it| it.connects_refused),
@@ -120,6 +125,7 @@ const COUNTS: &[(&str, Reading)] = &[
     ("dropped/not-authorized", |it| it.dropped_not_authorized),
     ("dropped/retained-limit", |it| it.dropped_retained_limit),
     ("dropped/no-member", |it| it.dropped_no_member),
+    ("dropped/no-space", |it| it.dropped_no_space),
 ];
 
 const LOADS: [(&str, Reading); 6] = [

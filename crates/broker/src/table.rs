@@ -8,11 +8,10 @@
 //! A subscriber that joins a filter which its shard already has does not touch the table, so a
 //! fleet that shares one filter writes it once per shard.
 
+use std::collections::BTreeMap;
 use std::sync::atomic::{AtomicBool, AtomicU32, AtomicU64, Ordering};
 use std::sync::{Arc, PoisonError, RwLock, RwLockReadGuard};
 
-use foldhash::fast::FixedState;
-use hashbrown::HashMap;
 use quelea_codec::SubscriptionOptions;
 use quelea_session::{Class, GroupId};
 use quelea_store::{SessionNumber, ShardIndex};
@@ -44,8 +43,9 @@ struct FilterEntry {
 #[derive(Debug, Default)]
 pub(crate) struct Addressed {
     /// Sessions that outlive their connection. Locked to copy them into a store operation, or to
-    /// change one: joining a filter that has such a list invalidates nobody's route.
-    pub(crate) durable: RwLock<HashMap<SessionNumber, DurableReceiver, FixedState>>,
+    /// change one: joining a filter that has such a list invalidates nobody's route. By number, which is the
+    /// order in which the store wants them.
+    pub(crate) durable: RwLock<BTreeMap<SessionNumber, DurableReceiver>>,
     /// The `$share` groups of the filter.
     pub(crate) groups: RwLock<Vec<Arc<Group>>>,
 }
@@ -72,6 +72,8 @@ pub(crate) struct Gauge {
     pub(crate) window: AtomicU32,
     /// Whether the client is connected.
     pub(crate) is_online: AtomicBool,
+    /// The session is to end because its queue is full.
+    ends: AtomicBool,
 }
 
 impl Gauge {
@@ -79,11 +81,34 @@ impl Gauge {
     pub(crate) fn reserve(&self, bytes: u64, messages_max: u32, bytes_max: u64) -> bool {
         let messages_before = self.queued_messages.fetch_add(1, Ordering::Relaxed);
         let bytes_before = self.queued_bytes.fetch_add(bytes, Ordering::Relaxed);
-        let fits = messages_before < messages_max && bytes_before + bytes <= bytes_max;
+        let fits = messages_before < messages_max.min(ENDED) && bytes_before + bytes <= bytes_max;
         if !fits {
             self.give_back(1, bytes);
         }
         fits
+    }
+
+    /// Takes room without asking, for what was there before a restart.
+    pub(crate) fn reserve_all(&self, messages: u32, bytes: u64) {
+        self.queued_messages.fetch_add(messages, Ordering::Relaxed);
+        self.queued_bytes.fetch_add(bytes, Ordering::Relaxed);
+    }
+
+    /// Returns true for the first who asks for the session's end.
+    pub(crate) fn ask_for_end(&self) -> bool {
+        !self.ends.swap(true, Ordering::Relaxed)
+    }
+
+    /// The session goes on.
+    pub(crate) fn take_back_end(&self) {
+        self.ends.store(false, Ordering::Relaxed);
+    }
+
+    /// Notes that the session has ended: nothing can be reserved any more. Returns the messages and bytes that
+    /// it had, those on the way to it included.
+    pub(crate) fn end(&self) -> (u32, u64) {
+        let messages = self.queued_messages.swap(ENDED, Ordering::Relaxed);
+        (messages, self.queued_bytes.swap(0, Ordering::Relaxed))
     }
 
     /// Gives room back.
@@ -98,6 +123,8 @@ impl Gauge {
 pub(crate) struct Group {
     pub(crate) id: GroupId,
     pub(crate) name: Box<str>,
+    /// As its members write it: `$share`, the name and the filter.
+    pub(crate) text: Arc<str>,
     pub(crate) filter: FilterId,
     /// Locked for one choice or one change.
     members: RwLock<Vec<Member>>,
@@ -313,7 +340,7 @@ impl Table {
             let group = match groups.iter().find(|group| *group.name == *name) {
                 Some(group) => Arc::clone(group),
                 None => {
-                    let group = Arc::new(self.new_group(name, id));
+                    let group = Arc::new(self.new_group(name, filter, id));
                     groups.push(Arc::clone(&group));
                     group
                 }
@@ -324,11 +351,12 @@ impl Table {
         .1
     }
 
-    fn new_group(&self, name: &str, filter: FilterId) -> Group {
+    fn new_group(&self, name: &str, text: &str, filter: FilterId) -> Group {
         let number = self.next_group.fetch_add(1, Ordering::Relaxed);
         Group {
             id: GroupId::new(number.max(1)).expect("at least 1"),
             name: name.into(),
+            text: format!("$share/{name}/{text}").into(),
             filter,
             members: RwLock::default(),
             rotation: AtomicU32::new(0),
@@ -413,6 +441,9 @@ impl Addressed {
             && self.groups.read().unwrap_or_else(PoisonError::into_inner).is_empty()
     }
 }
+
+/// A gauge with so many messages is that of a session that has ended.
+const ENDED: u32 = 1 << 31;
 
 #[cfg(test)]
 mod tests {

@@ -18,12 +18,26 @@ pub(crate) fn run(args: &ConfigArgs) -> Result<(), Failure> {
     let mut running = args.load()?.config;
     let logging = Logging::start(&running.log)?;
     let broker = Broker::start(running.clone()).map_err(Failure::new)?;
-    tracing::info!("sessions and messages live in memory: they are gone when the broker stops");
-    while broker.wait_for_signal() == Signal::Reload {
-        reload(args, &mut running, &logging);
+    if running.store.in_memory {
+        tracing::info!("sessions and messages live in memory: they are gone when the broker stops");
     }
-    broker.stop();
-    Ok(())
+    loop {
+        match broker.wait_for_signal() {
+            Signal::Reload => reload(args, &mut running, &logging),
+            Signal::Stop => {
+                broker.stop();
+                return Ok(());
+            }
+            // Not stopped in good order: that would be to go on as if nothing had happened.
+            Signal::Failed(error) => {
+                tracing::error!(%error, "the disk has failed: the broker stops at once");
+                return Err(Failure::new(format!(
+                    "{error}\n\nNothing was acknowledged that is not on the disk. Look at the disk and its \
+                     file system, then start again: what was acknowledged is recovered."
+                )));
+            }
+        }
+    }
 }
 
 /// Applies what can be applied to a running broker, and says of the rest that it needs a restart.

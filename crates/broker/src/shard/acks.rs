@@ -1,7 +1,9 @@
 //! PUBACK, PUBREC, PUBREL and PUBCOMP from clients.
 
 use quelea_codec::{PacketId, PacketKind, ReasonCode};
-use quelea_session::{AfterPuback, AfterPubcomp, AfterPubrec, AfterPubrel, Pumped, Violation};
+use quelea_session::{
+    AfterPuback, AfterPubcomp, AfterPubrec, AfterPubrel, Position, Pumped, Violation,
+};
 use quelea_store::{Operation, Submission};
 
 use super::Shard;
@@ -64,7 +66,7 @@ impl Shard {
             Ok(AfterPubrec::Release { position }) => match session.number() {
                 Some(number) => {
                     let after = self.submit(Operation::Received { session: number, position });
-                    let held = Held::Pubrel { session: session_key, packet_id };
+                    let held = Held::Pubrel { packet_id };
                     self.hold(Some(key), HeldEntry { after, grace: 0, held });
                 }
                 None => self.send_pubrel(key, packet_id, ReasonCode::SUCCESS),
@@ -180,28 +182,35 @@ impl Shard {
             }
             let Some((connection, mut outbox)) = link.sender(bytes_max) else { return };
             let retained = &self.shared.retained;
-            let read = |topic: &str| retained.read(topic).map(|value| value.message);
-            let effects = &mut self.effects;
-            let pumped = session.protocol.pump(connection, self.now, &read, &mut outbox, effects);
+            let is_latest = |topic: &str, order: u64| {
+                retained.read(topic).is_some_and(|value| value.order == order)
+            };
+            let mark = session.extra.as_ref().and_then(|extra| extra.kept.as_ref());
+            let mark = mark.map_or(Position::new(u64::MAX), |kept| kept.mark());
+            let (now, effects) = (self.now, &mut self.effects);
+            let protocol = &mut session.protocol;
+            let pumped = protocol.pump(connection, now, mark, &is_latest, &mut outbox, effects);
             let is_unfinished = pumped == Pumped::Unfinished;
             if is_unfinished || link.unsent_bytes() > 0 {
                 self.mark_dirty(key);
             }
         }
         self.settle(session_key);
+        self.extend_mark(session_key);
+        self.refill(session_key);
         self.continue_cursors(session_key);
     }
 
     /// After something happened to a session's queue: tells the store which entries are done, and
     /// the other shards how much room there is.
     pub(super) fn settle(&mut self, session_key: Key) {
+        let left = std::mem::take(&mut self.effects.left_messages);
+        let left_bytes = std::mem::take(&mut self.effects.left_bytes);
+        self.give_back(session_key, left, left_bytes);
         if let Some(session) = self.sessions.get_mut(session_key) {
             session.settle_gauge();
-            if !self.effects.finished.is_empty() {
-                let positions = std::mem::take(&mut self.effects.finished);
-                if let Some(session) = session.number() {
-                    self.submit(Operation::Finish { session, positions });
-                }
+            if let (Some(number), false) = (session.number(), self.effects.finished.is_empty()) {
+                self.finish_all(number);
             }
         }
         self.effects.finished.clear();

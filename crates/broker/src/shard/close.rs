@@ -11,7 +11,7 @@ use std::net::SocketAddr;
 
 use quelea_codec::{Disconnect, DisconnectProperties, Packet, QoS, ReasonCode, Version};
 use quelea_session::{Time, Unsettled};
-use quelea_store::{Operation, Submission};
+use quelea_store::{Operation, Presence, Submission};
 
 use super::Shard;
 use super::held::{Held, HeldEntry};
@@ -34,7 +34,6 @@ impl Shard {
             _ => Ending::WithWill,
         };
         let Some(session) = self.sessions.get_mut(session_key) else { return };
-        let number = session.number();
         let expiry_secs = session.extra.as_ref().map_or(0, |extra| extra.expiry_secs);
         if let Some(asked) = disconnect.properties.session_expiry_secs {
             // [MQTT-3.14.2-2] and the rule beside it: a session that ends with its connection
@@ -48,22 +47,38 @@ impl Shard {
                 extra.expiry_secs = expiry_secs;
             }
         }
-        let mut after = Submission(0);
-        if let Some(session) = number {
-            let extra = self.sessions.get(session_key).and_then(|it| it.extra.as_ref());
-            let expiry_secs = extra.map_or(0, |extra| extra.expiry_secs);
-            if ending == Ending::Normal {
-                self.submit(Operation::Will { session, will: None });
-            }
-            let change = Operation::SessionChange { session, expiry_secs, is_connected: false };
-            after = self.submit(change);
-        }
+        let after = self.store_leaving(session_key, ending);
         // The close is the acknowledgement: it says that the will is gone and the expiry known.
         self.hold(Some(key), HeldEntry { after, grace: 0, held: Held::Close(ending) });
         if let Some(link) = self.links.get_mut(key) {
             link.is_leaving = true;
         }
         self.release_held(key);
+    }
+
+    /// Tells the store how a client leaves. Returns what the close, which says that it knows, waits for.
+    fn store_leaving(&mut self, key: Key, ending: Ending) -> Submission {
+        let Some(session) = self.sessions.get(key) else { return Submission::default() };
+        let Some(extra) = &session.extra else { return Submission::default() };
+        let Some(number) = session.stored_number() else { return Submission::default() };
+        let expiry_secs = extra.expiry_secs;
+        let forgets_will = ending == Ending::Normal && extra.will.is_some();
+        // Until the close it may be sent more.
+        let sent_before = extra.kept.as_ref().map(|kept| kept.told());
+        let mut after = Submission::default();
+        if forgets_will {
+            after = self.submit(Operation::Will { session: number, will: None });
+        }
+        if let Some(sent_before) = sent_before {
+            let presence = Presence::Lost(self.shared.wall(self.now));
+            after = self.submit(Operation::SessionChange {
+                session: number,
+                expiry_secs,
+                presence,
+                sent_before,
+            });
+        }
+        after
     }
 
     /// Parts a link from its session, says goodbye where the version has a word for it, and lets

@@ -12,12 +12,13 @@ use quelea_session::{
     Class, Connection, Content, Message, Negotiated, Session, Time, negotiate, write_connack,
     write_refusal,
 };
-use quelea_store::{Operation, Submission};
+use quelea_store::{Condition, Operation, Presence, SessionIdentity, StoredWill, Submission};
 
 use super::Shard;
 use super::held::{Held, HeldEntry};
 use super::link::{Ending, Link, OpenLink, Stage};
-use super::sessions::{Extra, HomeSession, Will};
+use super::queues::Kept;
+use super::sessions::{Extra, HomeSession};
 use crate::arena::Key;
 use crate::auth::Pending;
 use crate::mail::{Arrival, Letter};
@@ -155,19 +156,31 @@ impl Shard {
             self.refuse(key, connect.version, reason);
             return;
         }
-        let is_known = self.find_session(connect.client_id).is_some();
-        if !is_known && self.shared.session_count() >= self.shared.config.limits.sessions_max.into()
-        {
+        let known = self.find_session(connect.client_id);
+        let is_full = self.shared.session_count() >= self.shared.config.limits.sessions_max.into();
+        let is_stored = negotiated.class() == Class::Durable || connect.will.is_some();
+        let has_space = !is_stored || self.shared.store.condition() != Condition::Full;
+        if (known.is_none() && is_full) || !has_space {
             self.refuse(key, connect.version, ReasonCode::QUOTA_EXCEEDED);
+            return;
+        }
+        let owner = self.owner_of(connect);
+        let is_others = known.and_then(|key| self.sessions.get(key)).is_some_and(|session| {
+            session.extra.as_ref().map_or("", |extra| &extra.owner) != owner
+        });
+        if is_others {
+            self.refuse(key, connect.version, ReasonCode::CLIENT_IDENTIFIER_NOT_VALID);
             return;
         }
         let assigned = connect.client_id.is_empty().then(|| self.draw_client_id());
         let client_id = assigned.as_deref().unwrap_or(connect.client_id);
-        let submitted_before = self.submitted;
+        let awaited_before = self.awaited;
         let earlier = self.settle_earlier(client_id, &negotiated);
         let session = match earlier {
             Earlier::Resumed(session) => session,
-            Earlier::None | Earlier::Discarded => self.new_session(client_id, &negotiated),
+            Earlier::None | Earlier::Discarded => {
+                self.new_session(client_id, owner, &negotiated)
+            }
         };
         self.store_will(session, connect);
         self.connect_session(session, key, &negotiated);
@@ -193,17 +206,16 @@ impl Shard {
         });
         if written.is_err() {
             // The connection was never accepted, so its will was never in force.
-            if let Some(extra) = self.sessions.get_mut(session).and_then(|it| it.extra.as_mut()) {
-                extra.will = None;
-            }
+            self.forget_will(session);
             self.end_link(key, Ending::Abnormal(ReasonCode::PACKET_TOO_LARGE));
             return;
         }
-        let after = if self.submitted == submitted_before && self.orphans.is_empty() {
+        self.refill(session);
+        let after = if self.awaited == awaited_before && self.orphans.is_empty() {
             Submission(0)
         } else {
             // What an earlier connection published goes first, this client's among it.
-            self.submitted
+            self.awaited
         };
         let held = Held::Connack(Box::new(Welcome { packet, session, is_resumed }));
         self.hold(Some(key), HeldEntry { after, grace: 0, held });
@@ -231,7 +243,11 @@ impl Shard {
             self.resume_session(key);
             return Earlier::Resumed(key);
         }
-        if self.sessions.get(key).is_some() {
+        if let Some(session) = self.sessions.get(key) {
+            // It is the broker that was away: nobody has died.
+            if session.extra.as_ref().is_some_and(|extra| extra.was_cut) {
+                self.forget_will(key);
+            }
             self.counters().clients_disconnected.add(1_u64.wrapping_neg());
             self.end_session(key);
         }
@@ -242,19 +258,32 @@ impl Shard {
     fn resume_session(&mut self, key: Key) {
         self.counters().clients_disconnected.add(1_u64.wrapping_neg());
         let Some(session) = self.sessions.get_mut(key) else { return };
-        let number = session.number();
         if let Some(extra) = &mut session.extra {
             extra.ends_at = None;
             extra.will_at = None;
-            // [MQTT-3.1.3-9]: in time, so the delayed will is not sent.
-            extra.will = None;
+            extra.was_cut = false;
         }
-        if let Some(session) = number {
+        // [MQTT-3.1.3-9]: in time, so the delayed will is not sent.
+        self.forget_will(key);
+    }
+
+    /// A will is not to be published any more. CONNACK waits until the store knows.
+    fn forget_will(&mut self, key: Key) {
+        let Some(session) = self.sessions.get_mut(key) else { return };
+        let number = session.stored_number();
+        let will = session.extra.as_mut().and_then(|extra| extra.will.take());
+        if let (Some(session), Some(_)) = (number, will) {
             self.submit(Operation::Will { session, will: None });
         }
     }
 
-    fn new_session(&mut self, client_id: &str, negotiated: &Negotiated) -> Key {
+    /// Returns who a client is, which is who may resume its session. Nobody is asked so far.
+    #[expect(clippy::unused_self, reason = "the authenticator will say")]
+    fn owner_of(&self, _: &Connect<'_>) -> &'static str {
+        ""
+    }
+
+    fn new_session(&mut self, client_id: &str, owner: &str, negotiated: &Negotiated) -> Key {
         let class = negotiated.class();
         let mut session = HomeSession {
             protocol: Session::new(class),
@@ -266,22 +295,19 @@ impl Shard {
         if class == Class::Live {
             return self.add_session(session);
         }
-        let number = self.new_number();
+        let number = self.shared.store.new_session();
         let expiry_secs = negotiated.session_expiry_secs;
         session.extra = Some(Box::new(Extra {
             expiry_secs,
-            number: Some(number),
+            owner: owner.into(),
+            kept: Some(Kept::new(number)),
             gauge: Some(Arc::default()),
             ..Extra::default()
         }));
         let key = self.add_session(session);
         self.numbers.insert(number, key);
-        self.submit(Operation::SessionStart {
-            session: number,
-            home: self.index,
-            client_id: client_id.into(),
-            expiry_secs,
-        });
+        let identity = SessionIdentity { client_id: client_id.into(), owner: owner.into() };
+        self.submit(Operation::SessionStart { session: number, identity, expiry_secs });
         key
     }
 
@@ -296,19 +322,30 @@ impl Shard {
             expires_at: None,
         };
         let message = Message::new(&content);
-        let Some(session) = self.sessions.get_mut(key) else { return };
-        let number = session.number();
-        session.extra_mut().will = Some(Will {
-            message: Arc::clone(&message),
-            expiry_secs: will.properties.message_expiry_secs,
+        let will = StoredWill {
+            message,
             qos: will.qos,
             retain: will.retain,
             delay_secs: will.delay_secs,
-        });
-        if let Some(session) = number {
-            let will = Some((message, will.qos, will.retain, will.delay_secs));
-            self.submit(Operation::Will { session, will });
-        }
+            expiry_secs: will.properties.message_expiry_secs,
+        };
+        let Some(session) = self.sessions.get_mut(key) else { return };
+        let number = session.stored_number();
+        let identity =
+            SessionIdentity { client_id: session.client_id.clone(), owner: Box::default() };
+        session.extra_mut().will = Some(will.clone());
+        // A session that ends with its connection is stored for its will: the broker may crash.
+        let session = match number {
+            Some(number) => number,
+            None => {
+                let session_number = self.shared.store.new_session();
+                session.extra_mut().will_number = Some(session_number);
+                let (session, expiry_secs) = (session_number, 0);
+                self.submit(Operation::SessionStart { session, identity, expiry_secs });
+                session_number
+            }
+        };
+        self.submit(Operation::Will { session, will: Some(will) });
     }
 
     /// Ties session and link together.
@@ -316,16 +353,20 @@ impl Shard {
         let Some(session) = self.sessions.get_mut(session_key) else { return };
         session.link = Some(link);
         let expiry_secs = negotiated.session_expiry_secs;
-        let number = session.number();
+        let sent_before = session.protocol.sent_before();
+        let mut change = None;
         if let Some(extra) = &mut session.extra {
             extra.expiry_secs = expiry_secs;
+            change = extra.kept.as_mut().map(|kept| (kept.number, kept.attach(sent_before)));
             if let Some(gauge) = &extra.gauge {
                 gauge.is_online.store(true, Ordering::Relaxed);
                 gauge.window.store(u32::from(negotiated.send_window), Ordering::Relaxed);
             }
         }
-        if let Some(session) = number {
-            self.submit(Operation::SessionChange { session, expiry_secs, is_connected: true });
+        if let Some((session, sent_before)) = change {
+            let presence = Presence::Connected;
+            let change = Operation::SessionChange { session, expiry_secs, presence, sent_before };
+            self.submit(change);
         }
         self.counters().clients_connected.add(1);
     }
@@ -344,9 +385,6 @@ impl Shard {
         // What the client sent after its CONNECT has waited until here.
         self.list_readable(key);
         if welcome.is_resumed {
-            if let Some(session) = self.sessions.get_mut(welcome.session) {
-                session.protocol.resume();
-            }
             self.pump(key, welcome.session);
         }
     }

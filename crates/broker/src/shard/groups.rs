@@ -3,8 +3,8 @@
 use std::sync::{Arc, PoisonError};
 
 use quelea_codec::QoS;
-use quelea_session::{GroupId, Message, Sharing};
-use quelea_store::{Attributes, Body, Operation, Target};
+use quelea_session::{GroupId, Message, Sharing, SubscriptionIds};
+use quelea_store::{Attributes, Operation, Target};
 
 use super::Shard;
 use crate::mail::Direct;
@@ -20,11 +20,33 @@ impl Shard {
         qos: QoS,
         retain: bool,
     ) {
+        self.hand_on_where(sharing, qos, retain, |it| it.id == group);
+    }
+
+    /// Gives a message to another member of the group that is known by its `$share` filter.
+    #[cold]
+    pub(super) fn hand_on_share(
+        &mut self,
+        sharing: &mut Sharing<'_>,
+        share: &str,
+        qos: QoS,
+        retain: bool,
+    ) {
+        self.hand_on_where(sharing, qos, retain, |it| *it.text == *share);
+    }
+
+    fn hand_on_where(
+        &mut self,
+        sharing: &mut Sharing<'_>,
+        qos: QoS,
+        retain: bool,
+        is_meant: impl Fn(&Group) -> bool,
+    ) {
         let topic = sharing.content().topic;
         let route = self.routes.find(topic, &self.shared.table, self.index);
         let group = route.addressed.iter().find_map(|addressed| {
             let groups = addressed.groups.read().unwrap_or_else(PoisonError::into_inner);
-            groups.iter().find(|it| it.id == group).cloned()
+            groups.iter().find(|it| is_meant(it)).cloned()
         });
         match group {
             Some(group) => self.hand_to_member(&group, &sharing.keep(), qos, retain),
@@ -33,11 +55,10 @@ impl Shard {
     }
 
     /// The store found the sessions gone that these messages were for.
-    pub(super) fn on_unplaced(&mut self, unplaced: Vec<(Target, Body)>) {
-        for (target, body) in unplaced {
-            let Target { attributes: Attributes { qos, retain, group, .. }, .. } = target;
-            if let (Some(group), Body::Message(message)) = (group, body) {
-                self.hand_on(&mut Sharing::kept(&message), group, qos, retain);
+    pub(super) fn on_unplaced(&mut self, unplaced: Vec<(Attributes, Arc<Message>)>) {
+        for (Attributes { qos, retain, share, .. }, message) in unplaced {
+            if let Some(share) = share {
+                self.hand_on_share(&mut Sharing::kept(&message), &share, qos, retain);
             }
         }
     }
@@ -60,15 +81,24 @@ impl Shard {
         match member.durable {
             Some(session) if qos != QoS::AtMostOnce => {
                 // It had its room in a queue before: the move is not refused for the lack of it.
-                member.gauge.reserve(message.size_bytes() as u64, u32::MAX, u64::MAX);
-                let subscription_ids = if id[0] == 0 { &[][..] } else { &id }.into();
-                let group = Some(group.id);
-                let attributes = Attributes { qos, retain, subscription_ids, group };
+                let size = message.size_bytes() as u64;
+                if member.gauge.reserve(size, u32::MAX, u64::MAX) {
+                    self.shared.backlog.add(1, size);
+                }
+                let attributes = Attributes {
+                    qos,
+                    retain,
+                    subscription_ids: SubscriptionIds::new(if id[0] == 0 { &[] } else { &id }),
+                    share: Some(Arc::clone(&group.text)),
+                    retained_order: 0,
+                };
                 self.submit(Operation::Publish {
-                    body: Body::Message(Arc::clone(message)),
-                    targets: vec![Target { session, home: member.home, attributes }],
+                    message: Arc::clone(message),
+                    qos,
+                    targets: vec![Target { session, attributes: 0 }],
+                    attributes: vec![attributes],
                     received: None,
-                    retain: false,
+                    retain: None,
                 });
             }
             Some(_) | None => {

@@ -9,12 +9,12 @@ use std::sync::Arc;
 
 use quelea_codec::{PacketId, QoS, ReasonCode};
 use quelea_session::{Message, Sharing};
-use quelea_store::{Operation, ShardIndex, Submission};
+use quelea_store::{Batch, Operation, ShardIndex, Submission};
 
 use super::Shard;
 use super::connect::Welcome;
 use super::link::Ending;
-use super::publish::Routed;
+use super::publish::{NEVER, Routed, Unstored};
 use super::retained::Cursor;
 use crate::arena::Key;
 use crate::mail::Letter;
@@ -34,10 +34,12 @@ pub(super) struct HeldEntry {
 pub(super) enum Held {
     /// A message is handed out and acknowledged.
     Publish(Arc<Message>, Box<Routed>),
+    /// A message that the store has no space for: it waits, and its publisher is not read.
+    Unstored(Box<Unstored>),
     /// A PUBLISH is answered that is not handed out (again).
     Answer { session: Key, qos: QoS, packet_id: PacketId, reason: ReasonCode },
     /// PUBREL for a message that the client has received.
-    Pubrel { session: Key, packet_id: PacketId },
+    Pubrel { packet_id: PacketId },
     /// A PUBREL that came before the PUBREC of its message could be sent.
     EarlyPubrel { packet_id: PacketId },
     /// PUBCOMP: the identifier may mean a new message.
@@ -63,8 +65,14 @@ pub(super) struct Grace {
 }
 
 impl Shard {
-    /// Hands an operation to the store with the others of this turn.
+    /// Hands an operation to the store with the others of this turn. Somebody waits for it.
     pub(super) fn submit(&mut self, operation: Operation) -> Submission {
+        self.awaited = self.submit_lazy(operation);
+        self.awaited
+    }
+
+    /// Hands an operation to the store that nobody waits for.
+    pub(super) fn submit_lazy(&mut self, operation: Operation) -> Submission {
         self.operations.push(operation);
         self.submitted.0 += 1;
         self.submitted
@@ -74,7 +82,10 @@ impl Shard {
     pub(super) fn submit_operations(&mut self) {
         if !self.operations.is_empty() {
             let operations = std::mem::take(&mut self.operations);
-            self.shared.store.submit(self.index, self.submitted, operations);
+            let first = Submission(self.submitted.0 + 1 - operations.len() as u64);
+            let is_awaited = self.awaited >= first;
+            let batch = Batch { through: self.submitted, is_awaited, operations };
+            self.shared.store.submit(self.index, batch);
         }
     }
 
@@ -87,7 +98,7 @@ impl Shard {
             return;
         };
         link.held.get_or_insert_default().push_back(entry);
-        if after > self.durable {
+        if after > self.durable && after != NEVER {
             self.waiting.push_back((after, key));
         }
         self.review_pause(key);
@@ -98,6 +109,7 @@ impl Shard {
         self.durable = self.durable.max(through);
         // First: the same client may be back already, and hold later messages.
         self.release_orphans();
+        self.pass_marks();
         while let Some((after, key)) = self.waiting.front().copied() {
             if after > self.durable {
                 break;
@@ -133,10 +145,12 @@ impl Shard {
             Held::Publish(message, routed) => {
                 self.release(&routed, &mut Sharing::kept(&message));
             }
+            // Its time never comes: it is taken out, or goes with its link.
+            Held::Unstored(_) => {}
             Held::Answer { session, qos, packet_id, reason } => {
                 self.answer_publish(key, session, qos, packet_id, reason);
             }
-            Held::Pubrel { packet_id, .. } => self.send_pubrel(key, packet_id, ReasonCode::SUCCESS),
+            Held::Pubrel { packet_id } => self.send_pubrel(key, packet_id, ReasonCode::SUCCESS),
             Held::EarlyPubrel { packet_id } => self.complete_received(key, packet_id),
             Held::Pubcomp { packet_id } => self.send_pubcomp(key, packet_id, ReasonCode::SUCCESS),
             Held::Connack(welcome) => self.welcome(key, &welcome),
@@ -169,15 +183,14 @@ impl Shard {
                     Some(Held::Publish(message, routed)) => {
                         self.release(&routed, &mut Sharing::kept(&message));
                     }
-                    Some(Held::Pubrel { session, packet_id }) => {
-                        self.settle_pubrec(session, packet_id);
-                    }
                     Some(Held::Answer { session, qos, packet_id, reason }) => {
                         self.settle_publish(session, qos, packet_id, reason);
                     }
                     // Packets from and to a peer that is gone.
                     Some(
                         Held::EarlyPubrel { .. }
+                        | Held::Pubrel { .. }
+                        | Held::Unstored(_)
                         | Held::Pubcomp { .. }
                         | Held::Connack(_)
                         | Held::Suback { .. }
@@ -215,7 +228,7 @@ impl Shard {
     /// Another shard asks to be told when this one's turns so far are over, and what they have left
     /// with the store is handed out.
     pub(super) fn on_ping_of_shard(&mut self, from: ShardIndex, token: u64) {
-        self.pings.push_back((self.submitted, from, token));
+        self.pings.push_back((self.awaited, from, token));
     }
 
     /// Answers other shards, at the end of a turn, behind what it has posted to them.
@@ -255,15 +268,6 @@ impl Shard {
         if let Some(link) = self.links.get_mut(key) {
             link.output.extend_from_slice(packet);
             self.mark_dirty(key);
-        }
-    }
-
-    /// The store knows of a PUBREC whose connection is gone.
-    fn settle_pubrec(&mut self, session_key: Key, packet_id: PacketId) {
-        let Some(session) = self.sessions.get_mut(session_key) else { return };
-        session.protocol.settle_pubrec(packet_id);
-        if let Some(link) = session.link {
-            self.pump(link, session_key);
         }
     }
 }

@@ -7,6 +7,7 @@ use std::fmt::Display;
 use std::io;
 
 use quelea_codec::{Frame, Framing, Packet, PacketId, PacketKind, ReasonCode, next_frame};
+use quelea_store::Condition;
 
 use super::link::{Ending, Stage};
 use super::{READ_BYTES, Shard, WORK_UNITS};
@@ -50,8 +51,12 @@ impl Shard {
         self.scratch = scratch;
     }
 
-    /// Returns whether another shard has so much unread mail that nothing may be added to it.
-    fn is_held_back(&self) -> bool {
+    /// Returns whether another shard has so much unread mail, or the store so much to do, that nothing may be
+    /// added to it.
+    pub(super) fn is_held_back(&self) -> bool {
+        if self.shared.store.condition() == Condition::Busy {
+            return true;
+        }
         let own = usize::from(self.index.0);
         let mailboxes = self.shared.mailboxes.iter().enumerate();
         mailboxes.filter(|(index, _)| *index != own).any(|(_, it)| it.is_overdue())

@@ -11,6 +11,7 @@
 //! | `connect` | CONNECT, the move to the home shard, takeover |
 //! | `authenticate` | AUTH, the steps of an enhanced authentication |
 //! | `publish` | an arriving message: checks, routing, release |
+//! | `addressing` | which durable sessions and members of shared groups it is for |
 //! | `held` | what waits for the store or for other shards before it may leave |
 //! | `fanout` | a message to this shard's live receivers |
 //! | `groups` | messages that move from one member of a shared group to another |
@@ -18,6 +19,8 @@
 //! | `subscribe` | SUBSCRIBE, UNSUBSCRIBE, and when their answers may leave |
 //! | `retained` | cursors that deliver retained messages |
 //! | `sessions` | the life of a session: will, expiry, end |
+//! | `queues` | the queues of durable sessions: what of them is in memory |
+//! | `restore` | sessions as they were before a restart |
 //! | `close` | the end of a link, its timer |
 //! | `output` | flushing, back-pressure |
 //! | `link`, `sessions`, `subscriptions`, `receivers`, `routes`, `wheel` | what the others work on |
@@ -25,6 +28,7 @@
 //! | `shared` | what all shards share |
 
 mod acks;
+mod addressing;
 mod authenticate;
 mod close;
 mod connect;
@@ -35,7 +39,9 @@ mod input;
 mod link;
 mod output;
 mod publish;
+mod queues;
 mod receivers;
+mod restore;
 mod retained;
 mod routes;
 mod sessions;
@@ -49,13 +55,14 @@ use std::collections::VecDeque;
 use std::sync::Arc;
 
 use hashbrown::{HashMap, HashTable};
-use quelea_session::{Effects, SessionLimits, Time};
+use quelea_session::{Effects, Position, SessionLimits, Time};
 use quelea_store::{Operation, SessionNumber, ShardIndex, Submission};
 
 use self::fanout::{DropLog, Merge};
 use self::held::{Grace, HeldEntry};
 use self::link::Link;
 use self::output::Outgoing;
+use self::queues::Sweep;
 use self::receivers::Receivers;
 use self::routes::Routes;
 use self::sessions::HomeSession;
@@ -88,7 +95,6 @@ pub(crate) struct Shard {
     clients: HashTable<u32>,
     /// Durable sessions by number, which is how the store knows them.
     numbers: HashMap<SessionNumber, Key, foldhash::fast::FixedState>,
-    next_number: u64,
     /// Ended sessions whose queues are freed a slice a turn.
     dying: Vec<quelea_session::Session>,
     /// Sessions with retained messages still to come.
@@ -102,11 +108,19 @@ pub(crate) struct Shard {
     outgoing: Vec<Outgoing>,
     operations: Vec<Operation>,
     submitted: Submission,
+    /// The last operation that somebody waits for.
+    awaited: Submission,
     durable: Submission,
     /// Links that hold something until the store is done with a submission.
     waiting: VecDeque<(Submission, Key)>,
     /// Publishes held by links that are gone.
     orphans: Vec<VecDeque<HeldEntry>>,
+    /// Links that hold a message for which the store has no space.
+    unstored: Vec<Key>,
+    /// How far sessions may send, once the store knows it.
+    marks: VecDeque<(Submission, Key, Position)>,
+    sweeps: Vec<Sweep>,
+    last_token: u64,
     graces: VecDeque<Grace>,
     /// Shards that are answered when the store is done with a submission.
     pings: VecDeque<(Submission, ShardIndex, u64)>,
@@ -152,7 +166,6 @@ impl Shard {
             sessions: Arena::new(),
             clients: HashTable::new(),
             numbers: HashMap::default(),
-            next_number: 0,
             dying: Vec::new(),
             cursors: VecDeque::new(),
             receivers: Receivers::default(),
@@ -162,9 +175,14 @@ impl Shard {
             outgoing,
             operations: Vec::new(),
             submitted: Submission::default(),
+            awaited: Submission::default(),
             durable: Submission::default(),
             waiting: VecDeque::new(),
             orphans: Vec::new(),
+            unstored: Vec::new(),
+            marks: VecDeque::new(),
+            sweeps: Vec::new(),
+            last_token: 0,
             graces: VecDeque::new(),
             pings: VecDeque::new(),
             grace_last: 0,
@@ -195,6 +213,7 @@ impl Shard {
         self.now = now;
         self.read_mail(io);
         self.note_readiness(ready);
+        self.retry_unstored();
         self.serve_readable(io);
         self.run_timers(io);
         self.drive_cursors();
@@ -205,13 +224,17 @@ impl Shard {
         self.post_outgoing(homes);
         self.answer_pings();
         self.counters().turns.add(1);
-        self.shared.end_turn(self.index, self.submitted > self.durable);
+        self.shared.end_turn(self.index, self.awaited > self.durable);
         After { has_more: self.has_more(), next_deadline: self.next_deadline() }
     }
 
     /// Returns when the shard has work even without an event.
     pub(crate) fn next_deadline(&mut self) -> Option<Time> {
-        self.timers.next_deadline()
+        let timers = self.timers.next_deadline();
+        // Neither another shard nor the store says when it has caught up.
+        let is_waiting = !self.readable.is_empty() || !self.unstored.is_empty();
+        let soon = is_waiting.then(|| self.now.plus_millis(HELD_BACK_MILLIS));
+        timers.into_iter().chain(soon).min()
     }
 
     /// Returns this shard's counters.
@@ -221,7 +244,7 @@ impl Shard {
     }
 
     fn has_more(&self) -> bool {
-        !self.readable.is_empty()
+        (!self.readable.is_empty() && !self.is_held_back())
             || !self.letters.is_empty()
             || !self.dirty.is_empty()
             || !self.backlog.is_empty()
@@ -253,6 +276,9 @@ impl Shard {
                 Letter::Arrived(arrival) => self.on_arrival(*arrival, io),
                 Letter::Placed(placed) => self.on_placed(placed),
                 Letter::Unplaced(unplaced) => self.on_unplaced(unplaced),
+                Letter::Fetched(fetched) => self.on_fetched(fetched),
+                Letter::Dropped(dropped) => self.on_dropped(dropped),
+                Letter::EndSession(number) => self.on_end_session(number),
                 Letter::Durable(through) => self.on_durable(through),
                 Letter::Ping { from, token } => self.on_ping_of_shard(from, token),
                 Letter::Pong { token } => self.on_pong(token),
@@ -301,6 +327,9 @@ impl Shard {
         self.due = due;
     }
 }
+
+/// How soon a shard looks again whether it may go on reading.
+const HELD_BACK_MILLIS: u64 = 1;
 
 /// Bytes read from one connection in a turn, and the size of the shared read buffer.
 const READ_BYTES: usize = 64 * 1024;

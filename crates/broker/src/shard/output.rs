@@ -8,6 +8,7 @@ use std::io;
 use std::sync::Arc;
 
 use super::Shard;
+use super::held::Held;
 use super::link::{Link, Stage};
 use crate::arena::Key;
 use crate::mail::{Batch, Letter};
@@ -132,7 +133,9 @@ impl Shard {
         let Some(link) = self.links.get_mut(key) else { return };
         let held = link.held.as_ref().map_or(0, |held| held.len());
         // Messages stop at the limit: what goes beyond it are the link's own acknowledgements.
-        let is_full = link.unsent_bytes() > 2 * bytes_max || held > HELD_MAX;
+        let last = link.held.as_ref().and_then(|held| held.back());
+        let is_stuck = last.is_some_and(|entry| matches!(entry.held, Held::Unstored(_)));
+        let is_full = link.unsent_bytes() > 2 * bytes_max || held > HELD_MAX || is_stuck;
         if is_full && !link.is_paused {
             link.is_paused = true;
             link.has_packets |= !link.unread.is_empty();
@@ -140,6 +143,7 @@ impl Shard {
             link.stage_ends_at = due;
             self.arm_link(key, due);
         } else if link.is_paused
+            && !is_stuck
             && link.unsent_bytes() <= bytes_max + bytes_max / 2
             && held <= HELD_MAX / 2
         {

@@ -5,20 +5,21 @@
 //! at once. Otherwise the release waits in the link's queue (`held`), and all that the connection
 //! sends later waits behind it: that is what keeps a publisher's messages in order.
 
-use std::sync::{Arc, PoisonError};
+use std::sync::Arc;
 
 use quelea_codec::{Frame, PacketId, QoS, ReasonCode, Version, decode_publish};
-use quelea_session::{AfterSettle, Content, DropReason, Duplicate, Sharing};
-use quelea_store::{Attributes, Body, Operation, SessionNumber, ShardIndex, Submission, Target};
+use quelea_session::{AfterSettle, Content, Duplicate, Message, Sharing};
+use quelea_store::{Condition, SessionNumber, ShardIndex, Submission};
 
 use super::Shard;
-use super::fanout::{Published, Reached, hands, merge};
+use super::addressing::Addressees;
+use super::fanout::{Published, Reached, hands};
 use super::held::{Held, HeldEntry};
 use super::link::{Ending, Stage};
 use crate::arena::Key;
-use crate::config::{QueueOverflow, V3Refusal};
+use crate::config::V3Refusal;
 use crate::mail::Direct;
-use crate::table::{Addressed, Matched};
+use crate::table::Matched;
 
 /// Who published a message.
 #[derive(Clone, Copy, Debug)]
@@ -36,15 +37,26 @@ pub(super) enum Source {
 pub(super) struct Routed {
     pub(super) qos: QoS,
     pub(super) retain: bool,
+    /// Its order among retained messages, if it is one.
+    order: Option<u64>,
     pub(super) source: Source,
     pub(super) packet_id: Option<PacketId>,
     route: Arc<Matched>,
     /// One bit for each other shard where a durable session gets it at QoS 0, so not by the store.
-    at_most_once: u64,
+    pub(super) at_most_once: u64,
     /// Sessions that shared groups chose, with their shards.
-    directs: Vec<(ShardIndex, Direct)>,
+    pub(super) directs: Vec<(ShardIndex, Direct)>,
     /// What is known already: durable sessions that take it, and those that had no room.
-    reached: Reached,
+    pub(super) reached: Reached,
+}
+
+/// A message that the store has no space for.
+#[derive(Debug)]
+pub(super) struct Unstored {
+    message: Arc<Message>,
+    qos: QoS,
+    retain: bool,
+    packet_id: PacketId,
 }
 
 impl Shard {
@@ -104,9 +116,15 @@ impl Shard {
                 return work;
             }
         }
+        if let Some(packet_id) = publish.packet_id
+            && self.lacks_space(sharing.content().topic, qos, retain, is_durable_publisher)
+        {
+            let unstored = Unstored { message: sharing.keep(), qos, retain, packet_id };
+            return self.refuse_for_space(key, session_key, packet_id, unstored);
+        }
         let source = Source::Client { link: key, session: session_key };
         let routed = self.route(source, &mut sharing, qos, retain, publish.packet_id);
-        self.release_in_order(routed, &mut sharing)
+        self.release_in_order(routed, &mut sharing, Submission::default())
     }
 
     /// The short way of most messages: nothing of them is kept, and nothing waits before them.
@@ -152,16 +170,15 @@ impl Shard {
         qos: QoS,
         retain: bool,
         packet_id: Option<PacketId>,
-    ) -> (Routed, Vec<Target>) {
-        if retain {
-            // Before the match: whoever subscribes and does not find it retained is matched.
-            self.retain(sharing, qos);
-        }
+    ) -> (Routed, Addressees) {
+        // Before the match: whoever subscribes and does not find it retained is matched.
+        let order = retain.then(|| self.shared.next_order());
         let route = self.routes.find(sharing.content().topic, &self.shared.table, self.index);
         let route = Arc::clone(route);
         let mut routed = Routed {
             qos,
             retain,
+            order,
             source,
             packet_id,
             route,
@@ -169,180 +186,127 @@ impl Shard {
             directs: Vec::new(),
             reached: Reached::default(),
         };
-        let mut targets = Vec::new();
+        let mut addressees = Addressees::default();
         if !routed.route.addressed.is_empty() {
             let route = Arc::clone(&routed.route);
-            if qos != QoS::AtMostOnce {
-                self.address_durable(&route, sharing, &mut routed, &mut targets);
-            }
-            for addressed in &route.addressed {
-                self.address_groups(addressed, sharing, &mut routed, &mut targets);
-            }
-            routed.reached.taken += targets.len() as u32;
+            self.address(&route, sharing, &mut routed, &mut addressees);
         }
-        (routed, targets)
+        (routed, addressees)
     }
 
-    /// Adds the durable sessions that a message of QoS 1 or 2 is for.
-    fn address_durable(
-        &mut self,
-        route: &Matched,
-        sharing: &mut Sharing<'_>,
-        routed: &mut Routed,
-        targets: &mut Vec<Target>,
-    ) {
-        let mut receivers = Vec::new();
-        for addressed in &route.addressed {
-            let durable = addressed.durable.read().unwrap_or_else(PoisonError::into_inner);
-            receivers.extend(durable.iter().map(|(number, it)| (*number, it.clone())));
-        }
-        if receivers.is_empty() {
-            return;
-        }
-        receivers.sort_by_key(|(number, _)| *number);
-        let own = self.number_of(routed.source);
-        let size = sharing.keep().size_bytes() as u64;
-        let mut ids = Vec::new();
-        for same in receivers.chunk_by(|a, b| a.0 == b.0) {
-            let (number, first) = &same[0];
-            let options = same.iter().map(|(_, it)| (it.options, it.subscription_id));
-            let merged = merge(options, own == Some(*number), routed.qos, &mut ids);
-            let Some(merged) = merged else { continue };
-            if merged.qos == QoS::AtMostOnce {
-                routed.at_most_once |= 1 << first.home.0;
-                continue;
-            }
-            if !self.has_room(&first.gauge, size) {
-                self.drop_for_room(routed, sharing, *number);
-                continue;
-            }
-            targets.push(Target {
-                session: *number,
-                home: first.home,
-                attributes: Attributes {
-                    qos: merged.qos,
-                    retain: routed.retain && merged.retain_as_published,
-                    subscription_ids: ids.as_slice().into(),
-                    group: None,
-                },
-            });
-        }
-    }
-
-    /// Lets each shared group of a matching filter choose its member.
-    fn address_groups(
-        &mut self,
-        addressed: &Addressed,
-        sharing: &mut Sharing<'_>,
-        routed: &mut Routed,
-        targets: &mut Vec<Target>,
-    ) {
-        let groups = addressed.groups.read().unwrap_or_else(PoisonError::into_inner);
-        if groups.is_empty() {
-            return;
-        }
-        let publisher = self.publisher_hash(routed.source);
-        for group in groups.iter() {
-            let is_queueable = routed.qos != QoS::AtMostOnce;
-            let strategy = self.shared.strategy();
-            let Some(member) = group.choose(strategy, publisher, is_queueable) else {
-                self.counters().dropped_no_member.add(1);
-                continue;
-            };
-            let qos = routed.qos.min(member.options.qos);
-            let retain = routed.retain && member.options.retain_as_published;
-            match member.durable {
-                Some(number) if qos != QoS::AtMostOnce => {
-                    let size = sharing.keep().size_bytes() as u64;
-                    if !self.has_room(&member.gauge, size) {
-                        self.drop_for_room(routed, sharing, number);
-                        continue;
-                    }
-                    let id = [member.subscription_id];
-                    let ids = if member.subscription_id == 0 { &[][..] } else { &id };
-                    targets.push(Target {
-                        session: number,
-                        home: member.home,
-                        attributes: Attributes {
-                            qos,
-                            retain,
-                            subscription_ids: ids.into(),
-                            group: Some(group.id),
-                        },
-                    });
-                }
-                Some(_) | None => {
-                    let direct = Direct {
-                        session: member.session,
-                        qos,
-                        retain,
-                        subscription_id: member.subscription_id,
-                        group: group.id,
-                    };
-                    routed.directs.push((member.home, direct));
-                }
-            }
-        }
-    }
-
-    fn has_room(&self, gauge: &crate::table::Gauge, size: u64) -> bool {
-        let limits = &self.shared.config.limits;
-        match limits.queue_overflow {
-            QueueOverflow::RejectNewest => {
-                gauge.reserve(size, limits.queued_messages_max, limits.queued_bytes_max)
-            }
-            // The session's own shard drops what has waited longest.
-            QueueOverflow::DropOldest => gauge.reserve(size, u32::MAX, u64::MAX),
-        }
-    }
-
-    fn drop_for_room(&mut self, routed: &mut Routed, sharing: &Sharing<'_>, number: SessionNumber) {
-        routed.reached.refused += 1;
-        self.counters().dropped_queue_full.add(1);
-        let session = self.numbers.get(&number).and_then(|key| self.sessions.get(*key));
-        // A session of another shard is known here by its number only.
-        let client_id = session.map_or("(on another shard)", |session| &session.client_id);
-        self.drop_log.note(self.now, client_id, sharing, DropReason::QueueFull);
-    }
-
-    /// Releases a routed message now, or puts it where it waits for its turn. Returns the work done.
+    /// Releases a routed message now, or puts it where it waits for its turn: not before the store is done
+    /// with `after`. Returns the work done.
     fn release_in_order(
         &mut self,
-        (routed, targets): (Routed, Vec<Target>),
+        (mut routed, addressees): (Routed, Addressees),
         sharing: &mut Sharing<'_>,
+        after: Submission,
     ) -> usize {
         let received = self.exchange_to_record(&routed);
-        let is_retained_durably = routed.retain && routed.qos != QoS::AtMostOnce;
-        let needs_store = !targets.is_empty() || received.is_some() || is_retained_durably;
+        let is_own = matches!(routed.source, Source::Statistics);
+        let retain = routed.order.filter(|_| !is_own);
+        let is_awaited = routed.qos != QoS::AtMostOnce;
+        let target_count = addressees.len();
+        let mut is_stored = target_count > 0 || received.is_some() || retain.is_some();
+        if is_stored && !is_awaited && self.shared.store.condition() == Condition::Full {
+            // QoS 0: whoever is there gets it, and that is all.
+            self.counters().dropped_no_space.add(1);
+            is_stored = false;
+            routed.order = None;
+        }
         let link = match routed.source {
             Source::Client { link, .. } => Some(link),
             Source::Will | Source::Statistics => None,
         };
         // What clients that are gone have left behind goes before their wills.
         let is_behind = link.is_none() && !self.orphans.is_empty();
-        let must_wait = needs_store
+        let must_wait = (is_stored && is_awaited)
             || is_behind
+            || after > self.durable
             || link.and_then(|key| self.links.get(key)).is_some_and(|link| link.holds());
+        let mut operations = Vec::new();
+        if is_stored {
+            operations = addressees.operations(&sharing.keep(), routed.qos, received, retain);
+        }
+        let mut after = if is_behind { self.awaited } else { after };
+        for operation in operations {
+            let number = self.submit_lazy(operation);
+            if is_awaited {
+                self.awaited = number;
+                after = number;
+            }
+        }
         if !must_wait {
             return self.release(&routed, sharing);
         }
-        let target_count = targets.len();
         let local_count: usize =
             routed.route.local.iter().map(|filter| self.receivers.of(*filter).len()).sum();
-        let message = sharing.keep();
-        let mut after = Submission::default();
-        if needs_store {
-            let body = Body::Message(Arc::clone(&message));
-            let retain = routed.retain;
-            after = self.submit(Operation::Publish { body, targets, received, retain });
-        }
-        if is_behind {
-            after = self.submitted;
-        }
-        let held = Held::Publish(message, Box::new(routed));
+        let held = Held::Publish(sharing.keep(), Box::new(routed));
         self.hold(link, HeldEntry { after, grace: 0, held });
         // The fan-out to come is not this turn's, but whoever causes it is not read on and on.
         1 + target_count + local_count
+    }
+
+    /// Returns whether the store has no space for what a message needs of it.
+    fn lacks_space(&mut self, topic: &str, qos: QoS, retain: bool, is_durable: bool) -> bool {
+        if qos == QoS::AtMostOnce || self.shared.store.condition() != Condition::Full {
+            return false;
+        }
+        let is_recorded = qos == QoS::ExactlyOnce && is_durable;
+        let route = self.routes.find(topic, &self.shared.table, self.index);
+        retain || is_recorded || !route.addressed.is_empty()
+    }
+
+    /// The store has no space. A 5.0 client is told; an older one, which cannot be, waits, and is closed if
+    /// that takes too long.
+    #[cold]
+    fn refuse_for_space(
+        &mut self,
+        key: Key,
+        session: Key,
+        packet_id: PacketId,
+        unstored: Unstored,
+    ) -> usize {
+        self.counters().dropped_no_space.add(1);
+        let is_v5 = self.links.get(key).is_some_and(|link| link.version() == Version::V5);
+        let held = if is_v5 {
+            let (qos, reason) = (unstored.qos, ReasonCode::QUOTA_EXCEEDED);
+            Held::Answer { session, qos, packet_id, reason }
+        } else {
+            Held::Unstored(Box::new(unstored))
+        };
+        let after = if is_v5 { Submission::default() } else { NEVER };
+        self.hold(Some(key), HeldEntry { after, grace: 0, held });
+        if is_v5 {
+            self.release_held(key);
+        } else {
+            self.unstored.push(key);
+        }
+        1
+    }
+
+    /// Goes on with what waited for space, as soon as there is some.
+    pub(super) fn retry_unstored(&mut self) {
+        if self.unstored.is_empty() || self.shared.store.condition() == Condition::Full {
+            return;
+        }
+        for key in std::mem::take(&mut self.unstored) {
+            let Some(link) = self.links.get_mut(key) else { continue };
+            let Some(session) = link.open().map(|open| open.session) else { continue };
+            let Some(held) = &mut link.held else { continue };
+            let is_meant = |it: &mut HeldEntry| matches!(it.held, Held::Unstored(_));
+            let Some(entry) = held.pop_back_if(is_meant) else { continue };
+            if held.is_empty() {
+                link.held = None;
+            }
+            let Held::Unstored(unstored) = entry.held else { continue };
+            let source = Source::Client { link: key, session };
+            let Unstored { message, qos, retain, packet_id } = *unstored;
+            let mut sharing = Sharing::kept(&message);
+            let routed = self.route(source, &mut sharing, qos, retain, Some(packet_id));
+            self.release_in_order(routed, &mut sharing, Submission::default());
+            self.review_pause(key);
+        }
     }
 
     /// Hands a message out and acknowledges it. Returns the work done.
@@ -354,6 +318,10 @@ impl Shard {
             }
             Source::Will | Source::Statistics => None,
         };
+        if let Some(order) = routed.order {
+            // Together with the live copies: whoever subscribes finds it, or is among the receivers.
+            self.retain(sharing, routed.qos, order);
+        }
         let published = Published { qos: routed.qos, retain: routed.retain, publisher };
         let mut reached = routed.reached;
         if !routed.route.local.is_empty() {
@@ -508,30 +476,29 @@ impl Shard {
         Some((self.number_of(routed.source)?, routed.packet_id?))
     }
 
-    fn number_of(&self, source: Source) -> Option<SessionNumber> {
-        let Source::Client { session, .. } = source else { return None };
-        self.sessions.get(session)?.number()
-    }
-
-    fn publisher_hash(&self, source: Source) -> u64 {
+    pub(super) fn publisher_hash(&self, source: Source) -> u64 {
         let Source::Client { session, .. } = source else { return 0 };
         let client_id = self.sessions.get(session).map(|it| it.client_id.as_bytes());
         client_id.map_or(0, |client_id| self.shared.hash(client_id))
     }
 
-    /// Publishes something that no connection sent.
+    /// Publishes something that no connection sent, when the store is done with `after`.
     pub(super) fn publish_from(
         &mut self,
         source: Source,
         sharing: &mut Sharing<'_>,
         qos: QoS,
         retain: bool,
+        after: Submission,
     ) {
         let routed = self.route(source, sharing, qos, retain, None);
-        self.release_in_order(routed, sharing);
+        self.release_in_order(routed, sharing, after);
     }
 }
 
 fn is_statistics(topic: &str) -> bool {
     topic == "$SYS" || topic.starts_with("$SYS/")
 }
+
+/// No submission has this number.
+pub(super) const NEVER: Submission = Submission(u64::MAX);

@@ -9,8 +9,8 @@ use std::sync::Arc;
 use foldhash::fast::FixedState;
 use hashbrown::HashSet;
 use quelea_codec::QoS;
-use quelea_session::{Delivered, Delivery, Sharing};
-use quelea_store::{Attributes, Body, Operation, SessionNumber, Target};
+use quelea_session::{Delivered, Delivery, Sharing, SubscriptionIds};
+use quelea_store::{Attributes, CursorPlace, Operation, SessionNumber, Target};
 
 use super::Shard;
 use crate::arena::Key;
@@ -30,6 +30,12 @@ pub(super) struct Cursor {
     is_first: bool,
     /// Topics that the last scan found and that are not sent yet.
     found: VecDeque<Arc<str>>,
+    /// The partition they are in.
+    found_in: usize,
+    /// The last topic of that partition that is done.
+    done: Option<Arc<str>>,
+    /// There is more done than the store knows.
+    is_ahead: bool,
     is_done: bool,
 }
 
@@ -46,18 +52,32 @@ impl Cursor {
         filter: &str,
         qos: QoS,
         subscription_id: u32,
-        until: u64,
+        place: CursorPlace,
         is_first: bool,
     ) -> Self {
+        let CursorPlace { until, partition, after } = place;
+        let partition = usize::from(partition);
         Self {
             filter: filter.into(),
             qos,
             subscription_id,
-            place: Place::default(),
+            place: Place { partition, after },
             until,
             is_first,
             found: VecDeque::new(),
+            found_in: partition,
+            done: None,
+            is_ahead: false,
             is_done: false,
+        }
+    }
+
+    /// Returns how far it has come, as the store keeps it.
+    fn progress(&self) -> CursorPlace {
+        CursorPlace {
+            until: self.until,
+            partition: self.found_in as u16,
+            after: self.done.as_deref().map(Box::from),
         }
     }
 
@@ -69,23 +89,29 @@ impl Cursor {
 
 impl Shard {
     /// Sets or clears the retained message of a topic.
-    pub(super) fn retain(&self, sharing: &mut Sharing<'_>, qos: QoS) {
-        let order = self.shared.next_order();
+    pub(super) fn retain(&mut self, sharing: &mut Sharing<'_>, qos: QoS, order: u64) {
+        let topic = sharing.content().topic;
         if sharing.content().payload.is_empty() {
-            self.shared.retained.clear(sharing.content().topic, order);
+            self.shared.retained.clear(topic, order);
         } else if !self.shared.retained.set(sharing.keep(), qos, order) {
             self.counters().dropped_retained_limit.add(1);
+            self.submit_lazy(Operation::Unretain { topic: topic.into(), order });
         }
     }
 
     /// Begins to deliver retained messages, after SUBACK.
     pub(super) fn start_cursors(&mut self, link: Key, cursors: Vec<Cursor>) {
-        if cursors.is_empty() || self.shared.retained.count() == 0 {
-            return;
-        }
         let open = self.links.get_mut(link).and_then(|link| link.open());
         let Some(key) = open.map(|open| open.session) else { return };
         let Some(session) = self.sessions.get_mut(key) else { return };
+        if cursors.is_empty() || self.shared.retained.count() == 0 {
+            if let Some(number) = session.number() {
+                for cursor in cursors {
+                    self.store_cursor(number, cursor.filter, None);
+                }
+            }
+            return;
+        }
         let list = &mut session.extra_mut().cursors;
         // Subscribed again before the first delivery was over: it starts anew.
         if cursors.iter().any(|cursor| !cursor.is_first) {
@@ -123,8 +149,41 @@ impl Shard {
         }
     }
 
+    /// Has the cursors go on that a session had before a restart.
+    pub(super) fn restore_cursor(&mut self, key: Key, cursor: Cursor) {
+        if let Some(session) = self.sessions.get_mut(key) {
+            session.extra_mut().cursors.push_back(cursor);
+        }
+    }
+
+    /// Tells the store how far a cursor has come, or that it is done.
+    fn store_cursor(
+        &mut self,
+        session: SessionNumber,
+        filter: Box<str>,
+        cursor: Option<CursorPlace>,
+    ) {
+        self.submit_lazy(Operation::Cursor { session, filter, cursor });
+    }
+
     /// Returns whether there is more to do that need not wait for room.
     fn drive(&mut self, key: Key) -> bool {
+        let goes_on = self.drive_on(key);
+        // In one batch with what was queued.
+        let Some(session) = self.sessions.get_mut(key) else { return false };
+        let number = session.number();
+        let cursor = session.extra.as_mut().and_then(|extra| extra.cursors.front_mut());
+        if let (Some(cursor), Some(number)) = (cursor, number)
+            && cursor.is_ahead
+        {
+            cursor.is_ahead = false;
+            let (filter, progress) = (cursor.filter.clone(), cursor.progress());
+            self.store_cursor(number, filter, Some(progress));
+        }
+        goes_on
+    }
+
+    fn drive_on(&mut self, key: Key) -> bool {
         for _ in 0..MESSAGES_A_TURN {
             if !self.has_room_for_retained(key) {
                 return false;
@@ -159,32 +218,53 @@ impl Shard {
     }
 
     fn next_retained(&mut self, key: Key) -> Next {
-        let extra = self.sessions.get_mut(key).and_then(|session| session.extra.as_mut());
-        let Some(extra) = extra else { return Next::Done };
+        let Some(session) = self.sessions.get_mut(key) else { return Next::Done };
+        let number = session.number();
+        let Some(extra) = &mut session.extra else { return Next::Done };
         let Some(cursor) = extra.cursors.front_mut() else { return Next::Done };
-        while let Some(topic) = cursor.found.pop_front() {
+        let mut expired = Vec::new();
+        let mut next = None;
+        while next.is_none()
+            && let Some(topic) = cursor.found.pop_front()
+        {
             // Read now, not when it was found: an older value never follows a newer one.
-            let Some(value) = self.shared.retained.read(&topic) else { continue };
-            let is_expired = value.message.content().expires_at.is_some_and(|at| at <= self.now);
-            if is_expired {
-                self.shared.retained.forget(&topic, &value);
-                continue;
+            if let Some(value) = self.shared.retained.read(&topic) {
+                let expires_at = value.message.content().expires_at;
+                if expires_at.is_some_and(|at| at <= self.now) {
+                    self.shared.retained.forget(&topic, value.order);
+                    expired.push((Arc::clone(&topic), value.order));
+                } else if value.order < cursor.until {
+                    let qos = cursor.qos.min(value.qos);
+                    next = Some(Next::Message(value, qos, cursor.subscription_id));
+                }
             }
-            if value.order >= cursor.until {
-                continue;
-            }
-            let qos = cursor.qos.min(value.qos);
-            return Next::Message(value, qos, cursor.subscription_id);
+            cursor.done = Some(topic);
+            cursor.is_ahead = true;
         }
+        for (topic, order) in expired {
+            self.submit_lazy(Operation::Unretain { topic: (&*topic).into(), order });
+        }
+        if let Some(next) = next {
+            return next;
+        }
+        let Some(session) = self.sessions.get_mut(key) else { return Next::Done };
+        let Some(extra) = &mut session.extra else { return Next::Done };
+        let Some(cursor) = extra.cursors.front_mut() else { return Next::Done };
         if cursor.is_done {
-            extra.cursors.pop_front();
+            let done = extra.cursors.pop_front();
             if extra.cursors.is_empty() {
                 extra.cursors = VecDeque::new();
             }
-            return if extra.cursors.is_empty() { Next::Done } else { Next::LookOn };
+            let next = if extra.cursors.is_empty() { Next::Done } else { Next::LookOn };
+            if let (Some(cursor), Some(number)) = (done, number) {
+                self.store_cursor(number, cursor.filter, None);
+            }
+            return next;
         }
         let mut found = Vec::new();
         let retained = &self.shared.retained;
+        cursor.found_in = cursor.place.partition;
+        cursor.done = cursor.place.after.as_deref().map(Arc::from);
         cursor.is_done = !retained.scan(&cursor.filter, &mut cursor.place, FOUND_MAX, &mut found);
         cursor.found.extend(found.iter().map(|it| Arc::from(it.message.content().topic)));
         Next::LookOn
@@ -230,15 +310,25 @@ impl Shard {
         qos: QoS,
         subscription_ids: &[u32],
     ) {
-        let subscription_ids = subscription_ids.into();
-        let attributes = Attributes { qos, retain: true, subscription_ids, group: None };
-        let targets = vec![Target { session, home: self.index, attributes }];
-        let body = Body::Retained(Arc::clone(&value.message));
-        let gauge = self.sessions.get(key).and_then(|it| it.extra.as_ref()?.gauge.clone());
-        if let Some(gauge) = gauge {
-            gauge.reserve(0, u32::MAX, u64::MAX);
+        let attributes = Attributes {
+            qos,
+            retain: true,
+            subscription_ids: SubscriptionIds::new(subscription_ids),
+            share: None,
+            retained_order: value.order,
+        };
+        let gauge = self.sessions.get(key).and_then(|session| session.gauge());
+        if gauge.is_some_and(|gauge| gauge.reserve(0, u32::MAX, u64::MAX)) {
+            self.shared.backlog.add(1, 0);
         }
-        self.submit(Operation::Publish { body, targets, received: None, retain: false });
+        self.submit(Operation::Publish {
+            message: Arc::clone(&value.message),
+            qos: value.qos,
+            targets: vec![Target { session, attributes: 0 }],
+            attributes: vec![attributes],
+            received: None,
+            retain: None,
+        });
     }
 }
 

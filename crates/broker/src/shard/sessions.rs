@@ -4,15 +4,13 @@ use std::collections::VecDeque;
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
 
-use quelea_codec::QoS;
-use quelea_session::{
-    Effects, Message, Overflow, Session, SessionLimits, Sharing, Time, Unsettled,
-};
-use quelea_store::{Attributes, Body, Operation, SessionNumber};
+use quelea_session::{Session, Sharing, Time, Unsettled};
+use quelea_store::{Operation, Presence, SessionNumber, StoredWill, Submission};
 
 use super::Shard;
 use super::link::Ending;
 use super::publish::Source;
+use super::queues::Kept;
 use super::retained::Cursor;
 use super::subscriptions::Subscriptions;
 use super::wheel::Subject;
@@ -36,13 +34,17 @@ pub(super) struct HomeSession {
 pub(super) struct Extra {
     /// Seconds that the session outlives its connection; `u32::MAX` is for ever.
     pub(super) expiry_secs: u32,
-    /// Set for a session that outlives its connection: how the store knows it.
-    pub(super) number: Option<SessionNumber>,
+    /// Who made it, and alone may resume it. Empty where nobody is asked.
+    pub(super) owner: Box<str>,
+    /// Set for a session that outlives its connection.
+    pub(super) kept: Option<Kept>,
+    /// Set for one that ends with its connection and has a will: the store knows it for that.
+    pub(super) will_number: Option<SessionNumber>,
     /// What other shards see of it: for durable sessions and members of shared groups.
     pub(super) gauge: Option<Arc<Gauge>>,
-    /// Messages and bytes of the queue as the gauge has them.
-    pub(super) settled: (u32, u64),
-    pub(super) will: Option<Will>,
+    pub(super) will: Option<StoredWill>,
+    /// It had its client when the broker died, and the client has not come back yet.
+    pub(super) was_cut: bool,
     /// When the will is published, once the connection is lost.
     pub(super) will_at: Option<Time>,
     /// When the session ends, once the connection is lost.
@@ -54,22 +56,23 @@ pub(super) struct Extra {
     pub(super) is_listed: bool,
 }
 
-/// A will, ready to be published.
-#[derive(Clone, Debug)]
-pub(super) struct Will {
-    pub(super) message: Arc<Message>,
-    /// Message Expiry Interval: it runs from the publication, not from CONNECT.
-    pub(super) expiry_secs: Option<u32>,
-    pub(super) qos: QoS,
-    pub(super) retain: bool,
-    pub(super) delay_secs: u32,
-}
-
 impl HomeSession {
     /// Returns the store's number of a session that outlives its connection.
     #[inline]
     pub(super) fn number(&self) -> Option<SessionNumber> {
-        self.extra.as_ref()?.number
+        Some(self.kept()?.number)
+    }
+
+    /// Returns what is known of the queue of a session that outlives its connection.
+    #[inline]
+    pub(super) fn kept(&self) -> Option<&Kept> {
+        self.extra.as_ref()?.kept.as_ref()
+    }
+
+    /// Returns how the store knows the session, if it does.
+    pub(super) fn stored_number(&self) -> Option<SessionNumber> {
+        let extra = self.extra.as_ref()?;
+        extra.kept.as_ref().map(|kept| kept.number).or(extra.will_number)
     }
 
     /// Returns the rarer parts, which it has from here on.
@@ -77,45 +80,16 @@ impl HomeSession {
         self.extra.get_or_insert_default()
     }
 
-    /// Makes the gauge show the queue as it is.
+    /// Makes the gauge show how much the session has to do.
     pub(super) fn settle_gauge(&mut self) {
-        let Some(extra) = &mut self.extra else { return };
+        let Some(extra) = &self.extra else { return };
         let Some(gauge) = &extra.gauge else { return };
-        let queued = self.protocol.queued_messages() as u32;
-        let bytes = self.protocol.queued_bytes();
-        let (settled_messages, settled_bytes) = extra.settled;
-        if settled_messages != queued || settled_bytes != bytes {
-            gauge.give_back(
-                settled_messages.wrapping_sub(queued),
-                settled_bytes.wrapping_sub(bytes),
-            );
-            extra.settled = (queued, bytes);
-        }
-        let outstanding = queued + self.protocol.in_flight() as u32;
+        let queued = match &extra.kept {
+            Some(_) => gauge.queued_messages.load(Ordering::Relaxed) as usize,
+            None => self.protocol.queued_messages(),
+        };
+        let outstanding = (queued + self.protocol.in_flight()) as u32;
         gauge.outstanding.store(outstanding, Ordering::Relaxed);
-    }
-
-    /// Drops what has waited longest, if that is how the limits are kept: the publisher's shard then
-    /// reserves room without asking.
-    fn drop_beyond(&mut self, limits: &SessionLimits, effects: &mut Effects) {
-        if limits.overflow != Overflow::DropOldest {
-            return;
-        }
-        while self.protocol.queued_messages() > limits.queued_messages_max as usize
-            || self.protocol.queued_bytes() > limits.queued_bytes_max
-        {
-            // It stays when all that waits may have been sent.
-            let Some(position) = self.protocol.drop_oldest_queued(effects) else { return };
-            effects.finished.push(position);
-        }
-    }
-
-    /// A message arrives for which its publisher reserved room.
-    pub(super) fn take_reserved(&mut self, bytes: u64) {
-        if let Some(extra) = &mut self.extra {
-            extra.settled.0 = extra.settled.0.wrapping_add(1);
-            extra.settled.1 = extra.settled.1.wrapping_add(bytes);
-        }
     }
 
     /// Gives the rarer parts up when nothing is in them any more.
@@ -125,14 +99,15 @@ impl HomeSession {
         }
     }
 
-    fn gauge(&self) -> Option<&Arc<Gauge>> {
+    pub(super) fn gauge(&self) -> Option<&Arc<Gauge>> {
         self.extra.as_ref()?.gauge.as_ref()
     }
 }
 
 impl Extra {
     fn is_empty(&self) -> bool {
-        let is_plain = self.number.is_none() && self.gauge.is_none() && self.will.is_none();
+        let is_stored = self.kept.is_some() || self.will_number.is_some();
+        let is_plain = !is_stored && self.gauge.is_none() && self.will.is_none();
         is_plain && self.expiry_secs == 0 && self.cursors.is_empty() && !self.is_listed
     }
 }
@@ -160,12 +135,6 @@ impl Shard {
         key
     }
 
-    /// Returns a number that no session has had.
-    pub(super) fn new_number(&mut self) -> SessionNumber {
-        self.next_number += 1;
-        SessionNumber(u64::from(self.index.0) << 48 | self.next_number)
-    }
-
     /// The session's connection is gone. Its will is published, now or later, and the session ends,
     /// now or later.
     pub(super) fn detach(&mut self, key: Key, ending: Ending, unsettled: Unsettled) {
@@ -173,6 +142,9 @@ impl Shard {
         let Some(session) = self.sessions.get_mut(key) else { return };
         session.link = None;
         session.protocol.disconnected(unsettled);
+        if let Some(kept) = session.extra.as_mut().and_then(|extra| extra.kept.as_mut()) {
+            kept.forget();
+        }
         self.counters().clients_connected.add(1_u64.wrapping_neg());
         let Some(session) = self.sessions.get_mut(key) else { return };
         if let Some(gauge) = session.gauge() {
@@ -191,13 +163,11 @@ impl Shard {
             Ending::WithWill | Ending::Abnormal(_) => is_quiet,
         };
         let delay_secs = match &extra.will {
-            Some(_) if is_dropped => {
-                extra.will = None;
-                None
-            }
+            Some(_) if is_dropped => None,
             Some(will) => Some(will.delay_secs.min(expiry_secs)),
             None => None,
         };
+        let forgets_will = is_dropped && extra.will.take().is_some();
         if expiry_secs == 0 || ending == (Ending::TakenOver { ends: true }) {
             self.end_session(key);
             return;
@@ -207,10 +177,14 @@ impl Shard {
         }
         extra.will_at = delay_secs.map(|secs| now.plus_secs(secs));
         let deadline = extra.ends_at.into_iter().chain(extra.will_at).min();
-        if let Some(number) = session.number() {
-            let change =
-                Operation::SessionChange { session: number, expiry_secs, is_connected: false };
-            self.submit(change);
+        let sent_before = session.protocol.sent_before();
+        if let Some(session) = session.number() {
+            let presence = Presence::Lost(self.shared.wall(now));
+            let change = Operation::SessionChange { session, expiry_secs, presence, sent_before };
+            self.submit_lazy(change);
+            if forgets_will {
+                self.submit_lazy(Operation::Will { session, will: None });
+            }
         }
         self.counters().clients_disconnected.add(1);
         if delay_secs == Some(0) {
@@ -222,7 +196,7 @@ impl Shard {
     }
 
     /// Has a session looked at by `due`. It has one timer that counts: the earliest.
-    fn arm_session(&mut self, key: Key, due: Time) {
+    pub(super) fn arm_session(&mut self, key: Key, due: Time) {
         let now = self.now;
         let extra = self.sessions.get_mut(key).and_then(|session| session.extra.as_mut());
         if let Some(extra) = extra
@@ -266,34 +240,46 @@ impl Shard {
     /// Publishes a session's will and forgets it ([MQTT-3.1.2-8], [MQTT-3.1.2-10]).
     pub(super) fn publish_will(&mut self, key: Key) {
         let Some(session) = self.sessions.get_mut(key) else { return };
-        let number = session.number();
+        let number = session.stored_number();
         let Some(extra) = &mut session.extra else { return };
         extra.will_at = None;
         let Some(will) = extra.will.take() else { return };
         let mut content = will.message.content();
         content.expires_at = will.expiry_secs.map(|secs| self.now.plus_secs(secs));
         self.counters().wills_published.add(1);
-        self.publish_from(Source::Will, &mut Sharing::borrowed(content), will.qos, will.retain);
-        // In the same batch as the publish: a will is neither lost nor sent twice.
-        if let Some(session) = number {
-            self.submit(Operation::Will { session, will: None });
-        }
+        // In the same batch as the publish, and before anyone has it: a will is neither lost nor sent
+        // twice.
+        let after = match number {
+            Some(session) => self.submit(Operation::Will { session, will: None }),
+            None => Submission::default(),
+        };
+        let mut sharing = Sharing::borrowed(content);
+        self.publish_from(Source::Will, &mut sharing, will.qos, will.retain, after);
     }
 
     /// Ends a session: its subscriptions, queue, exchanges; its will is published if it has one
     /// still (design rule: the end of the session is the end of the will's delay, [MQTT-3.1.3-9]).
     pub(super) fn end_session(&mut self, key: Key) {
         self.publish_will(key);
-        self.drop_all_subscriptions(key);
+        let has_groups = self.drop_all_subscriptions(key);
         let Some(mut session) = self.sessions.remove(key) else { return };
         let hash = self.shared.hash(session.client_id.as_bytes());
         if let Ok(entry) = self.clients.find_entry(hash, |index| *index == key.index) {
             entry.remove();
         }
         self.counters().sessions_ended.add(1);
+        if let Some(session) = session.stored_number() {
+            self.submit(Operation::SessionEnd { session });
+        }
         if let Some(number) = session.number() {
             self.numbers.remove(&number);
-            self.submit(Operation::SessionEnd { session: number });
+            if let Some(gauge) = session.gauge() {
+                let (messages, bytes) = gauge.end();
+                self.shared.backlog.take(messages.into(), bytes);
+            }
+            if has_groups {
+                self.begin_sweep(number, None, session.protocol.sent_before());
+            }
         }
         if !session.protocol.free_slice(FREED_AT_ONCE) {
             self.dying.push(session.protocol);
@@ -306,49 +292,6 @@ impl Shard {
             && session.free_slice(FREED_A_TURN)
         {
             self.dying.pop();
-        }
-    }
-
-    /// The store placed messages in queues of sessions of this shard.
-    pub(super) fn on_placed(&mut self, placed: Vec<quelea_store::Placed>) {
-        let mut touched: Vec<Key> = Vec::new();
-        for it in placed {
-            let key = self.numbers.get(&it.session).copied();
-            let found = key.and_then(|key| Some((key, self.sessions.get_mut(key)?)));
-            let Some((key, session)) = found else {
-                // It ended while this was in the mail.
-                if let (Some(group), Body::Message(message)) = (it.attributes.group, it.body) {
-                    let Attributes { qos, retain, .. } = it.attributes;
-                    self.hand_on(&mut Sharing::kept(&message), group, qos, retain);
-                }
-                continue;
-            };
-            let reserved = match &it.body {
-                Body::Message(message) => message.size_bytes() as u64,
-                Body::Retained(_) => 0,
-            };
-            session.take_reserved(reserved);
-            let delivery = quelea_session::Delivery {
-                qos: it.attributes.qos,
-                retain: it.attributes.retain,
-                subscription_ids: &it.attributes.subscription_ids,
-                group: it.attributes.group,
-            };
-            session.protocol.enqueue(it.position, it.body, delivery);
-            session.drop_beyond(&self.limits, &mut self.effects);
-            if !self.effects.finished.is_empty() {
-                self.settle(key);
-            }
-            // Without repeats in a row: a burst to one session is pumped once.
-            if touched.last() != Some(&key) {
-                touched.push(key);
-            }
-        }
-        for key in touched {
-            match self.sessions.get(key).and_then(|session| session.link) {
-                Some(link) => self.pump(link, key),
-                None => self.settle(key),
-            }
         }
     }
 

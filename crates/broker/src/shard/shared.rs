@@ -1,17 +1,22 @@
 //! What all shards of a broker share.
 
 use std::hash::{BuildHasher, Hasher};
-use std::sync::Arc;
+use std::sync::mpsc::Sender;
+use std::sync::{Arc, Mutex, PoisonError};
 use std::sync::atomic::{AtomicBool, AtomicU32, AtomicU64, AtomicUsize, Ordering};
 
 use foldhash::quality::FixedState;
 use quelea_codec::QoS;
-use quelea_session::{Overflow, ServerLimits, SessionLimits};
-use quelea_store::{Body, Completions, Placed, ShardIndex, Store, Submission, Target};
+use quelea_session::{Message, Overflow, ServerLimits, SessionLimits, Time};
+use quelea_store::{
+    Attributes, Completions, Dropped, Fetched, Placed, ShardIndex, Store, StoreError, Submission,
+    WallMillis,
+};
 use quelea_topics::SharedStrategy;
 
 use crate::auth::Authority;
 use crate::config::{Config, QueueOverflow, SharedStrategy as Strategy};
+use crate::control::Signal;
 use crate::counters::{Counters, Totals};
 use crate::mail::{Letter, Mailbox};
 use crate::net::RoundRobin;
@@ -34,6 +39,11 @@ pub(crate) struct Shared {
     pub(crate) seed: u64,
     /// Gives retained messages their order over all shards.
     publish_order: AtomicU64,
+    /// What waits in the queues of all durable sessions.
+    pub(crate) backlog: Backlog,
+    /// The wall clock's time at the zero of the broker's own. Fixed at the start: a step of the wall clock
+    /// expires nothing.
+    wall_at_zero: WallMillis,
     pub(crate) connection_count: AtomicUsize,
     pub(crate) connections_refused: AtomicU64,
     arrivals: RoundRobin,
@@ -53,12 +63,15 @@ impl Shared {
         store: Arc<dyn Store>,
         authority: Authority,
         seed: u64,
+        wall_at_zero: WallMillis,
     ) -> Self {
         let shard_count = mailboxes.len();
         Self {
             server_limits: server_limits(&config),
             table: Table::new(seed),
-            retained: Retained::new(shard_count, seed, &config.limits),
+            retained: Retained::new(&config.limits),
+            backlog: Backlog::new(&config.limits),
+            wall_at_zero,
             counters: (0..shard_count).map(|_| Counters::default()).collect(),
             turns: (0..shard_count).map(|_| TurnCount::default()).collect(),
             publish_order: AtomicU64::new(1),
@@ -94,6 +107,16 @@ impl Shared {
     /// Returns a number greater than any before, on any shard.
     pub(crate) fn next_order(&self) -> u64 {
         self.publish_order.fetch_add(1, Ordering::SeqCst)
+    }
+
+    /// Gives only numbers from `order` on, which is greater than all that were given before a restart.
+    pub(crate) fn continue_orders(&self, order: u64) {
+        self.publish_order.fetch_max(order.max(1), Ordering::SeqCst);
+    }
+
+    /// Returns what the wall clock shows at `time`, unless it was set since the start.
+    pub(crate) fn wall(&self, time: Time) -> WallMillis {
+        WallMillis(self.wall_at_zero.0.saturating_add(time.as_millis()))
     }
 
     /// Returns a number greater than those given so far, and not greater than those to come.
@@ -134,6 +157,8 @@ impl Shared {
             overflow: match limits.queue_overflow {
                 QueueOverflow::RejectNewest => Overflow::RejectNewest,
                 QueueOverflow::DropOldest => Overflow::DropOldest,
+                // A live session has its client: what arrives gives way.
+                QueueOverflow::EndSession => Overflow::RejectNewest,
             },
         }
     }
@@ -167,20 +192,93 @@ impl Shared {
     }
 }
 
+/// What waits in the queues of all durable sessions, what is on its way there included.
+#[derive(Debug)]
+pub(crate) struct Backlog {
+    messages: AtomicU64,
+    bytes: AtomicU64,
+    messages_max: u64,
+    bytes_max: u64,
+}
+
+impl Backlog {
+    fn new(limits: &crate::config::Limits) -> Self {
+        Self {
+            messages: AtomicU64::new(0),
+            bytes: AtomicU64::new(0),
+            messages_max: limits.queued_messages_total_max,
+            bytes_max: limits.queued_bytes_total_max,
+        }
+    }
+
+    /// Returns how many more messages of `bytes` each the limits leave room for.
+    pub(crate) fn room(&self, bytes: u64) -> u64 {
+        let messages = self.messages_max.saturating_sub(self.messages.load(Ordering::Relaxed));
+        let left = self.bytes_max.saturating_sub(self.bytes.load(Ordering::Relaxed));
+        messages.min(left / bytes.max(1))
+    }
+
+    /// Adds messages. Together with [`Self::room`] this may pass a limit by what the other shards add in
+    /// the same instant.
+    pub(crate) fn add(&self, messages: u64, bytes: u64) {
+        self.messages.fetch_add(messages, Ordering::Relaxed);
+        self.bytes.fetch_add(bytes, Ordering::Relaxed);
+    }
+
+    /// Takes messages away.
+    pub(crate) fn take(&self, messages: u64, bytes: u64) {
+        self.messages.fetch_sub(messages, Ordering::Relaxed);
+        self.bytes.fetch_sub(bytes, Ordering::Relaxed);
+    }
+
+    /// Returns how many messages there are, and their bytes.
+    pub(crate) fn size(&self) -> (u64, u64) {
+        (self.messages.load(Ordering::Relaxed), self.bytes.load(Ordering::Relaxed))
+    }
+}
+
 /// Posts the store's answers to the shards.
-pub(crate) struct Post(pub(crate) Arc<[Mailbox]>);
+pub(crate) struct Post {
+    mailboxes: Arc<[Mailbox]>,
+    /// Taken by the first failure, which is the last answer.
+    signals: Mutex<Sender<Signal>>,
+}
+
+impl Post {
+    pub(crate) fn new(mailboxes: Arc<[Mailbox]>, signals: Sender<Signal>) -> Self {
+        Self { mailboxes, signals: Mutex::new(signals) }
+    }
+
+    fn send(&self, shard: ShardIndex, letter: Letter) {
+        self.mailboxes[shard.0 as usize].send(letter);
+    }
+}
 
 impl Completions for Post {
     fn placed(&self, shard: ShardIndex, placed: Vec<Placed>) {
-        self.0[shard.0 as usize].send(Letter::Placed(placed));
+        self.send(shard, Letter::Placed(placed));
     }
 
-    fn unplaced(&self, shard: ShardIndex, unplaced: Vec<(Target, Body)>) {
-        self.0[shard.0 as usize].send(Letter::Unplaced(unplaced));
+    fn unplaced(&self, shard: ShardIndex, unplaced: Vec<(Attributes, Arc<Message>)>) {
+        self.send(shard, Letter::Unplaced(unplaced));
+    }
+
+    fn fetched(&self, shard: ShardIndex, fetched: Fetched) {
+        self.send(shard, Letter::Fetched(fetched));
+    }
+
+    fn dropped(&self, shard: ShardIndex, dropped: Vec<Dropped>) {
+        self.send(shard, Letter::Dropped(dropped));
     }
 
     fn durable(&self, shard: ShardIndex, through: Submission) {
-        self.0[shard.0 as usize].send(Letter::Durable(through));
+        self.send(shard, Letter::Durable(through));
+    }
+
+    fn failed(&self, failure: StoreError) {
+        let signals = self.signals.lock().unwrap_or_else(PoisonError::into_inner);
+        // Fails only when nobody waits for signals: then nobody is served either.
+        let _ = signals.send(Signal::Failed(failure));
     }
 }
 

@@ -2,6 +2,7 @@
 
 use quelea_codec::QoS;
 use quelea_session::{Content, Sharing};
+use quelea_store::Submission;
 
 use super::Shard;
 use super::publish::Source;
@@ -17,7 +18,8 @@ impl Shard {
                 expires_at: None,
             };
             let mut sharing = Sharing::borrowed(content);
-            self.publish_from(Source::Statistics, &mut sharing, QoS::AtMostOnce, true);
+            let after = Submission::default();
+            self.publish_from(Source::Statistics, &mut sharing, QoS::AtMostOnce, true, after);
         }
     }
 }

@@ -12,7 +12,7 @@ use quelea_codec::{
     SubscriptionOptions, UnsubAck, Unsubscribe, Version, check_topic_filter,
 };
 use quelea_session::Class;
-use quelea_store::{Operation, SessionNumber, Submission};
+use quelea_store::{Condition, CursorPlace, Operation, SessionNumber, Submission};
 use quelea_topics::FilterId;
 
 use super::Shard;
@@ -148,18 +148,24 @@ impl Shard {
 
     /// Makes or replaces one subscription ([MQTT-3.8.4-3]).
     fn subscribe(&mut self, key: Key, wanted: &Wanted<'_>, changes: &mut Changes) -> ReasonCode {
-        let limits = &self.shared.config.limits;
-        let count_max = limits.subscriptions_per_session_max as usize;
-        let Some(session) = self.sessions.get(key) else { return ReasonCode::UNSPECIFIED_ERROR };
-        let number = session.number();
-        let is_full = session.subscriptions.len() >= count_max;
-        let is_new = match wanted.group {
-            Some(group) => self.join_group(key, number, wanted, group, is_full, changes),
-            None => self.subscribe_plain(key, number, wanted, is_full, changes),
-        };
+        let number = self.sessions.get(key).and_then(|session| session.number());
+        if number.is_some() && self.shared.store.condition() == Condition::Full {
+            return ReasonCode::QUOTA_EXCEEDED;
+        }
+        let is_new = self.enter(key, number, wanted, changes);
         let Some(is_new) = is_new else { return ReasonCode::QUOTA_EXCEEDED };
-        if is_new {
-            self.counters().subscriptions_added.add(1);
+        let is_retained_wanted = match wanted.options.retain_handling {
+            RetainHandling::SendAtSubscribe => true,
+            RetainHandling::SendIfNew => is_new,
+            RetainHandling::DoNotSend => false,
+        };
+        let mut stored_cursor = None;
+        if wanted.group.is_none() && is_retained_wanted {
+            let (options, id) = (wanted.options, wanted.subscription_id);
+            // After the table was changed: what is routed with an order from here on comes live.
+            let place = CursorPlace { until: self.shared.order(), partition: 0, after: None };
+            stored_cursor = Some(place.clone());
+            changes.cursors.push(Cursor::new(wanted.filter, options.qos, id, place, is_new));
         }
         if let Some(session) = number {
             changes.submitted = self.submit(Operation::Subscribe {
@@ -167,25 +173,52 @@ impl Shard {
                 filter: wanted.text.into(),
                 options: wanted.options.to_byte(),
                 subscription_id: wanted.subscription_id,
+                cursor: stored_cursor,
             });
-        }
-        let is_retained_wanted = match wanted.options.retain_handling {
-            RetainHandling::SendAtSubscribe => true,
-            RetainHandling::SendIfNew => is_new,
-            RetainHandling::DoNotSend => false,
-        };
-        if wanted.group.is_none() && is_retained_wanted {
-            let (options, id) = (wanted.options, wanted.subscription_id);
-            // After the table was changed: what is routed with an order from here on comes live.
-            let until = self.shared.order();
-            let cursor = Cursor::new(wanted.filter, options.qos, id, until, is_new);
-            changes.cursors.push(cursor);
         }
         match wanted.options.qos {
             QoS::AtMostOnce => ReasonCode::SUCCESS,
             QoS::AtLeastOnce => ReasonCode::GRANTED_QOS_1,
             QoS::ExactlyOnce => ReasonCode::GRANTED_QOS_2,
         }
+    }
+
+    /// Enters a subscription in all lists. Returns whether it is new, or nothing when there is no room for it.
+    fn enter(
+        &mut self,
+        key: Key,
+        number: Option<SessionNumber>,
+        wanted: &Wanted<'_>,
+        changes: &mut Changes,
+    ) -> Option<bool> {
+        let count_max = self.shared.config.limits.subscriptions_per_session_max as usize;
+        let is_full = self.sessions.get(key)?.subscriptions.len() >= count_max;
+        let is_new = match wanted.group {
+            Some(group) => self.join_group(key, number, wanted, group, is_full, changes),
+            None => self.subscribe_plain(key, number, wanted, is_full, changes),
+        }?;
+        self.counters().subscriptions_added.add(u64::from(is_new));
+        Some(is_new)
+    }
+
+    /// Makes a subscription that a session had before a restart. Returns its filter, without `$share`.
+    pub(super) fn restore_subscription<'a>(
+        &mut self,
+        key: Key,
+        text: &'a str,
+        options: SubscriptionOptions,
+        subscription_id: u32,
+    ) -> Option<&'a str> {
+        let number = self.sessions.get(key)?.number();
+        // What the configuration allows may have changed since: it was granted, and goes on.
+        let shape = check_topic_filter(text).ok()?;
+        let (group, filter) = match shape.shared {
+            Some((group, filter)) => (Some(group), filter),
+            None => (None, text),
+        };
+        let wanted = Wanted { text, filter, group, options, subscription_id };
+        self.enter(key, number, &wanted, &mut Changes::default())?;
+        Some(filter)
     }
 
     /// Returns whether the subscription is new, or nothing when there is no room for it.
@@ -358,32 +391,38 @@ impl Shard {
     }
 
     /// Ends all subscriptions of a session that ends.
-    pub(super) fn drop_all_subscriptions(&mut self, key: Key) {
-        let Some(session) = self.sessions.get_mut(key) else { return };
+    ///
+    /// Returns whether it was in a shared group: what it has of the groups is with the store, if it is a durable
+    /// one.
+    pub(super) fn drop_all_subscriptions(&mut self, key: Key) -> bool {
+        let Some(session) = self.sessions.get_mut(key) else { return false };
         let number = session.number();
         let subscriptions = session.subscriptions.take();
         self.counters().subscriptions_removed.add(subscriptions.len() as u64);
         for subscription in &subscriptions {
             self.forget_subscription(key, number, subscription);
         }
-        for group in subscriptions.iter().filter_map(|it| it.group.as_ref()) {
-            self.redistribute(key, group);
+        let mut groups = subscriptions.iter().filter_map(|it| it.group.as_ref()).peekable();
+        let has_groups = groups.peek().is_some();
+        if number.is_none() {
+            for group in groups {
+                self.redistribute(key, group);
+            }
         }
+        has_groups
     }
 
     /// Gives what a group's former member has not acknowledged to the other members (design rule:
     /// QoS 1 unacknowledged and QoS 1 and 2 never sent; what was sent with QoS 2 never moves).
     fn redistribute(&mut self, key: Key, group: &Arc<Group>) {
         let Some(session) = self.sessions.get_mut(key) else { return };
-        let number = session.number();
-        let moved = session.protocol.take_group(Some(group.id));
-        let mut positions = Vec::new();
-        for it in moved {
-            positions.extend(it.position);
-            self.hand_to_member(group, &it.message, it.qos, it.retain);
+        if let Some(number) = session.number() {
+            let sent_before = session.protocol.sent_before();
+            self.begin_sweep(number, Some(Arc::clone(&group.text)), sent_before);
+            return;
         }
-        if let (Some(session), false) = (number, positions.is_empty()) {
-            self.submit(Operation::Finish { session, positions });
+        for it in session.protocol.take_group(Some(group.id)) {
+            self.hand_to_member(group, &it.message, it.qos, it.retain);
         }
         self.settle(key);
     }

@@ -1,0 +1,353 @@
+//! Which durable sessions and members of shared groups a message is for.
+//!
+//! They are addressed by the publisher's shard, one by one, because the store's record of the
+//! message names them. A fan-out to ten thousand sleeping sessions is one pass over the filter's
+//! list, in the order in which the store wants them.
+
+use std::sync::atomic::Ordering;
+use std::sync::{Arc, PoisonError};
+
+use quelea_codec::{PacketId, QoS, SubscriptionOptions};
+use quelea_session::{DropReason, Message, Sharing, SubscriptionIds};
+use quelea_store::{Attributes, Operation, SessionNumber, Target};
+
+use super::Shard;
+use super::fanout::{Merged, merge};
+use super::publish::{Routed, Source};
+use crate::config::QueueOverflow;
+use crate::mail::{Direct, Letter};
+use crate::table::{Addressed, DurableReceiver, Gauge, Matched};
+
+/// The sessions that get a message through the store.
+#[derive(Debug, Default)]
+pub(super) struct Addressees {
+    /// By rising number, each once.
+    targets: Vec<Target>,
+    attributes: Vec<Attributes>,
+    /// Further copies for sessions among the targets, which shared groups have chosen too.
+    copies: Vec<(SessionNumber, Attributes)>,
+}
+
+/// How much a message may still add to the queues.
+struct Room {
+    size: u64,
+    messages_max: u32,
+    bytes_max: u64,
+    /// Messages that the limits over all sessions leave.
+    total_left: u64,
+    /// Messages for which room was found.
+    taken: u64,
+}
+
+impl Addressees {
+    /// Returns how many copies there are.
+    pub(super) fn len(&self) -> usize {
+        self.targets.len() + self.copies.len()
+    }
+
+    /// Returns what the store has to do for a message.
+    pub(super) fn operations(
+        self,
+        message: &Arc<Message>,
+        qos: QoS,
+        received: Option<(SessionNumber, PacketId)>,
+        retain: Option<u64>,
+    ) -> Vec<Operation> {
+        let mut operations = Vec::with_capacity(1 + self.copies.len());
+        operations.push(Operation::Publish {
+            message: Arc::clone(message),
+            qos,
+            targets: self.targets,
+            attributes: self.attributes,
+            received,
+            retain,
+        });
+        operations.extend(self.copies.into_iter().map(|(session, attributes)| {
+            Operation::Publish {
+                message: Arc::clone(message),
+                qos,
+                targets: vec![Target { session, attributes: 0 }],
+                attributes: vec![attributes],
+                received: None,
+                retain: None,
+            }
+        }));
+        operations
+    }
+
+    /// Adds a session that is after all others.
+    #[inline]
+    fn push(&mut self, session: SessionNumber, qos: QoS, retain: bool, ids: &[u32]) {
+        let is_same = |it: &Attributes| {
+            it.qos == qos && it.retain == retain && it.subscription_ids.as_slice() == ids
+        };
+        // Most are like the last; with identifiers of their own all differ, and a search would find none.
+        let searched = self.attributes.len().saturating_sub(ATTRIBUTES_SEARCHED);
+        let found = self.attributes[searched..].iter().rposition(is_same);
+        let attributes = match found {
+            Some(at) => searched + at,
+            None => {
+                let subscription_ids = SubscriptionIds::new(ids);
+                let retained_order = 0;
+                let share = None;
+                let it = Attributes { qos, retain, subscription_ids, share, retained_order };
+                self.attributes.push(it);
+                self.attributes.len() - 1
+            }
+        };
+        self.targets.push(Target { session, attributes: attributes as u32 });
+    }
+
+    /// Adds a session that a shared group chose.
+    fn add_chosen(&mut self, session: SessionNumber, attributes: Attributes) {
+        match self.targets.binary_search_by_key(&session, |it| it.session) {
+            Ok(_) => self.copies.push((session, attributes)),
+            Err(at) => {
+                let index = self.attributes.len() as u32;
+                self.attributes.push(attributes);
+                self.targets.insert(at, Target { session, attributes: index });
+            }
+        }
+    }
+}
+
+impl Shard {
+    /// Finds who gets a message through the store, and whom shared groups choose, reserving room in the queues.
+    pub(super) fn address(
+        &mut self,
+        route: &Matched,
+        sharing: &mut Sharing<'_>,
+        routed: &mut Routed,
+        addressees: &mut Addressees,
+    ) {
+        if routed.qos != QoS::AtMostOnce || self.shared.config.limits.queue_qos0_offline {
+            self.address_durable(route, sharing, routed, addressees);
+        }
+        for addressed in &route.addressed {
+            self.address_groups(addressed, sharing, routed, addressees);
+        }
+        routed.reached.taken += addressees.len() as u32;
+    }
+
+    /// Adds the durable sessions.
+    fn address_durable(
+        &mut self,
+        route: &Matched,
+        sharing: &mut Sharing<'_>,
+        routed: &mut Routed,
+        addressees: &mut Addressees,
+    ) {
+        let own = self.number_of(routed.source);
+        let mut ids = Vec::new();
+        let mut room = None;
+        if let [addressed] = route.addressed.as_slice() {
+            let durable = addressed.durable.read().unwrap_or_else(PoisonError::into_inner);
+            if durable.is_empty() {
+                return;
+            }
+            addressees.targets.reserve(durable.len());
+            for (number, receiver) in durable.iter() {
+                let options = [(receiver.options, receiver.subscription_id)];
+                let merged = merge_for(&options, own == Some(*number), routed.qos, &mut ids);
+                let Some(merged) = merged else { continue };
+                let room = room.get_or_insert_with(|| self.room_for(sharing));
+                self.address_one(*number, receiver, merged, &ids, sharing, routed, room, addressees);
+            }
+            self.count_reserved(room);
+            return;
+        }
+        let mut receivers = Vec::new();
+        for addressed in &route.addressed {
+            let durable = addressed.durable.read().unwrap_or_else(PoisonError::into_inner);
+            receivers.extend(durable.iter().map(|(number, it)| (*number, it.clone())));
+        }
+        receivers.sort_by_key(|(number, _)| *number);
+        let mut options = Vec::new();
+        for same in receivers.chunk_by(|a, b| a.0 == b.0) {
+            let (number, first) = &same[0];
+            options.clear();
+            options.extend(same.iter().map(|(_, it)| (it.options, it.subscription_id)));
+            let merged = merge_for(&options, own == Some(*number), routed.qos, &mut ids);
+            let Some(merged) = merged else { continue };
+            let room = room.get_or_insert_with(|| self.room_for(sharing));
+            self.address_one(*number, first, merged, &ids, sharing, routed, room, addressees);
+        }
+        self.count_reserved(room);
+    }
+
+    #[inline]
+    #[expect(clippy::too_many_arguments, reason = "all of it is lent for the call")]
+    fn address_one(
+        &mut self,
+        number: SessionNumber,
+        receiver: &DurableReceiver,
+        merged: Merged,
+        ids: &[u32],
+        sharing: &Sharing<'_>,
+        routed: &mut Routed,
+        room: &mut Room,
+        addressees: &mut Addressees,
+    ) {
+        if merged.qos == QoS::AtMostOnce {
+            let is_away = !receiver.gauge.is_online.load(Ordering::Relaxed);
+            if !(is_away && self.shared.config.limits.queue_qos0_offline) {
+                routed.at_most_once |= 1 << receiver.home.0;
+                return;
+            }
+        }
+        if !self.reserve(&receiver.gauge, room) {
+            self.on_no_room(number, receiver.home.0, &receiver.gauge, sharing, routed);
+            return;
+        }
+        let retain = routed.retain && merged.retain_as_published;
+        addressees.push(number, merged.qos, retain, ids);
+    }
+
+    /// Lets each shared group of a matching filter choose its member.
+    fn address_groups(
+        &mut self,
+        addressed: &Addressed,
+        sharing: &mut Sharing<'_>,
+        routed: &mut Routed,
+        addressees: &mut Addressees,
+    ) {
+        let groups = addressed.groups.read().unwrap_or_else(PoisonError::into_inner);
+        if groups.is_empty() {
+            return;
+        }
+        let publisher = self.publisher_hash(routed.source);
+        for group in groups.iter() {
+            let is_queueable = routed.qos != QoS::AtMostOnce;
+            let strategy = self.shared.strategy();
+            let Some(member) = group.choose(strategy, publisher, is_queueable) else {
+                self.counters().dropped_no_member.add(1);
+                continue;
+            };
+            let qos = routed.qos.min(member.options.qos);
+            let retain = routed.retain && member.options.retain_as_published;
+            let id = [member.subscription_id];
+            match member.durable {
+                Some(number) if qos != QoS::AtMostOnce => {
+                    let mut room = self.room_for(sharing);
+                    let fits = self.reserve(&member.gauge, &mut room);
+                    self.count_reserved(Some(room));
+                    if !fits {
+                        let home = member.home.0;
+                        self.on_no_room(number, home, &member.gauge, sharing, routed);
+                        continue;
+                    }
+                    let ids = if member.subscription_id == 0 { &[][..] } else { &id };
+                    let attributes = Attributes {
+                        qos,
+                        retain,
+                        subscription_ids: SubscriptionIds::new(ids),
+                        share: Some(Arc::clone(&group.text)),
+                        retained_order: 0,
+                    };
+                    addressees.add_chosen(number, attributes);
+                }
+                Some(_) | None => {
+                    let direct = Direct {
+                        session: member.session,
+                        qos,
+                        retain,
+                        subscription_id: member.subscription_id,
+                        group: group.id,
+                    };
+                    routed.directs.push((member.home, direct));
+                }
+            }
+        }
+    }
+
+    /// Returns what the limits leave for copies of a message.
+    fn room_for(&self, sharing: &mut Sharing<'_>) -> Room {
+        let limits = &self.shared.config.limits;
+        let size = sharing.keep().size_bytes() as u64;
+        let (messages_max, bytes_max) = match limits.queue_overflow {
+            QueueOverflow::RejectNewest | QueueOverflow::EndSession => {
+                (limits.queued_messages_max, limits.queued_bytes_max)
+            }
+            // Whoever has the queue drops what has waited longest.
+            QueueOverflow::DropOldest => (u32::MAX, u64::MAX),
+        };
+        let total_left = self.shared.backlog.room(size);
+        Room { size, messages_max, bytes_max, total_left, taken: 0 }
+    }
+
+    /// Reserves room for one copy in a session's queue.
+    #[inline]
+    fn reserve(&self, gauge: &Gauge, room: &mut Room) -> bool {
+        let fits = room.taken < room.total_left
+            && gauge.reserve(room.size, room.messages_max, room.bytes_max);
+        room.taken += u64::from(fits);
+        fits
+    }
+
+    /// Counts what was reserved among all that waits.
+    fn count_reserved(&self, room: Option<Room>) {
+        if let Some(room) = room {
+            self.shared.backlog.add(room.taken, room.taken * room.size);
+        }
+    }
+
+    /// A session has no room for a message: it is dropped, or the session ends, which the configuration decides.
+    #[cold]
+    fn on_no_room(
+        &mut self,
+        number: SessionNumber,
+        home: u16,
+        gauge: &Gauge,
+        sharing: &Sharing<'_>,
+        routed: &mut Routed,
+    ) {
+        routed.reached.refused += 1;
+        self.counters().dropped_queue_full.add(1);
+        let is_away = !gauge.is_online.load(Ordering::Relaxed);
+        let ends = self.shared.config.limits.queue_overflow == QueueOverflow::EndSession;
+        if ends && is_away && gauge.ask_for_end() {
+            self.shared.mailboxes[usize::from(home)].send(Letter::EndSession(number));
+        }
+        let session = self.numbers.get(&number).and_then(|key| self.sessions.get(*key));
+        // A session of another shard is known here by its number only.
+        let client_id = session.map_or("(on another shard)", |session| &session.client_id);
+        let reason = DropReason::QueueFull;
+        self.drop_log.note(self.now, client_id, sharing, reason);
+    }
+
+    /// A sleeping session's queue is full, and that ends it.
+    pub(super) fn on_end_session(&mut self, number: SessionNumber) {
+        let Some(key) = self.numbers.get(&number).copied() else { return };
+        let Some(session) = self.sessions.get(key) else { return };
+        if session.link.is_some() {
+            // It came back in the meantime. The next message finds room, or is dropped.
+            if let Some(gauge) = session.gauge() {
+                gauge.take_back_end();
+            }
+            return;
+        }
+        tracing::warn!(client_id = %session.client_id, "session ended: its queue is full");
+        self.counters().sessions_ended_by_limit.add(1);
+        self.counters().clients_disconnected.add(1_u64.wrapping_neg());
+        self.end_session(key);
+    }
+
+    pub(super) fn number_of(&self, source: Source) -> Option<SessionNumber> {
+        let Source::Client { session, .. } = source else { return None };
+        self.sessions.get(session)?.number()
+    }
+}
+
+/// Returns what a session's matching subscriptions make of a message.
+#[inline]
+fn merge_for(
+    options: &[(SubscriptionOptions, u32)],
+    is_own: bool,
+    published: QoS,
+    ids: &mut Vec<u32>,
+) -> Option<Merged> {
+    merge(options.iter().copied(), is_own, published, ids)
+}
+
+/// Attributes that are compared with those of the next session.
+const ATTRIBUTES_SEARCHED: usize = 4;
