@@ -1,16 +1,17 @@
 //! Operations on a session: a host that keeps to the calling contract, and a client that keeps to nothing.
 
-use std::collections::BTreeSet;
+use std::collections::BTreeMap;
 use std::num::{NonZeroU16, NonZeroU32};
+use std::sync::Arc;
 
 use quelea_codec::{
     Connect, Framing, Packet, PacketId, Publish, PublishProperties, QoS, ReasonCode, Version,
     next_frame,
 };
 use quelea_session::{
-    AfterPubrec, AfterPubrel, Body, Class, Connection, Content, Delivery, Duplicate, Effects,
-    GroupId, Message, Outbox, Overflow, Position, Pumped, ServerLimits, Session, SessionLimits,
-    Sharing, Time, Unsettled, Violation, negotiate,
+    AfterPubrec, AfterPubrel, Class, Connection, Content, Delivery, Duplicate, Effects, GroupId,
+    Message, Outbox, Overflow, Position, Pumped, ServerLimits, Session, SessionLimits, Sharing,
+    SubscriptionIds, Time, Unsettled, Violation, Withdrawn, negotiate,
 };
 
 /// Reads `input` as a setting of four bytes, then operations: a byte for what to do and one for how.
@@ -36,8 +37,25 @@ struct Desk {
     fx: Effects,
     now: Time,
     next_position: u64,
-    /// Positions that the store has, and the session has not finished.
-    stored: BTreeSet<Position>,
+    /// What the store has, and the session has not finished.
+    stored: BTreeMap<Position, Stored>,
+    /// Where the next page of it starts, until the session has been given all.
+    fetch_from: Option<Position>,
+    /// What comes before may have been sent on an earlier connection.
+    resend_before: Position,
+    send_before: Position,
+    sent_before: Position,
+    /// What was never sent, as the session counts it: messages and their bytes.
+    queued: (u32, u64),
+}
+
+struct Stored {
+    message: Arc<Message>,
+    qos: QoS,
+    subscription_ids: SubscriptionIds,
+    group: Option<GroupId>,
+    retained_order: u64,
+    is_released: bool,
 }
 
 impl Desk {
@@ -56,7 +74,12 @@ impl Desk {
             fx: Effects::default(),
             now: Time::ZERO,
             next_position: 65_530,
-            stored: BTreeSet::new(),
+            stored: BTreeMap::new(),
+            fetch_from: None,
+            resend_before: Position::new(0),
+            send_before: Position::new(65_540),
+            sent_before: Position::new(0),
+            queued: (0, 0),
         }
     }
 
@@ -74,16 +97,23 @@ impl Desk {
             11 => self.session.on_pubcomp(&mut self.connection, id, &mut self.fx).map(drop),
             12 => self.on_pubrel(id),
             13 => self.settle(how, id, reason),
-            14 => self.take_group(how),
+            14 => self.withdraw(how),
             _ => Err(Violation::ReceiveMaximumExceeded),
         };
-        for position in self.fx.finished.drain(..) {
-            assert!(self.stored.remove(&position), "{position:?} is finished twice");
-        }
-        self.fx.clear();
+        self.take_effects();
         if outcome.is_err() {
             self.reconnect(how);
         }
+    }
+
+    fn take_effects(&mut self) {
+        for position in self.fx.finished.drain(..) {
+            let stored = self.stored.remove(&position);
+            assert!(stored.is_some(), "{position:?} is finished twice");
+        }
+        self.queued.0 = self.queued.0.checked_sub(self.fx.left_messages).expect("left once");
+        self.queued.1 = self.queued.1.checked_sub(self.fx.left_bytes).expect("left once");
+        self.fx.clear();
     }
 
     fn offer(&mut self, how: u8) -> Result<(), Violation> {
@@ -97,16 +127,10 @@ impl Desk {
             subscription_ids: &[1, 2][..usize::from(how) % 3],
             group: GroupId::new(u32::from(how) / 64),
         };
-        if self.session.class() == Class::Durable && delivery.qos > QoS::AtMostOnce {
-            let position = Position::new(self.next_position);
-            self.next_position += 1 + u64::from(how / 100);
-            self.stored.insert(position);
-            let body = if how == 0xFF {
-                Body::Retained(Message::new(&content))
-            } else {
-                Body::Message(Message::new(&content))
-            };
-            self.session.enqueue(position, body, delivery);
+        let is_kept = delivery.qos > QoS::AtMostOnce || how & 0x08 != 0;
+        if self.session.class() == Class::Durable && is_kept {
+            let retained_order = if how > 0xF8 { u64::from(how) } else { 0 };
+            self.store(Message::new(&content), delivery, retained_order, u64::from(how / 100));
             return Ok(());
         }
         let mut outbox =
@@ -125,14 +149,67 @@ impl Desk {
         Ok(())
     }
 
+    fn store(
+        &mut self,
+        message: Arc<Message>,
+        delivery: Delivery<'_>,
+        retained_order: u64,
+        gap: u64,
+    ) {
+        let position = Position::new(self.next_position);
+        self.next_position += 1 + gap;
+        self.queued.0 += 1;
+        self.queued.1 += if retained_order == 0 { message.size_bytes() as u64 } else { 0 };
+        let stored = Stored {
+            message: Arc::clone(&message),
+            qos: delivery.qos,
+            subscription_ids: SubscriptionIds::new(delivery.subscription_ids),
+            group: delivery.group,
+            retained_order,
+            is_released: false,
+        };
+        self.stored.insert(position, stored);
+        if self.fetch_from.is_none() {
+            self.session.enqueue(position, message, delivery, retained_order);
+        }
+    }
+
+    /// Gives the session a page of what the store has.
+    fn fetch(&mut self) {
+        let Some(from) = self.fetch_from.take() else {
+            return;
+        };
+        let mut page = self.stored.range(from..);
+        for (&position, stored) in page.by_ref().take(3) {
+            let message = Arc::clone(&stored.message);
+            let delivery = Delivery {
+                qos: stored.qos,
+                retain: false,
+                subscription_ids: stored.subscription_ids.as_slice(),
+                group: stored.group,
+            };
+            if stored.is_released {
+                self.session.restore_released(position);
+            } else if position < self.resend_before && stored.qos > QoS::AtMostOnce {
+                self.session.restore_sent(position, message, delivery);
+            } else {
+                self.session.enqueue(position, message, delivery, stored.retained_order);
+            }
+        }
+        self.fetch_from = page.next().map(|(&position, _)| position);
+    }
+
     fn pump(&mut self) -> Result<(), Violation> {
         self.now = self.now.plus_millis(10);
         self.buffer.clear();
         let mut outbox =
             Outbox { buffer: &mut self.buffer, unsent_before: 0, bytes_max: OUTBOX_BYTES_MAX };
         let (connection, fx) = (&mut self.connection, &mut self.fx);
-        let pumped = self.session.pump(connection, self.now, &|_| None, &mut outbox, fx);
+        let is_latest = |_: &str, order| order % 2 == 0;
+        let before = self.send_before;
+        let pumped = self.session.pump(connection, self.now, before, &is_latest, &mut outbox, fx);
         assert_eq!(pumped == Pumped::Empty, !self.session.wants_pump());
+        self.send_before = self.session.sent_before().plus(4);
         Ok(())
     }
 
@@ -171,6 +248,11 @@ impl Desk {
 
     fn on_pubrec(&mut self, id: PacketId, reason: ReasonCode) -> Result<(), Violation> {
         let after = self.session.on_pubrec(&mut self.connection, id, reason, &mut self.fx)?;
+        if let AfterPubrec::Release { position } = after
+            && let Some(stored) = self.stored.get_mut(&position)
+        {
+            stored.is_released = true;
+        }
         // Odd identifiers wait for the store.
         if after == AfterPubrec::ReleaseAgain || id.value().is_multiple_of(2) {
             self.session.finish_pubrec(
@@ -194,17 +276,33 @@ impl Desk {
 
     fn settle(&mut self, how: u8, id: PacketId, reason: ReasonCode) -> Result<(), Violation> {
         if how & 1 == 0 {
-            self.session.settle_pubrec(id);
+            self.fetch();
         } else {
             self.session.settle_publish(id, reason);
         }
         Ok(())
     }
 
-    fn take_group(&mut self, how: u8) -> Result<(), Violation> {
-        for moved in self.session.take_group(GroupId::new(u32::from(how) % 4)) {
-            if let Some(position) = moved.position {
-                assert!(self.stored.remove(&position), "{position:?} has moved twice");
+    /// Takes what moves to other members of a shared group.
+    fn withdraw(&mut self, how: u8) -> Result<(), Violation> {
+        let group = GroupId::new(u32::from(how) % 4);
+        if self.session.class() == Class::Live {
+            self.session.take_group(group);
+            return Ok(());
+        }
+        if how & 0x80 != 0 {
+            if let Some(position) = self.session.drop_oldest_queued(&mut self.fx) {
+                self.fx.finished.push(position);
+            }
+            return Ok(());
+        }
+        let of_group = self.stored.iter().filter(|it| it.1.group == group);
+        let positions: Vec<_> = of_group.map(|it| *it.0).collect();
+        for position in positions {
+            match self.session.withdraw(position, &mut self.fx) {
+                Withdrawn::Queued | Withdrawn::Sent => self.fx.finished.push(position),
+                Withdrawn::Kept => assert_eq!(self.stored[&position].qos, QoS::ExactlyOnce),
+                Withdrawn::Absent => assert!(self.fetch_from.is_some(), "all is in memory"),
             }
         }
         Ok(())
@@ -214,6 +312,7 @@ impl Desk {
         self.buffer.clear();
         if self.session.class() == Class::Live {
             self.session = Session::new(Class::Live);
+            self.sent_before = Position::new(0);
         }
         self.session.disconnected(if how & 1 == 0 {
             Unsettled::Forget
@@ -221,10 +320,17 @@ impl Desk {
             Unsettled::AwaitStore
         });
         self.connection = connection(&self.connect);
-        self.session.resume();
+        if self.session.class() == Class::Durable {
+            assert_eq!((self.session.queued_messages(), self.session.in_flight()), (0, 0));
+            self.resend_before = self.session.sent_before();
+            self.fetch_from = Some(Position::new(0));
+            self.fetch();
+        }
     }
 
     fn check(&mut self) {
+        assert!(self.session.sent_before() >= self.sent_before, "the mark falls");
+        self.sent_before = self.session.sent_before();
         if self.session.class() == Class::Live {
             assert!(self.session.in_flight() <= usize::from(self.connection.send_window()));
             assert!(self.session.queued_messages() <= LIMITS.queued_messages_max as usize);
