@@ -2,6 +2,8 @@
 
 use alloc::collections::VecDeque;
 
+use quelea_codec::QoS;
+
 use crate::delivery::Entry;
 use crate::position::Position;
 
@@ -88,6 +90,11 @@ impl Queue {
 
     pub(crate) fn front(&self) -> Option<&Entry> {
         self.entries.front()
+    }
+
+    /// Returns whether nothing of the queue will be acknowledged.
+    pub(crate) fn is_at_most_once(&self) -> bool {
+        self.entries.iter().all(|entry| entry.qos == QoS::AtMostOnce)
     }
 
     /// Returns whether an entry of `size_bytes` fits.

@@ -138,7 +138,7 @@ impl Session {
     /// Adds a QoS 1 or 2 message of a durable session that may have been sent on an earlier connection. It keeps its
     /// packet identifier, goes out with DUP before anything of the queue, and does not expire ([MQTT-4.4.0-1]).
     ///
-    /// In order of positions, and before anything is enqueued. The host sees to it that the store hears of an
+    /// In order of positions, and before anything but QoS 0 is enqueued. The host sees to it that the store hears of an
     /// acknowledgement before 65,535 later messages are sent: otherwise two entries come back that share an
     /// identifier.
     pub fn restore_sent(
@@ -182,8 +182,11 @@ impl Session {
         self.pass(position);
     }
 
+    /// Returns whether the message at `position` can have an exchange before anything of the queue is sent: none of
+    /// the queue has an earlier position and will have an exchange, too.
     fn may_restore(&self, position: Position) -> bool {
-        self.queued_messages() == 0 && self.sent.as_ref().is_none_or(|sent| sent.may_open(position))
+        self.queue.as_ref().is_none_or(|queue| queue.is_at_most_once())
+            && self.sent.as_ref().is_none_or(|sent| sent.may_open(position))
     }
 
     fn restore(

@@ -98,6 +98,21 @@ fn what_may_have_been_sent_is_sent_again() {
     assert_eq!(desk.left().0, 1);
 }
 
+/// QoS 0 among what is restored is only queued.
+#[test]
+fn qos_0_is_in_the_way_of_no_restoring() {
+    let mut desk = Desk::new(Class::Durable, |_| {});
+    desk.session.set_sent_before(Position::new(5));
+    desk.enqueue(0, AtMostOnce, "0");
+    desk.restore_sent(1, AtLeastOnce, "1");
+    desk.restore_sent(2, AtMostOnce, "2");
+    desk.restore_released(3);
+    desk.enqueue(5, AtLeastOnce, "5");
+    assert_eq!(desk.pump(), Pumped::Empty);
+    assert_eq!(desk.written(), ["PUBREL #4", "q1 #2 dup t=1", "q0 t=0", "q0 t=2", "q1 #6 t=5"]);
+    assert_eq!(desk.left().0, 1);
+}
+
 /// Whatever was sent and acknowledged in between.
 #[test]
 fn what_is_to_be_sent_again_may_come_in_pages() {
