@@ -26,13 +26,13 @@ pub(crate) struct ConfigArgs {
     #[arg(long)]
     allow_anonymous: bool,
 
-    /// Keeps sessions and messages in memory: they are gone when the broker stops. This is the default.
-    #[arg(long)]
-    in_memory: bool,
-
-    /// Keeps sessions and messages in this directory. Not there yet: it comes with the durable log.
-    #[arg(long, value_name = "DIR", conflicts_with = "in_memory")]
+    /// Keeps sessions and messages in this directory, instead of quelea-data.
+    #[arg(long, value_name = "DIR")]
     data_dir: Option<String>,
+
+    /// Keeps sessions and messages in memory only: they are gone when the broker stops.
+    #[arg(long, conflicts_with = "data_dir")]
+    in_memory: bool,
 
     /// Serves with this many threads, instead of one for each processor core.
     #[arg(long, value_name = "N")]
@@ -102,8 +102,8 @@ impl ConfigArgs {
             self.listen.iter().map(|it| one("--listen", "listener.address", it)).collect();
         let settings = [
             ("--allow-anonymous", "allow_anonymous", switch(self.allow_anonymous)),
-            ("--in-memory", "store.in_memory", switch(self.in_memory)),
             ("--data-dir", "store.data_dir", self.data_dir.as_deref()),
+            ("--in-memory", "store.durability", self.in_memory.then_some("memory")),
             ("--shards", "shards", self.shards.as_deref()),
             ("--log-level", "log.level", self.log_level.as_deref()),
             ("--log-format", "log.format", self.log_format.as_deref()),

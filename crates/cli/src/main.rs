@@ -23,7 +23,7 @@ use config::{ConfigArgs, ConfigCommand};
 /// An MQTT broker, and the tools to go with it.
 ///
 /// Without a command it serves: on port 1883 of this machine, to everybody on it, with sessions and messages
-/// in memory.
+/// kept in the directory quelea-data.
 #[derive(Debug, Parser)]
 #[command(
     name = "quelea",

@@ -149,7 +149,9 @@ fn example_and_what_is_shown_are_configurations() {
 
 #[test]
 fn serve_refuses_what_it_cannot_do() {
-    check_usage(&["serve", "--data-dir", "d"], "the durable log is not there yet");
+    check_usage(&["serve", "--data-dir", "d", "--in-memory"], "cannot be used with");
+    let memory = ["serve", "--data-dir", "d", "--set", "store.durability=memory"];
+    check_usage(&memory, "nothing is kept in d");
     check_usage(&["--listen", "0.0.0.0:0"], "allow_anonymous = true");
     check_usage(
         &["serve", "--config", "/nowhere/quelea.toml"],

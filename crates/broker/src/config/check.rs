@@ -2,7 +2,7 @@
 
 use std::net::SocketAddr;
 
-use super::mistake::{Mistake, Mistakes, Origins};
+use super::mistake::{Mistake, Mistakes, Origin, Origins};
 use super::{Config, listener};
 
 impl Config {
@@ -24,7 +24,7 @@ impl Config {
         self.check_access(&mut note);
         self.check_listeners(&mut note);
         self.check_log(&mut note);
-        self.check_store(&mut note);
+        self.check_store(origins, &mut note);
         self.check_limits(&mut note);
         mistakes
     }
@@ -78,18 +78,23 @@ impl Config {
         }
     }
 
-    fn check_store(&self, note: &mut impl FnMut(&str, String)) {
-        if let Some(directory) = &self.store.data_dir {
+    fn check_store(&self, origins: &Origins, note: &mut impl FnMut(&str, String)) {
+        let store = &self.store;
+        // In a file, or in the environment of a container, the directory stands for the day when it is needed.
+        let is_flag = matches!(origins.get("store.data_dir"), Some(Origin::Flag(_)));
+        if is_flag && store.is_in_memory() {
             let message = format!(
-                "the durable log is not there yet, so nothing can be kept in {}: leave out store.data_dir (--data-dir), and \
-                 sessions and messages live in memory",
-                directory.display()
+                "nothing is kept in {} with store.durability = \"memory\" (--in-memory): leave out one of them",
+                store.data_dir.display()
             );
             note("store.data_dir", message);
         }
-        if !self.store.in_memory {
-            let message = "the durable log is not there yet: store.in_memory must be true";
-            note("store.in_memory", message.to_owned());
+        let least = SEGMENTS_MIN * store.segment_bytes;
+        if let Some(most) = store.disk_bytes_max.filter(|most| *most < least) {
+            let message = format!(
+                "store.disk_bytes_max is {most}, which is less than {SEGMENTS_MIN} times store.segment_bytes, and that is {least}"
+            );
+            note("store.disk_bytes_max", message);
         }
     }
 
@@ -119,5 +124,8 @@ fn overlap(first: SocketAddr, second: SocketAddr) -> bool {
 pub(super) fn listener_key(address: SocketAddr) -> String {
     format!("{}.{address}", listener::TABLE)
 }
+
+/// A log needs one segment to write to, two in reserve, and one that can be cleaned.
+const SEGMENTS_MIN: u64 = 4;
 
 const LEVELS: &[&str] = &["off", "error", "warn", "info", "debug", "trace"];

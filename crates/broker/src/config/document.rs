@@ -64,9 +64,9 @@ impl Setting {
     fn sample(&self) -> &'static str {
         match &self.kind {
             Kind::Switch => "true",
-            Kind::Path => "\"quelea-data\"",
-            Kind::Bytes(_) | Kind::Count(_) | Kind::Secs(_) => "4",
-            Kind::Choice(_) | Kind::Text => "\"\"",
+            Kind::Bytes(_) => "\"100 GiB\"",
+            Kind::Count(_) | Kind::Millis(_) | Kind::Secs(_) => "4",
+            Kind::Choice(_) | Kind::Path | Kind::Text => "\"\"",
         }
     }
 }

@@ -39,16 +39,32 @@ settings! {
         /// gives way to a new one. 0 uses none.
         pub topic_alias_out_max: u16 = 32, Count(0..=65_535);
 
-        /// QoS 1 and QoS 2 messages that wait for one session. At the limit `queue_overflow` decides.
+        /// Messages that wait for one session. At the limit `queue_overflow` decides.
         pub queued_messages_max: u32 = 10_000, Count(0..=100_000_000);
 
         /// Bytes of the messages that wait for one session. At the limit `queue_overflow` decides.
         pub queued_bytes_max: u64 = 67_108_864, Bytes(0..=1_099_511_627_776);
 
-        /// What gives way when the queue of a session is full: the message that arrives (`reject-newest`), or
-        /// the one that has waited longest and has not been sent (`drop-oldest`). Either is counted under
-        /// `$SYS/broker/dropped`.
+        /// Messages that wait for all durable sessions together. At the limit the message that arrives is
+        /// rejected, and counted under `$SYS/broker/dropped`; with `queue_overflow = "end-session"` the session
+        /// that it is for ends, if its client is away. A message costs some 20 bytes of memory for each session
+        /// that it waits for; the rest of it is on the disk.
+        pub queued_messages_total_max: u64 = 100_000_000, Count(0..=10_000_000_000);
+
+        /// Bytes of the messages that wait for all durable sessions together, each counted for each session that it
+        /// waits for. At the limit as for `queued_messages_total_max`.
+        pub queued_bytes_total_max: u64 = 68_719_476_736, Bytes(0..=1_099_511_627_776_000);
+
+        /// What gives way when the queue of a session is full: the message that arrives (`reject-newest`), the
+        /// one that has waited longest and has not been sent (`drop-oldest`), or the session, with all that it
+        /// has, if its client is away (`end-session`; if its client is there, the message that arrives). A
+        /// publisher whose message is rejected by every receiver gets 0x97 (5.0; 3.x: see
+        /// `policy.v3_queues_full`). All that is dropped is counted under `$SYS/broker/dropped`.
         pub queue_overflow: QueueOverflow = QueueOverflow::RejectNewest, Choice(QueueOverflow::WORDS);
+
+        /// Whether QoS 0 messages are kept for durable sessions whose client is away. They count, and give way,
+        /// like those of QoS 1 and 2. If not, they are not for who is not there.
+        pub queue_qos0_offline: bool = false, Switch;
 
         /// Bytes that wait to be written to one connection. Beyond it QoS 0 messages for that client are dropped
         /// and counted, and QoS 1 and 2 wait in the session's queue.
@@ -116,5 +132,7 @@ choice! {
         RejectNewest = "reject-newest",
         /// The one that has waited longest among those never sent.
         DropOldest = "drop-oldest",
+        /// The session, if its client is away; otherwise the message that arrives.
+        EndSession = "end-session",
     }
 }

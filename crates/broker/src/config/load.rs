@@ -155,9 +155,23 @@ impl Loading {
         self.set_listeners(&addresses);
         for flag in settings {
             match Config::settings().find(|setting| setting.key() == flag.key) {
-                Some(setting) => self.set(setting, Raw::Word(&flag.value), origin(flag)),
+                Some(setting) => {
+                    self.check_once(setting, flag);
+                    self.set(setting, Raw::Word(&flag.value), origin(flag));
+                }
                 None => self.unknown_key(origin(flag), &flag.key),
             }
+        }
+    }
+
+    /// Two different flags for one setting leave open which is meant. The same one twice does not: the last.
+    fn check_once(&mut self, setting: &Setting, flag: &Flag) {
+        let key = setting.key();
+        if let Some(Origin::Flag(other)) = self.loaded.origins.get(&key)
+            && *other != flag.flag
+        {
+            let message = format!("{key} is set by {other} too");
+            self.mistake(Origin::Flag(flag.flag.clone()), message);
         }
     }
 

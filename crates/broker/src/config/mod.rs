@@ -1,7 +1,7 @@
 //! The configuration of a broker: every setting with its default, how it is loaded and how it is checked.
 //!
-//! [`Config::default`] is a broker for this machine only: both loopback addresses, anonymous access, everything
-//! in memory.
+//! [`Config::default`] is a broker for this machine only: both loopback addresses, anonymous access, and what has
+//! to be remembered in `quelea-data`, below the working directory.
 
 mod check;
 mod document;
@@ -26,7 +26,8 @@ pub use listener::Listener;
 pub use load::{Flag, Loaded, Sources};
 pub use mistake::{Mistake, Mistakes, Origin, Origins};
 pub use sections::{
-    Log, LogFormat, Policy, SharedStrategy, Stop, Store, Sys, V3Refusal, V31DeniedSubscribe,
+    Durability, Log, LogFormat, Policy, SharedStrategy, Stop, Store, Sys, V3Refusal,
+    V31DeniedSubscribe,
 };
 use setting::settings;
 pub use setting::{Kind, Setting};

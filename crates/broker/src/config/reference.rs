@@ -33,13 +33,21 @@ fn example_is_the_defaults() {
 /// A comment is an invitation to remove it: what the example only shows must be right too.
 #[test]
 fn example_is_right_when_all_is_uncommented() {
-    let example = Config::example();
-    let is_setting =
-        |line: &&str| line.split_once(" = ").is_some_and(|(name, _)| !name.contains(' '));
-    for line in example.lines().filter_map(|line| line.strip_prefix("# ")).filter(is_setting) {
-        let document = toml::from_str::<toml::Table>(line);
-        assert!(document.is_ok(), "{line}");
+    let mut example = Config::example();
+    for setting in Config::settings().filter(|it| it.show(&Config::default()).is_none()) {
+        let (hidden, shown) =
+            (format!("\n# {} = ", setting.name), format!("\n{} = ", setting.name));
+        assert_eq!(example.matches(&hidden).count(), 1, "{}", setting.name);
+        example = example.replace(&hidden, &shown);
     }
+    for line in ["[[listener]]", "address = \"127.0.0.1:1883\"", "address = \"[::1]:1883\""] {
+        let hidden = format!("\n# {line}\n");
+        assert!(example.contains(&hidden), "{line}");
+        example = example.replace(&hidden, &format!("\n{line}\n"));
+    }
+    let file = Some(("quelea.example.toml".to_owned(), example));
+    let loaded = Loaded::from_sources(&Sources { file, ..Sources::default() });
+    assert_eq!(loaded.map(|it| it.config.listeners.len()), Ok(2));
 }
 
 #[track_caller]

@@ -32,11 +32,46 @@ settings! {
 settings! {
     /// Where sessions, queued messages and retained messages are kept.
     pub struct Store in [store] {
-        /// Whether everything is kept in memory only, and is gone when the broker stops.
-        pub in_memory: bool = true, Switch;
+        /// The directory of the durable log, which is made if it is not there. A relative path begins at the working
+        /// directory. A broker that finds another one using it does not start.
+        pub data_dir: PathBuf = PathBuf::from("quelea-data"), Path;
 
-        /// The directory of the durable log. This version does not have the log: setting it is a mistake.
-        pub data_dir: Option<PathBuf> = None, Path;
+        /// What an acknowledgement promises. `fsync`: that the disk has it, so that it outlives everything but the
+        /// disk. `interval`: that the system has it, which outlives the end of the broker, but not that of the
+        /// machine; the disk has it `interval_millis` later. `memory`: only that the broker has it; nothing is
+        /// written, and everything is gone when the broker stops.
+        pub durability: Durability = Durability::Fsync, Choice(Durability::WORDS);
+
+        /// With the durability `interval`: the longest time between a write and the fsync that makes it safe.
+        pub interval_millis: u32 = 100, Millis(1..=60_000);
+
+        /// Size of a file of the log. Space comes back in whole files: small ones give it back sooner, large ones
+        /// cost less to change over. A message that is larger than a file gets a larger file.
+        pub segment_bytes: u64 = 67_108_864, Bytes(65_536..=1_073_741_824);
+
+        /// Bytes of the disk that the log uses at most, at least four times `segment_bytes`. At the limit all is as on
+        /// a full disk: messages that have to be kept are refused (5.0: 0x97, Quota exceeded; 3.x: not
+        /// acknowledged), while acknowledgements and ends of sessions are taken, until there is room again. Unset,
+        /// the disk is the limit.
+        pub disk_bytes_max: Option<u64> = None, Bytes(262_144..=1_099_511_627_776_000);
+
+        /// How many times larger than what it holds the log grows before its oldest file is cleaned: what is
+        /// alive in it is written anew, and its space is free again. Lower values save disk, and write more.
+        pub cleaning_ratio: u32 = 3, Count(2..=100);
+
+        /// Bytes that the log may have beyond `cleaning_ratio`, so that a small log is not cleaned for nothing.
+        pub cleaning_slack_bytes: u64 = 67_108_864, Bytes(0..=1_099_511_627_776);
+
+        /// After a restart, clients that were connected have so much longer to come back: only then do the delays
+        /// of their wills and the expiries of their sessions begin.
+        pub restart_grace_secs: u32 = 30, Secs(0..=86_400);
+    }
+}
+
+impl Store {
+    /// Returns whether everything is kept in memory only.
+    pub fn is_in_memory(&self) -> bool {
+        self.durability == Durability::Memory
     }
 }
 
@@ -70,6 +105,18 @@ settings! {
         /// Response Information for MQTT 5.0 clients that ask for it: by convention the beginning of the topics on
         /// which they expect responses. `%c` stands for the client id. Empty, none is given.
         pub response_information: String = String::new(), Text;
+    }
+}
+
+choice! {
+    /// What outlives what, once it is acknowledged.
+    pub enum Durability {
+        /// It is on the disk.
+        Fsync = "fsync",
+        /// It is with the operating system, and on the disk a little later.
+        Interval = "interval",
+        /// It is in memory only.
+        Memory = "memory",
     }
 }
 

@@ -33,6 +33,8 @@ pub enum Kind {
     Choice(&'static [&'static str]),
     /// A number of things.
     Count(RangeInclusive<u64>),
+    /// A number of milliseconds.
+    Millis(RangeInclusive<u64>),
     /// A path of the file system.
     Path,
     /// A number of seconds; where the largest is 4,294,967,295, that and "never" say the same.

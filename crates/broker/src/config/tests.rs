@@ -38,7 +38,12 @@ fn values_of_every_kind_are_read() {
         queue_overflow = \"drop-oldest\"
         [log]
         level = \"warn,quelea_broker=debug\"
-        format = \"json\"";
+        format = \"json\"
+        [store]
+        data_dir = \"/var/lib/quelea\"
+        durability = \"interval\"
+        interval_millis = 20
+        disk_bytes_max = \"10 GiB\"";
     let config = load(file, &[("QUELEA_LIMITS_RETAINED_BYTES_MAX", "1GiB")], &[])
         .expect("nothing is wrong")
         .config;
@@ -52,6 +57,14 @@ fn values_of_every_kind_are_read() {
     assert_eq!(config.limits.queue_overflow, QueueOverflow::DropOldest);
     assert_eq!(config.log.level, "warn,quelea_broker=debug");
     assert_eq!(config.log.format, LogFormat::Json);
+    let store = Store {
+        data_dir: "/var/lib/quelea".into(),
+        durability: Durability::Interval,
+        interval_millis: 20,
+        disk_bytes_max: Some(10 << 30),
+        ..Store::default()
+    };
+    assert_eq!(config.store, store);
 }
 
 #[test]
@@ -119,12 +132,14 @@ fn contradictions_are_refused() {
         ],
     );
     check(
-        load("[store]\nin_memory = false\ndata_dir = \"d\"", &[], &[]),
+        load("[store]\nsegment_bytes = \"1 MiB\"\ndisk_bytes_max = 4_194_303", &[], &[]),
         &[
-            "q.toml:2: the durable log is not there yet: store.in_memory must be true",
-            "q.toml:3: the durable log is not there yet, so nothing can be kept in d: leave out store.data_dir \
-             (--data-dir), and sessions and messages live in memory",
+            "q.toml:3: store.disk_bytes_max is 4194303, which is less than 4 times store.segment_bytes, and that is 4194304",
         ],
+    );
+    check(
+        load("", &[], &[("shards", "2"), ("shards", "3"), ("--shards", "4")]),
+        &["--shards: shards is set by --set too"],
     );
     check(
         load("[limits]\nsession_expiry_max_secs = 60\nv3_session_expiry_secs = 61", &[], &[]),
@@ -146,6 +161,19 @@ fn contradictions_are_refused() {
     );
     load("", &[("QUELEA_LISTEN", "127.0.0.1:0, 127.0.0.1:0")], &[])
         .expect("each gets its own port");
+}
+
+#[test]
+fn flag_for_a_directory_needs_a_log() {
+    check(
+        load("[store]\ndurability = \"memory\"", &[], &[("--data-dir", "d")]),
+        &[
+            "--data-dir: nothing is kept in d with store.durability = \"memory\" (--in-memory): leave out one of them",
+        ],
+    );
+    let directory = [("QUELEA_STORE_DATA_DIR", "d")];
+    let loaded = load("[store]\ndata_dir = \"e\"", &directory, &[("store.durability", "memory")]);
+    assert!(loaded.expect("the directory waits").config.store.is_in_memory());
 }
 
 /// A pod beside a Kubernetes service named `quelea` has these, whoever wrote its configuration.
@@ -187,10 +215,14 @@ fn load(
     flags: &[(&str, &str)],
 ) -> Result<Loaded, Mistakes> {
     let pair = |(name, value): &(&str, &str)| ((*name).to_owned(), (*value).to_owned());
-    let flag = |(key, value): &(&str, &str)| Flag {
-        flag: "--set".to_owned(),
-        key: (*key).to_owned(),
-        value: (*value).to_owned(),
+    // What is no key is a flag that has one.
+    let flag = |(key, value): &(&str, &str)| {
+        let (flag, key) = match *key {
+            "--shards" => ("--shards", "shards"),
+            "--data-dir" => ("--data-dir", "store.data_dir"),
+            key => ("--set", key),
+        };
+        Flag { flag: flag.to_owned(), key: key.to_owned(), value: (*value).to_owned() }
     };
     Loaded::from_sources(&Sources {
         file: Some(("q.toml".to_owned(), file.to_owned())),

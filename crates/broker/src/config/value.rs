@@ -179,6 +179,13 @@ impl Kind {
             Self::Count(range) => {
                 format!("a number from {} to {}", grouped(*range.start()), grouped(*range.end()))
             }
+            Self::Millis(range) => {
+                format!(
+                    "a number of milliseconds from {} to {}",
+                    grouped(*range.start()),
+                    grouped(*range.end())
+                )
+            }
             Self::Path => "a path".to_owned(),
             Self::Secs(range) if *range.end() == NEVER_SECS => {
                 format!("a number of seconds from {} on, or \"never\"", grouped(*range.start()))
@@ -203,11 +210,10 @@ impl Kind {
             Raw::Bool(_) => None,
         };
         match (number, self) {
-            (Some(number), Self::Bytes(range) | Self::Count(range) | Self::Secs(range))
-                if range.contains(&number) =>
-            {
-                Ok(number)
-            }
+            (
+                Some(number),
+                Self::Bytes(range) | Self::Count(range) | Self::Millis(range) | Self::Secs(range),
+            ) if range.contains(&number) => Ok(number),
             _ => Err(self.expected(raw)),
         }
     }
