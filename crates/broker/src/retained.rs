@@ -7,6 +7,8 @@
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, PoisonError, RwLock, RwLockReadGuard, RwLockWriteGuard};
 
+use foldhash::fast::FixedState;
+use hashbrown::HashMap;
 use quelea_codec::QoS;
 use quelea_session::Message;
 use quelea_topics::RetainedStore;
@@ -15,11 +17,18 @@ use crate::config::Limits;
 
 /// Retained messages by topic.
 pub(crate) struct Retained {
-    partitions: Box<[RwLock<RetainedStore<Value>>]>,
+    partitions: Box<[RwLock<Partition>]>,
     count: AtomicU64,
     bytes: AtomicU64,
     messages_max: u64,
     bytes_max: u64,
+}
+
+/// The topics of one hash.
+struct Partition {
+    values: RetainedStore<Value>,
+    /// Orders of values that wait for the store: whoever is subscribed may have such a one already.
+    pending: HashMap<Box<str>, u64, FixedState>,
 }
 
 /// The retained message of a topic.
@@ -39,9 +48,9 @@ pub(crate) struct Place {
 }
 
 impl Retained {
-    pub(crate) fn new(limits: &Limits) -> Self {
+    pub(crate) fn new(seed: u64, limits: &Limits) -> Self {
         Self {
-            partitions: (0..PARTITIONS).map(|_| RwLock::new(RetainedStore::new())).collect(),
+            partitions: (0..PARTITIONS).map(|_| RwLock::new(Partition::new(seed))).collect(),
             count: AtomicU64::new(0),
             bytes: AtomicU64::new(0),
             messages_max: limits.retained_messages_max,
@@ -55,6 +64,8 @@ impl Retained {
         let topic = content.topic;
         let size = message.size_bytes() as u64;
         let mut partition = self.write(topic);
+        partition.end_pending(topic, order);
+        let partition = &mut partition.values;
         let before = partition.get(topic).map(|it| (it.order, it.message.size_bytes() as u64));
         let (is_new, old_size) = match before {
             Some((known, _)) if known > order => return true,
@@ -83,23 +94,35 @@ impl Retained {
     /// Removes the retained message of a topic ([MQTT-3.3.1-6]).
     pub(crate) fn clear(&self, topic: &str, order: u64) {
         let mut partition = self.write(topic);
-        if partition.get(topic).is_some_and(|it| it.order < order)
-            && let Some(old) = partition.remove(topic)
-        {
-            self.count.fetch_sub(1, Ordering::Relaxed);
-            self.bytes.fetch_sub(old.message.size_bytes() as u64, Ordering::Relaxed);
+        partition.end_pending(topic, order);
+        partition.remove_until(topic, order, self);
+    }
+
+    /// Announces a value that is set or cleared when the store is done with it.
+    ///
+    /// Until then the older one is not sent to anyone who is subscribed: it could come behind the newer one,
+    /// which durable sessions get from the store.
+    pub(crate) fn announce(&self, topic: &str, order: u64) {
+        let mut partition = self.write(topic);
+        match partition.pending.get_mut(topic) {
+            Some(known) => *known = order.max(*known),
+            None => {
+                partition.pending.insert(topic.into(), order);
+            }
         }
     }
 
     /// Removes a message that has expired, unless another has taken its place.
     pub(crate) fn forget(&self, topic: &str, order: u64) {
-        self.clear(topic, order + 1);
+        self.write(topic).remove_until(topic, order, self);
     }
 
-    /// Returns the retained message of a topic.
+    /// Returns the retained message of a topic, unless a newer one is on its way.
     pub(crate) fn read(&self, topic: &str) -> Option<Value> {
-        let partition = &self.partitions[self.partition_of(topic)];
-        read(partition).get(topic).cloned()
+        let partition = read(&self.partitions[self.partition_of(topic)]);
+        let value = partition.values.get(topic)?;
+        let pending = partition.pending.get(topic);
+        pending.is_none_or(|order| *order <= value.order).then(|| value.clone())
     }
 
     /// Appends up to `count_max` matches of `filter` to `found` and moves `place` behind them.
@@ -120,7 +143,7 @@ impl Retained {
         }
         let Some(partition) = self.partitions.get(place.partition) else { return false };
         let enough = found.len() + count_max;
-        let next = read(partition).scan(filter, place.after.as_deref(), SCAN_WORK, &mut |_, it| {
+        let next = read(partition).values.scan(filter, place.after.as_deref(), SCAN_WORK, &mut |_, it| {
             found.push(it.clone());
             found.len() < enough
         });
@@ -150,13 +173,36 @@ impl Retained {
         (hash ^ (hash >> 32)) as usize % self.partitions.len()
     }
 
-    fn write(&self, topic: &str) -> RwLockWriteGuard<'_, RetainedStore<Value>> {
+    fn write(&self, topic: &str) -> RwLockWriteGuard<'_, Partition> {
         let partition = &self.partitions[self.partition_of(topic)];
         partition.write().unwrap_or_else(PoisonError::into_inner)
     }
 }
 
-fn read(partition: &RwLock<RetainedStore<Value>>) -> RwLockReadGuard<'_, RetainedStore<Value>> {
+impl Partition {
+    fn new(seed: u64) -> Self {
+        let pending = HashMap::with_hasher(FixedState::with_seed(seed));
+        Self { values: RetainedStore::new(), pending }
+    }
+
+    /// Removes the value of a topic, unless its order is greater than `order`.
+    fn remove_until(&mut self, topic: &str, order: u64, sizes: &Retained) {
+        if self.values.get(topic).is_some_and(|it| it.order <= order)
+            && let Some(old) = self.values.remove(topic)
+        {
+            sizes.count.fetch_sub(1, Ordering::Relaxed);
+            sizes.bytes.fetch_sub(old.message.size_bytes() as u64, Ordering::Relaxed);
+        }
+    }
+
+    fn end_pending(&mut self, topic: &str, order: u64) {
+        if !self.pending.is_empty() && self.pending.get(topic).is_some_and(|it| *it <= order) {
+            self.pending.remove(topic);
+        }
+    }
+}
+
+fn read(partition: &RwLock<Partition>) -> RwLockReadGuard<'_, Partition> {
     partition.read().unwrap_or_else(PoisonError::into_inner)
 }
 

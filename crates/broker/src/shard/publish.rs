@@ -241,6 +241,9 @@ impl Shard {
         }
         let local_count: usize =
             routed.route.local.iter().map(|filter| self.receivers.of(*filter).len()).sum();
+        if let Some(order) = routed.order {
+            self.shared.retained.announce(sharing.content().topic, order);
+        }
         let held = Held::Publish(sharing.keep(), Box::new(routed));
         self.hold(link, HeldEntry { after, grace: 0, held });
         // The fan-out to come is not this turn's, but whoever causes it is not read on and on.

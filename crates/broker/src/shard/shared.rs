@@ -69,7 +69,7 @@ impl Shared {
         Self {
             server_limits: server_limits(&config),
             table: Table::new(seed),
-            retained: Retained::new(&config.limits),
+            retained: Retained::new(seed, &config.limits),
             backlog: Backlog::new(&config.limits),
             wall_at_zero,
             counters: (0..shard_count).map(|_| Counters::default()).collect(),
