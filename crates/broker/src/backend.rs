@@ -27,18 +27,19 @@ impl Backend {
         wall_at_zero: WallMillis,
     ) -> Result<(Self, Recovered), OpenError> {
         let limits = queue_limits(config);
-        if config.store.in_memory {
-            let memory = Memory::new(completions, limits);
-            return Ok((Self::Memory(Arc::new(memory)), Recovered::default()));
-        }
+        let durability = match config.store.durability {
+            config::Durability::Fsync => Durability::Fsync,
+            config::Durability::Interval => {
+                Durability::Interval { millis: config.store.interval_millis.into() }
+            }
+            config::Durability::Memory => {
+                let memory = Memory::new(completions, limits);
+                return Ok((Self::Memory(Arc::new(memory)), Recovered::default()));
+            }
+        };
         let options = Options {
             segment_bytes: config.store.segment_bytes,
-            durability: match config.store.durability {
-                config::Durability::Fsync => Durability::Fsync,
-                config::Durability::Interval => {
-                    Durability::Interval { millis: config.store.interval_millis.into() }
-                }
-            },
+            durability,
             disk_bytes_max: config.store.disk_bytes_max,
             limits,
             wall_at_zero,

@@ -18,7 +18,7 @@ pub(crate) fn run(args: &ConfigArgs) -> Result<(), Failure> {
     let mut running = args.load()?.config;
     let logging = Logging::start(&running.log)?;
     let broker = Broker::start(running.clone()).map_err(Failure::new)?;
-    if running.store.in_memory {
+    if running.store.is_in_memory() {
         tracing::info!("sessions and messages live in memory: they are gone when the broker stops");
     }
     loop {
