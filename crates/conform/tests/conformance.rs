@@ -9,7 +9,7 @@ use std::sync::Arc;
 use std::{env, io};
 
 use libtest_mimic::{Arguments, Failed, Trial};
-use quelea_broker::config::Listener;
+use quelea_broker::config::{Durability, Listener};
 use quelea_broker::{Broker, Config, EnhancedAuthenticator, Exchange, Extensions, Step};
 use quelea_codec::ReasonCode;
 use quelea_conform::{Case, Target, Verdict, Version};
@@ -58,10 +58,12 @@ fn targets() -> io::Result<(Vec<Target>, Vec<Broker>)> {
     Ok((targets, brokers))
 }
 
-/// What a broker of ours is without a configuration.
+/// What a broker of ours is without a configuration, but for its disk.
 fn generous() -> Config {
     let loopback = "127.0.0.1:0".parse().expect("a literal address");
-    Config { listeners: vec![Listener::new(loopback)], ..Config::default() }
+    let mut config = Config { listeners: vec![Listener::new(loopback)], ..Config::default() };
+    config.store.durability = Durability::Memory;
+    config
 }
 
 /// Offers as little as can be configured.

@@ -4,7 +4,7 @@ use std::net::SocketAddr;
 use std::num::NonZeroUsize;
 use std::time::Instant;
 
-use quelea_broker::config::Listener;
+use quelea_broker::config::{Durability, Listener};
 use quelea_broker::{Broker, Config, Extensions, Totals};
 
 use crate::client::{Client, Options, PATIENCE};
@@ -35,6 +35,7 @@ impl House {
             shards: NonZeroUsize::new(shards),
             ..Config::default()
         };
+        config.store.durability = Durability::Memory;
         config.stop.flush_timeout_secs = 1;
         change(&mut config);
         let broker = Broker::start_with(config, extensions).expect("port 0 is always free");
