@@ -16,6 +16,7 @@
 
 mod memory;
 mod operation;
+mod options;
 mod recovered;
 
 use std::fmt;
@@ -29,6 +30,7 @@ pub use operation::{
     Presence, SessionIdentity, SessionNumber, ShardIndex, StoredWill, Submission, Target,
     WallMillis, Which,
 };
+pub use options::{Cleaning, Durability, Options, QueueLimits};
 pub use recovered::{
     Recovered, RecoveredRetained, RecoveredSession, RecoveredSubscription, Report,
 };
