@@ -5,7 +5,7 @@ use std::path::Path;
 use std::sync::Arc;
 
 use quelea_store::{
-    Completions, Durability, Log, Memory, OpenError, Options, QueueLimits, Recovered,
+    Cleaning, Completions, Durability, Log, Memory, OpenError, Options, QueueLimits, Recovered,
     SessionNumber, ShardIndex, Store, WallMillis,
 };
 
@@ -42,6 +42,10 @@ impl Backend {
             durability,
             disk_bytes_max: config.store.disk_bytes_max,
             limits,
+            cleaning: Cleaning {
+                ratio: config.store.cleaning_ratio,
+                slack_bytes: config.store.cleaning_slack_bytes,
+            },
             wall_at_zero,
             ..Options::default()
         };
