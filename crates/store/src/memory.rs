@@ -1,186 +1,318 @@
 //! The store of a broker that remembers nothing over a restart.
+//!
+//! It keeps the queues, and nothing else: the shards hold all the rest in memory themselves. Every
+//! submission is complete at once.
 
-use std::sync::{Arc, Mutex, PoisonError};
+mod queue;
 
-use foldhash::fast::FixedState;
-use hashbrown::HashMap;
-use quelea_session::Position;
+use std::mem;
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
+use quelea_session::{Message, Position};
+
+use self::queue::{Entry, Queue};
 use crate::{
-    Body, Completions, Operation, Placed, SessionNumber, ShardIndex, Store, Submission, Target,
+    Attributes, Batch, Completions, Condition, Dropped, Fetched, Operation, Placed, Presence,
+    QueueLimits, SessionNumber, ShardIndex, Store, Submission, Target,
 };
 
-/// Gives messages their places and completes every submission at once.
+/// Keeps queues in memory.
 pub struct Memory {
     completions: Arc<dyn Completions>,
-    /// The next free place of each session. Held for one submission, which is one turn of one
-    /// shard: the lock is what makes the order of places the same for all who publish.
-    next: Mutex<HashMap<SessionNumber, Position, FixedState>>,
+    limits: QueueLimits,
+    /// Held while one submission is taken, which is one turn of one shard: the lock is what makes the order of
+    /// positions the same for all who publish. It is not held while the answers are delivered.
+    state: Mutex<State>,
+}
+
+#[derive(Default)]
+struct State {
+    /// By the lower half of session numbers.
+    slots: Vec<Slot>,
+    /// Slots whose last session is gone.
+    free: Vec<u32>,
+    /// Answers to be delivered, in order.
+    outbox: Vec<Letter>,
+    /// A thread is delivering what was in the outbox: what comes after it waits for that thread.
+    is_delivering: bool,
+}
+
+struct Slot {
+    generation: u32,
+    session: Occupant,
+}
+
+enum Occupant {
+    /// Nobody has the slot.
+    Free,
+    /// Its number was given out.
+    Promised,
+    /// A session, or what is left of one for shared groups.
+    Queue(Box<Queue>),
+}
+
+/// A call of [`Completions`] to be made.
+enum Letter {
+    Placed(ShardIndex, Vec<Placed>),
+    Unplaced(ShardIndex, Vec<(Attributes, Arc<Message>)>),
+    Fetched(ShardIndex, Fetched),
+    Dropped(ShardIndex, Vec<Dropped>),
+    Durable(ShardIndex, Submission),
+}
+
+/// What one submission leads to.
+#[derive(Default)]
+struct Outcome {
+    placed: Vec<(ShardIndex, Vec<Placed>)>,
+    dropped: Vec<(ShardIndex, Vec<Dropped>)>,
+    unplaced: Vec<(Attributes, Arc<Message>)>,
+    fetched: Vec<Fetched>,
 }
 
 impl Memory {
     /// Makes an empty store that answers to `completions`.
-    pub fn new(completions: Arc<dyn Completions>) -> Self {
-        Self { completions, next: Mutex::new(HashMap::default()) }
+    pub fn new(completions: Arc<dyn Completions>, limits: QueueLimits) -> Self {
+        Self { completions, limits, state: Mutex::default() }
+    }
+
+    /// Delivers what is in the outbox, unless another thread is at it.
+    ///
+    /// The lock is not held meanwhile, and yet two shards' entries for one session reach its mailbox in the
+    /// order of their positions: one thread delivers at a time.
+    fn deliver<'a>(&'a self, mut state: MutexGuard<'a, State>) {
+        if mem::replace(&mut state.is_delivering, true) {
+            return;
+        }
+        for _ in 0..ROUNDS_MAX {
+            let letters = mem::take(&mut state.outbox);
+            if letters.is_empty() {
+                state.is_delivering = false;
+                return;
+            }
+            drop(state);
+            self.post(letters);
+            state = self.lock();
+        }
+        // The other shards have submitted faster than this one could deliver. They wait, for once.
+        self.post(mem::take(&mut state.outbox));
+        state.is_delivering = false;
+    }
+
+    fn post(&self, letters: Vec<Letter>) {
+        let completions = &*self.completions;
+        for letter in letters {
+            match letter {
+                Letter::Placed(shard, placed) => completions.placed(shard, placed),
+                Letter::Unplaced(shard, unplaced) => completions.unplaced(shard, unplaced),
+                Letter::Fetched(shard, fetched) => completions.fetched(shard, fetched),
+                Letter::Dropped(shard, dropped) => completions.dropped(shard, dropped),
+                Letter::Durable(shard, through) => completions.durable(shard, through),
+            }
+        }
+    }
+
+    fn lock(&self) -> MutexGuard<'_, State> {
+        self.state.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
 
 impl Store for Memory {
-    fn submit(&self, shard: ShardIndex, through: Submission, operations: Vec<Operation>) {
-        let mut next = self.next.lock().unwrap_or_else(PoisonError::into_inner);
-        let mut by_home: Vec<(ShardIndex, Vec<Placed>)> = Vec::new();
-        let mut unplaced = Vec::new();
-        for operation in operations {
-            apply(&mut next, operation, &mut by_home, &mut unplaced);
+    fn new_session(&self) -> SessionNumber {
+        let mut state = self.lock();
+        if let Some(slot) = state.free.pop() {
+            let it = &mut state.slots[slot as usize];
+            it.generation += 1;
+            it.session = Occupant::Promised;
+            return SessionNumber::new(slot, it.generation);
         }
-        // Still under the lock: two shards' entries for one session must reach its mailbox in the
-        // order of their places.
-        for (home, placed) in by_home {
-            self.completions.placed(home, placed);
+        let slot = u32::try_from(state.slots.len()).expect("memory ends before 2^32 sessions");
+        state.slots.push(Slot { generation: 1, session: Occupant::Promised });
+        SessionNumber::new(slot, 1)
+    }
+
+    fn submit(&self, shard: ShardIndex, batch: Batch) {
+        let mut state = self.lock();
+        let mut outcome = Outcome::default();
+        for operation in batch.operations {
+            state.apply(shard, operation, &self.limits, &mut outcome);
         }
-        drop(next);
-        if !unplaced.is_empty() {
-            self.completions.unplaced(shard, unplaced);
-        }
-        self.completions.durable(shard, through);
+        outcome.put_into(&mut state.outbox, shard);
+        state.outbox.push(Letter::Durable(shard, batch.through));
+        self.deliver(state);
+    }
+
+    fn condition(&self) -> Condition {
+        Condition::Ready
     }
 }
 
-fn apply(
-    next: &mut HashMap<SessionNumber, Position, FixedState>,
-    operation: Operation,
-    by_home: &mut Vec<(ShardIndex, Vec<Placed>)>,
-    unplaced: &mut Vec<(Target, Body)>,
-) {
-    match operation {
-        Operation::Publish { body, targets, .. } => {
-            for target in targets {
-                // A session that ended since the message was routed has no queue to place it in.
-                let Some(position) = next.get_mut(&target.session) else {
-                    if target.attributes.group.is_some() {
-                        unplaced.push((target, body.clone()));
-                    }
-                    continue;
-                };
-                let placed = Placed {
-                    session: target.session,
-                    position: *position,
-                    body: body.clone(),
-                    attributes: target.attributes,
-                };
-                *position = Position::new(position.value() + 1);
-                match by_home.iter_mut().find(|(home, _)| *home == target.home) {
-                    Some((_, list)) => list.push(placed),
-                    None => by_home.push((target.home, vec![placed])),
+impl State {
+    fn apply(
+        &mut self,
+        shard: ShardIndex,
+        operation: Operation,
+        limits: &QueueLimits,
+        outcome: &mut Outcome,
+    ) {
+        match operation {
+            Operation::Publish { message, targets, attributes, .. } => {
+                self.place(&message, &targets, &attributes, limits, outcome);
+            }
+            Operation::Finish { session, positions } => {
+                if let Some(queue) = self.queue(session) {
+                    positions.into_iter().for_each(|position| queue.finish(position));
+                    self.forget_if_empty(session);
                 }
             }
+            Operation::Received { session, position } => {
+                if let Some(queue) = self.queue(session) {
+                    queue.release(position);
+                }
+            }
+            Operation::SessionStart { session, .. } => self.start(session, shard),
+            Operation::SessionChange { session, presence, sent_before, .. } => {
+                if let Some(queue) = self.queue(session).filter(|queue| !queue.is_ghost) {
+                    queue.home = shard;
+                    queue.is_connected = presence == Presence::Connected;
+                    queue.set_sent_before(sent_before);
+                    outcome.drop_oldest(session, queue, limits);
+                }
+            }
+            Operation::SessionEnd { session } => self.end(session),
+            Operation::Fetch(fetch) => {
+                let fetched = match self.queue(fetch.session) {
+                    Some(queue) => queue.fetch(&fetch),
+                    None => Queue::new(shard).fetch(&fetch),
+                };
+                outcome.fetched.push(fetched);
+            }
+            // The shards hold all of this in memory themselves.
+            Operation::Unretain { .. }
+            | Operation::Release { .. }
+            | Operation::Subscribe { .. }
+            | Operation::Cursor { .. }
+            | Operation::Unsubscribe { .. }
+            | Operation::Will { .. } => {}
         }
-        Operation::SessionStart { session, .. } => {
-            next.insert(session, Position::new(0));
+    }
+
+    fn place(
+        &mut self,
+        message: &Arc<Message>,
+        targets: &[Target],
+        attributes: &[Attributes],
+        limits: &QueueLimits,
+        outcome: &mut Outcome,
+    ) {
+        for &Target { session, attributes: index } in targets {
+            let attributes = attributes[index as usize].clone();
+            // A session that ended since the message was routed has no queue to place it in.
+            let Some(queue) = self.queue(session).filter(|queue| !queue.is_ghost) else {
+                if attributes.share.is_some() {
+                    outcome.unplaced.push((attributes, Arc::clone(message)));
+                }
+                continue;
+            };
+            let position = queue.place(Arc::clone(message), attributes);
+            if queue.is_connected {
+                outcome.report(session, queue, position);
+            }
+            outcome.drop_oldest(session, queue, limits);
         }
-        Operation::SessionEnd { session } => {
-            next.remove(&session);
+    }
+
+    fn start(&mut self, session: SessionNumber, home: ShardIndex) {
+        let slot = self.slots.get_mut(session.slot() as usize);
+        let slot = slot.filter(|slot| slot.generation == session.generation());
+        debug_assert!(slot.is_some(), "session {session:?} has a number that was not given out");
+        if let Some(slot) = slot {
+            slot.session = Occupant::Queue(Box::new(Queue::new(home)));
         }
-        // The shards hold all of this in memory themselves.
-        Operation::Finish { .. }
-        | Operation::Received { .. }
-        | Operation::Release { .. }
-        | Operation::SessionChange { .. }
-        | Operation::Subscribe { .. }
-        | Operation::Unsubscribe { .. }
-        | Operation::Will { .. } => {}
+    }
+
+    fn end(&mut self, session: SessionNumber) {
+        let Some(queue) = self.queue(session) else { return };
+        queue.is_ghost = true;
+        queue.keep_shared();
+        self.forget_if_empty(session);
+    }
+
+    /// Gives up the number of a session that is gone, once nothing has to be moved any more.
+    fn forget_if_empty(&mut self, session: SessionNumber) {
+        let is_over = self.queue(session).is_some_and(|queue| queue.is_ghost && queue.is_empty());
+        if !is_over {
+            return;
+        }
+        let slot = &mut self.slots[session.slot() as usize];
+        slot.session = Occupant::Free;
+        // A slot whose generations are used up is given up.
+        if slot.generation < u32::MAX {
+            self.free.push(session.slot());
+        }
+    }
+
+    fn queue(&mut self, session: SessionNumber) -> Option<&mut Queue> {
+        let slot = self.slots.get_mut(session.slot() as usize)?;
+        match &mut slot.session {
+            Occupant::Queue(queue) if slot.generation == session.generation() => Some(queue),
+            Occupant::Queue(_) | Occupant::Promised | Occupant::Free => None,
+        }
     }
 }
 
-#[cfg(test)]
-mod tests {
-    use quelea_codec::QoS;
-    use quelea_session::{Content, Message};
-
-    use super::*;
-    use crate::Attributes;
-
-    #[derive(Default)]
-    struct Recorded {
-        placed: Mutex<Vec<(ShardIndex, Vec<Placed>)>>,
-        unplaced: Mutex<Vec<SessionNumber>>,
-        durable: Mutex<Vec<(ShardIndex, Submission)>>,
+impl Outcome {
+    /// Has the shard of a connected session told what was placed in its queue.
+    fn report(&mut self, session: SessionNumber, queue: &Queue, position: Position) {
+        let Some(Entry { message: Some(message), attributes, .. }) = queue.last() else { return };
+        let (message, attributes) = (Arc::clone(message), attributes.clone());
+        list_of(&mut self.placed, queue.home).push(Placed {
+            session,
+            position,
+            message,
+            attributes,
+        });
     }
 
-    impl Completions for Recorded {
-        fn placed(&self, shard: ShardIndex, placed: Vec<Placed>) {
-            self.placed.lock().unwrap().push((shard, placed));
+    /// Keeps the limits of the queue of a session whose client is away.
+    fn drop_oldest(&mut self, session: SessionNumber, queue: &mut Queue, limits: &QueueLimits) {
+        if !limits.drops_oldest || queue.is_connected {
+            return;
         }
-
-        fn unplaced(&self, _: ShardIndex, unplaced: Vec<(Target, Body)>) {
-            let sessions = unplaced.iter().map(|(target, _)| target.session);
-            self.unplaced.lock().unwrap().extend(sessions);
+        let (messages, bytes) = queue.drop_oldest(limits);
+        if messages == 0 {
+            return;
         }
-
-        fn durable(&self, shard: ShardIndex, through: Submission) {
-            self.durable.lock().unwrap().push((shard, through));
-        }
-    }
-
-    #[test]
-    fn places_are_given_in_order_and_only_to_sessions_that_exist() {
-        let recorded = Arc::new(Recorded::default());
-        let store = Memory::new(recorded.clone());
-        store.submit(ShardIndex(0), Submission(3), vec![start(7), publish(&[7, 8]), publish(&[7])]);
-        store.submit(ShardIndex(1), Submission(2), vec![end(7), publish(&[7])]);
-
-        let placed = recorded.placed.lock().unwrap();
-        assert_eq!(placed.len(), 1, "a session that is gone gets nothing");
-        let places: Vec<_> = placed[0].1.iter().map(|it| (it.session, it.position)).collect();
-        let seven = SessionNumber(7);
-        assert_eq!(places, [(seven, Position::new(0)), (seven, Position::new(1))]);
-        assert_eq!(*recorded.unplaced.lock().unwrap(), []);
-        let durable = recorded.durable.lock().unwrap();
-        assert_eq!(*durable, [(ShardIndex(0), Submission(3)), (ShardIndex(1), Submission(2))]);
-    }
-
-    #[test]
-    fn what_a_group_chose_a_session_for_is_reported_when_the_session_is_gone() {
-        let recorded = Arc::new(Recorded::default());
-        let store = Memory::new(recorded.clone());
-        let mut shared = publish(&[7]);
-        if let Operation::Publish { targets, .. } = &mut shared {
-            targets[0].attributes.group = quelea_session::GroupId::new(1);
-        }
-        store.submit(ShardIndex(0), Submission(3), vec![start(7), end(7), shared]);
-        assert_eq!(*recorded.unplaced.lock().unwrap(), [SessionNumber(7)]);
-    }
-
-    fn start(session: u64) -> Operation {
-        Operation::SessionStart {
-            session: SessionNumber(session),
-            home: ShardIndex(0),
-            client_id: "c".into(),
-            expiry_secs: 60,
+        let list = list_of(&mut self.dropped, queue.home);
+        match list.last_mut() {
+            Some(last) if last.session == session => {
+                last.messages += messages;
+                last.bytes += bytes;
+            }
+            Some(_) | None => list.push(Dropped { session, messages, bytes }),
         }
     }
 
-    fn end(session: u64) -> Operation {
-        Operation::SessionEnd { session: SessionNumber(session) }
-    }
-
-    fn publish(sessions: &[u64]) -> Operation {
-        let content = Content { topic: "t", payload: b"p", forwarded: &[], expires_at: None };
-        let target = |session: &u64| Target {
-            session: SessionNumber(*session),
-            home: ShardIndex(0),
-            attributes: Attributes {
-                qos: QoS::AtLeastOnce,
-                retain: false,
-                subscription_ids: Box::default(),
-                group: None,
-            },
-        };
-        Operation::Publish {
-            body: Body::Message(Message::new(&content)),
-            targets: sessions.iter().map(target).collect(),
-            received: None,
-            retain: false,
+    fn put_into(self, outbox: &mut Vec<Letter>, shard: ShardIndex) {
+        let placed = self.placed.into_iter();
+        outbox.extend(placed.map(|(home, placed)| Letter::Placed(home, placed)));
+        let dropped = self.dropped.into_iter();
+        outbox.extend(dropped.map(|(home, dropped)| Letter::Dropped(home, dropped)));
+        if !self.unplaced.is_empty() {
+            outbox.push(Letter::Unplaced(shard, self.unplaced));
         }
+        outbox.extend(self.fetched.into_iter().map(|fetched| Letter::Fetched(shard, fetched)));
     }
 }
+
+/// Returns the list of one shard; there are few.
+fn list_of<T>(lists: &mut Vec<(ShardIndex, Vec<T>)>, home: ShardIndex) -> &mut Vec<T> {
+    let found = lists.iter().position(|(shard, _)| *shard == home);
+    let index = found.unwrap_or_else(|| {
+        lists.push((home, Vec::new()));
+        lists.len() - 1
+    });
+    &mut lists[index].1
+}
+
+/// How many times a thread delivers what came while it was delivering, before it makes the others wait.
+const ROUNDS_MAX: usize = 8;
