@@ -11,9 +11,7 @@ use std::sync::{Arc, Mutex, PoisonError};
 
 use quelea_codec::QoS;
 use quelea_session::{Content, GroupId, Message, Time};
-use quelea_store::{
-    Attributes, Dropped, Fetched, Placed, SessionNumber, ShardIndex, Submission,
-};
+use quelea_store::{Attributes, Dropped, Fetched, Placed, SessionNumber, ShardIndex, Submission};
 use quelea_topics::FilterId;
 
 use crate::arena::Key;

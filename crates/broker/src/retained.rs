@@ -143,10 +143,11 @@ impl Retained {
         }
         let Some(partition) = self.partitions.get(place.partition) else { return false };
         let enough = found.len() + count_max;
-        let next = read(partition).values.scan(filter, place.after.as_deref(), SCAN_WORK, &mut |_, it| {
-            found.push(it.clone());
-            found.len() < enough
-        });
+        let next =
+            read(partition).values.scan(filter, place.after.as_deref(), SCAN_WORK, &mut |_, it| {
+                found.push(it.clone());
+                found.len() < enough
+            });
         match next {
             Some(after) => place.after = Some(after),
             None => *place = Place { partition: place.partition + 1, after: None },

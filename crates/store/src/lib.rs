@@ -14,6 +14,7 @@
 //!
 //! [`Memory`] keeps everything in memory; it serves `--in-memory`, tests and simulation.
 
+mod log;
 mod memory;
 mod operation;
 mod options;
@@ -24,6 +25,7 @@ use std::sync::Arc;
 
 use quelea_session::Message;
 
+pub use log::{Log, OpenError};
 pub use memory::Memory;
 pub use operation::{
     Attributes, Batch, CursorPlace, Dropped, Fetch, Fetched, FetchedEntry, Operation, Placed,

@@ -151,7 +151,9 @@ impl Shard {
                 let merged = merge_for(&options, own == Some(*number), routed.qos, &mut ids);
                 let Some(merged) = merged else { continue };
                 let room = room.get_or_insert_with(|| self.room_for(sharing));
-                self.address_one(*number, receiver, merged, &ids, sharing, routed, room, addressees);
+                self.address_one(
+                    *number, receiver, merged, &ids, sharing, routed, room, addressees,
+                );
             }
             self.count_reserved(room);
             return;

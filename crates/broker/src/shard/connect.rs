@@ -178,9 +178,7 @@ impl Shard {
         let earlier = self.settle_earlier(client_id, &negotiated);
         let session = match earlier {
             Earlier::Resumed(session) => session,
-            Earlier::None | Earlier::Discarded => {
-                self.new_session(client_id, owner, &negotiated)
-            }
+            Earlier::None | Earlier::Discarded => self.new_session(client_id, owner, &negotiated),
         };
         self.store_will(session, connect);
         self.connect_session(session, key, &negotiated);

@@ -237,8 +237,7 @@ impl Shard {
         kept.told = mark;
         let session = kept.number;
         let presence = Presence::Connected;
-        let change =
-            Operation::SessionChange { session, expiry_secs, presence, sent_before: mark };
+        let change = Operation::SessionChange { session, expiry_secs, presence, sent_before: mark };
         let after = self.submit(change);
         self.marks.push_back((after, key, mark));
     }
