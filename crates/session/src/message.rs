@@ -111,7 +111,13 @@ impl Message {
     /// Returns the memory the message takes, its share of a queue's bytes.
     #[inline]
     pub fn size_bytes(&self) -> usize {
-        size_of::<Self>() + ARC_BYTES + self.bytes.len()
+        Self::size_of(self.bytes.len())
+    }
+
+    /// Returns the memory a message takes with so many bytes of topic, forwarded properties and payload.
+    #[inline]
+    pub const fn size_of(content_bytes: usize) -> usize {
+        size_of::<Self>() + ARC_BYTES + content_bytes
     }
 }
 

@@ -18,6 +18,7 @@ mod log;
 mod memory;
 mod operation;
 mod options;
+mod outcomes;
 mod recovered;
 
 use std::fmt;
@@ -25,7 +26,10 @@ use std::sync::Arc;
 
 use quelea_session::Message;
 
-pub use log::{Log, OpenError};
+pub use log::{
+    Appended, Chore, ChoreDone, Disk, Engine, Log, LogFile, Lookup, OpenError, RealDisk,
+    SimulatedDisk, SimulatedFile,
+};
 pub use memory::Memory;
 pub use operation::{
     Attributes, Batch, CursorPlace, Dropped, Fetch, Fetched, FetchedEntry, Operation, Placed,
@@ -33,6 +37,7 @@ pub use operation::{
     WallMillis, Which,
 };
 pub use options::{Cleaning, Durability, Options, QueueLimits};
+pub use outcomes::Outcomes;
 pub use recovered::{
     Recovered, RecoveredRetained, RecoveredSession, RecoveredSubscription, Report,
 };

@@ -12,8 +12,8 @@ use quelea_session::{Message, Position};
 
 use self::queue::{Entry, Queue};
 use crate::{
-    Attributes, Batch, Completions, Condition, Dropped, Fetched, Operation, Placed, Presence,
-    QueueLimits, SessionNumber, ShardIndex, Store, Submission, Target,
+    Attributes, Batch, Completions, Condition, Operation, Outcomes, Placed, Presence, QueueLimits,
+    SessionNumber, ShardIndex, Store, Target,
 };
 
 /// Keeps queues in memory.
@@ -31,8 +31,8 @@ struct State {
     slots: Vec<Slot>,
     /// Slots whose last session is gone.
     free: Vec<u32>,
-    /// Answers to be delivered, in order.
-    outbox: Vec<Letter>,
+    /// Answers to be delivered.
+    outbox: Outcomes,
     /// A thread is delivering what was in the outbox: what comes after it waits for that thread.
     is_delivering: bool,
 }
@@ -51,24 +51,6 @@ enum Occupant {
     Queue(Box<Queue>),
 }
 
-/// A call of [`Completions`] to be made.
-enum Letter {
-    Placed(ShardIndex, Vec<Placed>),
-    Unplaced(ShardIndex, Vec<(Attributes, Arc<Message>)>),
-    Fetched(ShardIndex, Fetched),
-    Dropped(ShardIndex, Vec<Dropped>),
-    Durable(ShardIndex, Submission),
-}
-
-/// What one submission leads to.
-#[derive(Default)]
-struct Outcome {
-    placed: Vec<(ShardIndex, Vec<Placed>)>,
-    dropped: Vec<(ShardIndex, Vec<Dropped>)>,
-    unplaced: Vec<(Attributes, Arc<Message>)>,
-    fetched: Vec<Fetched>,
-}
-
 impl Memory {
     /// Makes an empty store that answers to `completions`.
     pub fn new(completions: Arc<dyn Completions>, limits: QueueLimits) -> Self {
@@ -84,31 +66,18 @@ impl Memory {
             return;
         }
         for _ in 0..ROUNDS_MAX {
-            let letters = mem::take(&mut state.outbox);
-            if letters.is_empty() {
+            let outcomes = mem::take(&mut state.outbox);
+            if outcomes.is_empty() {
                 state.is_delivering = false;
                 return;
             }
             drop(state);
-            self.post(letters);
+            outcomes.deliver(&*self.completions);
             state = self.lock();
         }
         // The other shards have submitted faster than this one could deliver. They wait, for once.
-        self.post(mem::take(&mut state.outbox));
+        mem::take(&mut state.outbox).deliver(&*self.completions);
         state.is_delivering = false;
-    }
-
-    fn post(&self, letters: Vec<Letter>) {
-        let completions = &*self.completions;
-        for letter in letters {
-            match letter {
-                Letter::Placed(shard, placed) => completions.placed(shard, placed),
-                Letter::Unplaced(shard, unplaced) => completions.unplaced(shard, unplaced),
-                Letter::Fetched(shard, fetched) => completions.fetched(shard, fetched),
-                Letter::Dropped(shard, dropped) => completions.dropped(shard, dropped),
-                Letter::Durable(shard, through) => completions.durable(shard, through),
-            }
-        }
     }
 
     fn lock(&self) -> MutexGuard<'_, State> {
@@ -132,12 +101,12 @@ impl Store for Memory {
 
     fn submit(&self, shard: ShardIndex, batch: Batch) {
         let mut state = self.lock();
-        let mut outcome = Outcome::default();
+        let mut outbox = mem::take(&mut state.outbox);
         for operation in batch.operations {
-            state.apply(shard, operation, &self.limits, &mut outcome);
+            state.apply(shard, operation, &self.limits, &mut outbox);
         }
-        outcome.put_into(&mut state.outbox, shard);
-        state.outbox.push(Letter::Durable(shard, batch.through));
+        outbox.complete(shard, batch.through);
+        state.outbox = outbox;
         self.deliver(state);
     }
 
@@ -152,11 +121,11 @@ impl State {
         shard: ShardIndex,
         operation: Operation,
         limits: &QueueLimits,
-        outcome: &mut Outcome,
+        outbox: &mut Outcomes,
     ) {
         match operation {
             Operation::Publish { message, targets, attributes, .. } => {
-                self.place(&message, &targets, &attributes, limits, outcome);
+                self.place(shard, &message, &targets, &attributes, limits, outbox);
             }
             Operation::Finish { session, positions } => {
                 if let Some(queue) = self.queue(session) {
@@ -166,7 +135,13 @@ impl State {
             }
             Operation::Received { session, position } => {
                 if let Some(queue) = self.queue(session) {
-                    queue.release(position);
+                    // Once the session is gone nobody is there to complete it.
+                    if queue.is_ghost {
+                        queue.finish(position)
+                    } else {
+                        queue.release(position)
+                    }
+                    self.forget_if_empty(session);
                 }
             }
             Operation::SessionStart { session, .. } => self.start(session, shard),
@@ -175,7 +150,7 @@ impl State {
                     queue.home = shard;
                     queue.is_connected = presence == Presence::Connected;
                     queue.set_sent_before(sent_before);
-                    outcome.drop_oldest(session, queue, limits);
+                    drop_oldest(session, queue, limits, outbox);
                 }
             }
             Operation::SessionEnd { session } => self.end(session),
@@ -184,7 +159,7 @@ impl State {
                     Some(queue) => queue.fetch(&fetch),
                     None => Queue::new(shard).fetch(&fetch),
                 };
-                outcome.fetched.push(fetched);
+                outbox.fetch(shard, fetched);
             }
             // The shards hold all of this in memory themselves.
             Operation::Unretain { .. }
@@ -198,26 +173,27 @@ impl State {
 
     fn place(
         &mut self,
+        shard: ShardIndex,
         message: &Arc<Message>,
         targets: &[Target],
         attributes: &[Attributes],
         limits: &QueueLimits,
-        outcome: &mut Outcome,
+        outbox: &mut Outcomes,
     ) {
         for &Target { session, attributes: index } in targets {
             let attributes = attributes[index as usize].clone();
             // A session that ended since the message was routed has no queue to place it in.
             let Some(queue) = self.queue(session).filter(|queue| !queue.is_ghost) else {
                 if attributes.share.is_some() {
-                    outcome.unplaced.push((attributes, Arc::clone(message)));
+                    outbox.unplace(shard, attributes, message);
                 }
                 continue;
             };
             let position = queue.place(Arc::clone(message), attributes);
             if queue.is_connected {
-                outcome.report(session, queue, position);
+                report(session, queue, position, outbox);
             }
-            outcome.drop_oldest(session, queue, limits);
+            drop_oldest(session, queue, limits, outbox);
         }
     }
 
@@ -260,58 +236,24 @@ impl State {
     }
 }
 
-impl Outcome {
-    /// Has the shard of a connected session told what was placed in its queue.
-    fn report(&mut self, session: SessionNumber, queue: &Queue, position: Position) {
-        let Some(Entry { message: Some(message), attributes, .. }) = queue.last() else { return };
-        let (message, attributes) = (Arc::clone(message), attributes.clone());
-        list_of(&mut self.placed, queue.home).push(Placed {
-            session,
-            position,
-            message,
-            attributes,
-        });
-    }
-
-    /// Keeps the limits of the queue of a session whose client is away.
-    fn drop_oldest(&mut self, session: SessionNumber, queue: &mut Queue, limits: &QueueLimits) {
-        if !limits.drops_oldest || queue.is_connected {
-            return;
-        }
-        let (messages, bytes) = queue.drop_oldest(limits);
-        if messages == 0 {
-            return;
-        }
-        let list = list_of(&mut self.dropped, queue.home);
-        match list.last_mut() {
-            Some(last) if last.session == session => {
-                last.messages += messages;
-                last.bytes += bytes;
-            }
-            Some(_) | None => list.push(Dropped { session, messages, bytes }),
-        }
-    }
-
-    fn put_into(self, outbox: &mut Vec<Letter>, shard: ShardIndex) {
-        let placed = self.placed.into_iter();
-        outbox.extend(placed.map(|(home, placed)| Letter::Placed(home, placed)));
-        let dropped = self.dropped.into_iter();
-        outbox.extend(dropped.map(|(home, dropped)| Letter::Dropped(home, dropped)));
-        if !self.unplaced.is_empty() {
-            outbox.push(Letter::Unplaced(shard, self.unplaced));
-        }
-        outbox.extend(self.fetched.into_iter().map(|fetched| Letter::Fetched(shard, fetched)));
-    }
+/// Has the shard of a connected session told what was placed in its queue.
+fn report(session: SessionNumber, queue: &Queue, position: Position, outbox: &mut Outcomes) {
+    let Some(Entry { message: Some(message), attributes, .. }) = queue.last() else { return };
+    let (message, attributes) = (Arc::clone(message), attributes.clone());
+    outbox.place(queue.home, Placed { session, position, message, attributes });
 }
 
-/// Returns the list of one shard; there are few.
-fn list_of<T>(lists: &mut Vec<(ShardIndex, Vec<T>)>, home: ShardIndex) -> &mut Vec<T> {
-    let found = lists.iter().position(|(shard, _)| *shard == home);
-    let index = found.unwrap_or_else(|| {
-        lists.push((home, Vec::new()));
-        lists.len() - 1
-    });
-    &mut lists[index].1
+/// Keeps the limits of the queue of a session whose client is away.
+fn drop_oldest(
+    session: SessionNumber,
+    queue: &mut Queue,
+    limits: &QueueLimits,
+    outbox: &mut Outcomes,
+) {
+    if limits.drops_oldest && !queue.is_connected {
+        let (messages, bytes) = queue.drop_oldest(limits);
+        outbox.drop_oldest(queue.home, session, messages, bytes);
+    }
 }
 
 /// How many times a thread delivers what came while it was delivering, before it makes the others wait.

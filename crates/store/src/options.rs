@@ -58,7 +58,7 @@ pub struct Cleaning {
 impl Default for Options {
     fn default() -> Self {
         Self {
-            segment_bytes: 64 << 20,
+            segment_bytes: 16 << 20,
             durability: Durability::Fsync,
             disk_bytes_max: None,
             limits: QueueLimits::default(),

@@ -47,7 +47,7 @@ settings! {
 
         /// Size of a file of the log. Space comes back in whole files: small ones give it back sooner, large ones
         /// cost less to change over. A message that is larger than a file gets a larger file.
-        pub segment_bytes: u64 = 67_108_864, Bytes(65_536..=1_073_741_824);
+        pub segment_bytes: u64 = 16_777_216, Bytes(65_536..=1_073_741_824);
 
         /// Bytes of the disk that the log uses at most, at least four times `segment_bytes`. At the limit all is as on
         /// a full disk: messages that have to be kept are refused (5.0: 0x97, Quota exceeded; 3.x: not

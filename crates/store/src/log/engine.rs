@@ -1,0 +1,368 @@
+//! The log as a value that does one thing after the other.
+//!
+//! ```text
+//! append: batches -> records and index -> a frame -> the tail      what follows is gathered
+//! sync:   the tail is durable                                       what follows may be told
+//! ```
+//!
+//! Whoever drives it also does its chores ([`Engine::next_chore`]): at once in a test, on another
+//! thread in a broker. The engine works without them, until a segment is full.
+
+use std::collections::VecDeque;
+use std::sync::{Arc, Mutex, PoisonError};
+use std::time::Duration;
+
+use super::chore::{Chore, ChoreDone, Done};
+use super::cleaner::Cleaner;
+use super::disk::Disk;
+use super::driver::LAZY;
+use super::fetch::Lookup;
+use super::frame;
+use super::index::Index;
+use super::numbers::Numbers;
+use super::record::{self, TargetRecord};
+use super::recovery::{self, Recovery};
+use super::tail::{NoRoom, Tail};
+use super::{OpenError, apply};
+use crate::{
+    Batch, Condition, Durability, Options, Outcomes, Recovered, SessionNumber, ShardIndex,
+    StoreError,
+};
+
+/// A durable log.
+pub struct Engine<D: Disk> {
+    pub(super) options: Options,
+    pub(super) disk: Arc<D>,
+    pub(super) tail: Tail<D>,
+    pub(super) index: Index<D::File>,
+    pub(super) cleaner: Cleaner,
+    numbers: Arc<Mutex<Numbers>>,
+
+    /// The frame that is made.
+    pub(super) frame: Vec<u8>,
+    /// The frame is complete, and the disk had no room for it.
+    is_unwritten: bool,
+    /// The targets of the publish that is applied.
+    pub(super) targets: Vec<TargetRecord>,
+
+    /// What follows from what was appended.
+    pub(super) outcomes: Outcomes,
+    pub(super) lookups: Vec<(ShardIndex, Lookup<D::File>)>,
+    /// Somebody waits for what was appended and not synced.
+    is_sync_due: bool,
+    pub(super) has_unsynced_publishes: bool,
+    /// Segments that may go once the frame that says so is synced.
+    pub(super) retiring: Vec<u64>,
+    retired: Vec<u64>,
+    is_short_of_space: bool,
+}
+
+/// How an attempt to append has ended.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Appended {
+    /// What was given, or a part of it, is in the log.
+    Done,
+    /// There is no room on the disk. Nothing was taken, or what was taken is still to be written: try again when
+    /// there may be some.
+    NoRoom,
+}
+
+impl<D: Disk> Engine<D> {
+    /// Opens a log, or begins one.
+    ///
+    /// # Errors
+    ///
+    /// [`OpenError`] says what is in the way. Nothing was changed then.
+    pub fn open(disk: D, options: Options) -> Result<(Self, Recovered), OpenError> {
+        let disk = Arc::new(disk);
+        if !disk.lock().map_err(|error| recovery::failed("locking", error))? {
+            return Err(OpenError::Locked { directory: disk.directory() });
+        }
+        let recovery = Recovery::read(&*disk, recovery::Strictness::Whole)?;
+        let recovered = recovery.recovered(options.wall_at_zero)?;
+        let numbers = Numbers::after(&recovery.index);
+        let Recovery { index, current, log_id, next_segment, next_frame, .. } =
+            recovery.repair(&*disk)?;
+        let segment_bytes = options.segment_bytes;
+        let log_id = match log_id {
+            Some(log_id) => log_id,
+            None => disk.new_id().map_err(|error| recovery::failed("naming", error))?,
+        };
+        let tail_disk = Arc::clone(&disk);
+        let tail = Tail::new(tail_disk, log_id, segment_bytes, current, next_segment, next_frame);
+        let mut engine = Self {
+            options,
+            disk,
+            tail,
+            index,
+            cleaner: Cleaner::default(),
+            numbers: Arc::new(Mutex::new(numbers)),
+            frame: Vec::new(),
+            is_unwritten: false,
+            targets: Vec::new(),
+            outcomes: Outcomes::default(),
+            lookups: Vec::new(),
+            is_sync_due: false,
+            has_unsynced_publishes: false,
+            retiring: Vec::new(),
+            retired: Vec::new(),
+            is_short_of_space: false,
+        };
+        engine.begin()?;
+        Ok((engine, recovered))
+    }
+
+    /// Says which shards the sessions live on that were there before.
+    pub fn place_sessions(&mut self, places: &[(SessionNumber, ShardIndex)]) {
+        places.iter().for_each(|(session, home)| self.index.set_home(*session, *home));
+    }
+
+    /// Returns where the numbers of new sessions come from.
+    pub(super) fn numbers(&self) -> Arc<Mutex<Numbers>> {
+        Arc::clone(&self.numbers)
+    }
+
+    /// Returns the number of a session that is about to start.
+    pub fn new_session(&self) -> SessionNumber {
+        self.numbers.lock().unwrap_or_else(PoisonError::into_inner).draw()
+    }
+
+    /// Appends batches, as many as go in one frame, and cleans a little.
+    ///
+    /// # Errors
+    ///
+    /// When the disk has failed. The log is of no use then: what was appended since the last sync may or may not be
+    /// there after a restart.
+    pub fn append(
+        &mut self,
+        batches: &mut VecDeque<(ShardIndex, Batch)>,
+    ) -> Result<Appended, StoreError> {
+        if self.is_unwritten {
+            return self.write();
+        }
+        let (count, bytes) = self.measure(batches);
+        let cleaned = self.cleaning_bytes(bytes);
+        let room = bytes + cleaned;
+        if count == 0 && cleaned == 0 {
+            return Ok(Appended::Done);
+        }
+        match self.tail.make_room(room as u64, &mut self.index.segments) {
+            Ok(()) => {}
+            Err(NoRoom::Full) => {
+                self.is_short_of_space = true;
+                return Ok(Appended::NoRoom);
+            }
+            Err(NoRoom::Failed(error)) => return Err(error),
+        }
+        frame::begin(&mut self.frame);
+        for (shard, batch) in batches.drain(..count) {
+            self.is_sync_due |= batch.is_awaited;
+            batch.operations.into_iter().for_each(|it| self.apply(shard, it));
+            self.outcomes.complete(shard, batch.through);
+        }
+        debug_assert!(self.frame.len() <= frame::HEADER_BYTES + bytes, "bytes_max is too small");
+        self.clean(cleaned)?;
+        self.give_back_numbers();
+        // What is read must be durable, because it is delivered.
+        self.is_sync_due |= !self.lookups.is_empty() && self.has_unsynced_publishes;
+        if self.frame.len() == frame::HEADER_BYTES {
+            return Ok(Appended::Done);
+        }
+        self.tail.complete(&mut self.frame);
+        self.write()
+    }
+
+    /// Makes durable what was appended.
+    ///
+    /// # Errors
+    ///
+    /// When the disk has failed. A sync that failed is never tried again: nobody knows what it has left out.
+    pub fn sync(&mut self) -> Result<(), StoreError> {
+        if self.tail.has_unsynced() {
+            self.tail.sync()?;
+        }
+        self.is_sync_due = false;
+        self.has_unsynced_publishes = false;
+        self.retired.append(&mut self.retiring);
+        Ok(())
+    }
+
+    /// Returns what may be told now: everything, if [`Self::is_sync_due`] is not.
+    pub fn take_outcomes(&mut self) -> Outcomes {
+        let is_safe = !self.tail.has_unsynced() || self.tells_early();
+        let is_told = is_safe && !self.is_unwritten;
+        if is_told { std::mem::take(&mut self.outcomes) } else { Outcomes::default() }
+    }
+
+    /// Returns what is to be read, and for whom, as soon as it may be.
+    pub fn take_lookups(&mut self) -> Vec<(ShardIndex, Lookup<D::File>)> {
+        let is_safe = !self.has_unsynced_publishes || self.tells_early();
+        if is_safe && !self.is_unwritten { std::mem::take(&mut self.lookups) } else { Vec::new() }
+    }
+
+    /// Returns whether somebody waits for a sync.
+    pub fn is_sync_due(&self) -> bool {
+        self.is_sync_due && !self.tells_early() && !self.is_unwritten
+    }
+
+    /// Returns whether there is something to sync.
+    pub fn has_unsynced(&self) -> bool {
+        self.tail.has_unsynced()
+    }
+
+    /// Returns something to be done for the engine, if there is; its result goes to [`Self::end_chore`].
+    pub fn next_chore(&mut self) -> Option<Chore<D>> {
+        if !self.retired.is_empty() {
+            let segments = std::mem::take(&mut self.retired);
+            return Some(Chore::remove(Arc::clone(&self.disk), segments));
+        }
+        let used = self.index.segments.capacity();
+        if let Some(it) = self.tail.next_preparation(used, self.options.disk_bytes_max) {
+            return Some(Chore::prepare(it));
+        }
+        // A log that may not grow is as short of space as a disk that is full.
+        self.is_short_of_space |= !self.tail.is_preparing() && !self.tail.has_reserve();
+        self.next_read()
+    }
+
+    /// Takes the result of a chore.
+    ///
+    /// # Errors
+    ///
+    /// When the disk has failed.
+    pub fn end_chore(&mut self, done: ChoreDone<D::File>) -> Result<(), StoreError> {
+        match done.0 {
+            Done::Prepared(Ok(prepared)) => self.tail.end_preparation(Some(prepared)),
+            Done::Prepared(Err(NoRoom::Full)) => {
+                self.tail.end_preparation(None);
+                self.is_short_of_space = true;
+            }
+            Done::Prepared(Err(NoRoom::Failed(error))) => return Err(error),
+            Done::Read(read) => self.cleaner.end_read(read?),
+            Done::Removed(removed) => removed?,
+        }
+        if self.tail.has_reserve() {
+            self.is_short_of_space = false;
+        }
+        Ok(())
+    }
+
+    /// Returns whether [`Self::append`] has work even without a batch.
+    pub fn wants_append(&self) -> bool {
+        self.is_unwritten || self.is_cleaning()
+    }
+
+    /// Returns what the log can take.
+    pub fn condition(&self) -> Condition {
+        if self.is_short_of_space { Condition::Full } else { Condition::Ready }
+    }
+
+    pub(super) fn is_short_of_space(&self) -> bool {
+        self.is_short_of_space
+    }
+
+    /// Writes down that the log is complete, so that what is missing at its end is noticed.
+    ///
+    /// # Errors
+    ///
+    /// When the disk has failed.
+    pub fn close(&mut self) -> Result<(), StoreError> {
+        self.sync()?;
+        match self.tail.make_room(16, &mut self.index.segments) {
+            Ok(()) => {}
+            // Nothing is promised by it.
+            Err(NoRoom::Full) => return Ok(()),
+            Err(NoRoom::Failed(error)) => return Err(error),
+        }
+        frame::begin(&mut self.frame);
+        record::put_closed(&mut self.frame);
+        self.tail.complete(&mut self.frame);
+        self.write()?;
+        self.sync()
+    }
+
+    /// Writes what a log that was opened says first: that it may go on.
+    fn begin(&mut self) -> Result<(), OpenError> {
+        let begun = self.tail.make_room(BEGIN_BYTES, &mut self.index.segments);
+        begun.map_err(|it| match it {
+            NoRoom::Full => recovery::failed("making room", std::io::ErrorKind::StorageFull.into()),
+            NoRoom::Failed(error) => OpenError::Disk(error),
+        })?;
+        frame::begin(&mut self.frame);
+        let location = self.here();
+        record::put_mark(&mut self.frame, self.index.mark);
+        self.index.set_mark(self.index.mark, location);
+        self.tail.complete(&mut self.frame);
+        match self.write()? {
+            Appended::Done => Ok(self.sync()?),
+            Appended::NoRoom => {
+                Err(recovery::failed("writing", std::io::ErrorKind::StorageFull.into()))
+            }
+        }
+    }
+
+    fn write(&mut self) -> Result<Appended, StoreError> {
+        match self.tail.write(&self.frame, &mut self.index.segments) {
+            Ok(()) => {
+                self.is_unwritten = false;
+                self.frame.clear();
+                // One large burst must not be paid for ever.
+                self.frame.shrink_to(FRAME_BYTES_MAX + FRAME_BYTES_MAX / 4);
+                Ok(Appended::Done)
+            }
+            Err(NoRoom::Full) => {
+                self.is_unwritten = true;
+                self.is_short_of_space = true;
+                Ok(Appended::NoRoom)
+            }
+            Err(NoRoom::Failed(error)) => Err(error),
+        }
+    }
+
+    /// Returns how many of the batches go in the next frame, and more bytes than they take. At least one does.
+    fn measure(&self, batches: &VecDeque<(ShardIndex, Batch)>) -> (usize, usize) {
+        let (mut count, mut bytes, mut operations) = (0, 0, 0);
+        for (_, batch) in batches {
+            let drops_oldest = self.options.limits.drops_oldest;
+            let sizes = batch.operations.iter().map(|it| apply::bytes_max(it, drops_oldest));
+            let more: usize = sizes.sum();
+            operations += batch.operations.len();
+            if count > 0 && (bytes + more > FRAME_BYTES_MAX || operations > FRAME_OPERATIONS_MAX) {
+                break;
+            }
+            count += 1;
+            bytes += more;
+        }
+        (count, bytes)
+    }
+
+    /// Lets numbers be used again of which nothing is left.
+    fn give_back_numbers(&mut self) {
+        if !self.index.freed.is_empty() {
+            let mut numbers = self.numbers.lock().unwrap_or_else(PoisonError::into_inner);
+            self.index.freed.drain(..).for_each(|it| numbers.give_back(it));
+        }
+    }
+
+    /// Returns how long what was written waits for a sync that nobody waits for.
+    pub(super) fn sync_interval(&self) -> Duration {
+        match self.options.durability {
+            Durability::Fsync => LAZY,
+            Durability::Interval { millis } => Duration::from_millis(millis),
+        }
+    }
+
+    /// Returns whether what is written is told before it is synced.
+    fn tells_early(&self) -> bool {
+        matches!(self.options.durability, Durability::Interval { .. })
+    }
+}
+
+/// Bytes of batches in one frame, unless a single batch has more.
+const FRAME_BYTES_MAX: usize = 4 << 20;
+
+/// Operations in one frame, unless a single batch has more.
+const FRAME_OPERATIONS_MAX: usize = 16_384;
+
+/// Bytes for what is written when a log is opened.
+const BEGIN_BYTES: u64 = 64;

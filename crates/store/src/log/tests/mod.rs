@@ -1,0 +1,7 @@
+//! The log driven by hand, against a model that is obviously right.
+
+mod crash;
+mod damage;
+mod hand;
+mod model;
+mod space;
