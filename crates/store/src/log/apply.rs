@@ -122,7 +122,11 @@ impl<D: Disk> Engine<D> {
         let received = publish.received;
         let received = received.filter(|it| self.index.sessions.live_mut(it.0).is_some());
         let targets = std::mem::take(&mut self.targets);
-        if !targets.is_empty() || retain.is_some() || received.is_some() {
+        if targets.is_empty() && retain.is_none() {
+            if let Some((session, packet_id)) = received {
+                self.open_inbound(session, packet_id);
+            }
+        } else {
             let wall = |it: quelea_session::Time| it.as_millis() + self.options.wall_at_zero.0;
             let expires_at = content.expires_at.map_or(0, wall);
             let (topic, forwarded, payload) = (content.topic, content.forwarded, content.payload);
@@ -130,6 +134,9 @@ impl<D: Disk> Engine<D> {
                 PublishParts { qos, expires_at, retain, received, topic, forwarded, payload };
             let attributes = if targets.is_empty() { &[] } else { attributes };
             record::put_publish(&mut self.frame, &parts, attributes, &targets);
+            if let Some((session, packet_id)) = received {
+                self.index.open_inbound(session, packet_id, location);
+            }
         }
         self.targets = targets;
         if let Some(order) = retain {
@@ -141,13 +148,17 @@ impl<D: Disk> Engine<D> {
                 self.index.retain(content.topic, order, message);
             }
         }
-        if let Some((session, packet_id)) = received {
-            self.index.open_inbound(session, packet_id, location);
-        }
         if self.options.limits.drops_oldest {
             let mut left = DROPS_MAX + publish.targets.len();
             publish.targets.iter().for_each(|it| self.drop_oldest(it.session, &mut left));
         }
+    }
+
+    /// Writes that an inbound exchange is open, without the message that opened it.
+    pub(super) fn open_inbound(&mut self, session: SessionNumber, packet_id: PacketId) {
+        let location = self.here();
+        record::put_inbound(&mut self.frame, session, packet_id);
+        self.index.open_inbound(session, packet_id, location);
     }
 
     /// Gives a message its places in queues, and gathers them in `self.targets`.

@@ -230,9 +230,7 @@ impl<D: Disk> Engine<D> {
             }
             Record::Inbound { session, packet_id } => {
                 if self.index.is_inbound(session, packet_id, from) {
-                    let location = self.here();
-                    record::put_inbound(&mut self.frame, session, packet_id);
-                    self.index.open_inbound(session, packet_id, location);
+                    self.open_inbound(session, packet_id);
                 }
             }
             Record::Session(ref it) => self.copy_session(it.change.session, from),
@@ -287,7 +285,12 @@ impl<D: Disk> Engine<D> {
         let retained = retained.filter(|it| it.1.location == from);
         let received = message.received;
         let received = received.filter(|it| self.index.is_inbound(it.0, it.1, from));
-        if !targets.is_empty() || retained.is_some() || received.is_some() {
+        if targets.is_empty() && retained.is_none() {
+            // The exchange needs no message.
+            if let Some((session, packet_id)) = received {
+                self.open_inbound(session, packet_id);
+            }
+        } else {
             let location = self.here();
             let retain = retained.map(|it| it.0);
             let parts = record::PublishParts { retain, received, ..message.parts() };
