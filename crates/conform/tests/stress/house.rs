@@ -2,9 +2,12 @@
 
 use std::net::SocketAddr;
 use std::num::NonZeroUsize;
+use std::path::PathBuf;
+use std::sync::atomic::{AtomicU32, Ordering};
 use std::time::Instant;
+use std::{fs, process};
 
-use quelea_broker::config::{Durability, Listener};
+use quelea_broker::config::Listener;
 use quelea_broker::{Broker, Config, Extensions, Totals};
 
 use crate::client::{Client, Options, PATIENCE};
@@ -13,6 +16,26 @@ use crate::client::{Client, Options, PATIENCE};
 pub(crate) struct House {
     broker: Option<Broker>,
     pub(crate) address: SocketAddr,
+    _data_dir: DataDir,
+}
+
+/// A directory of a broker's own, until it is dropped.
+struct DataDir(PathBuf);
+
+impl DataDir {
+    fn new() -> Self {
+        static COUNT: AtomicU32 = AtomicU32::new(0);
+        let count = COUNT.fetch_add(1, Ordering::Relaxed);
+        let name = format!("stress-{}-{count}", process::id());
+        Self(PathBuf::from(env!("CARGO_TARGET_TMPDIR")).join(name))
+    }
+}
+
+impl Drop for DataDir {
+    fn drop(&mut self) {
+        // One that stays is in nobody's way.
+        let _ = fs::remove_dir_all(&self.0);
+    }
 }
 
 impl House {
@@ -35,12 +58,13 @@ impl House {
             shards: NonZeroUsize::new(shards),
             ..Config::default()
         };
-        config.store.durability = Durability::Memory;
+        let data_dir = DataDir::new();
+        config.store.data_dir.clone_from(&data_dir.0);
         config.stop.flush_timeout_secs = 1;
         change(&mut config);
         let broker = Broker::start_with(config, extensions).expect("port 0 is always free");
         let address = broker.local_addrs()[0];
-        Self { broker: Some(broker), address }
+        Self { broker: Some(broker), address, _data_dir: data_dir }
     }
 
     /// Connects a client with a clean session.
