@@ -32,6 +32,7 @@ const PURE: &[(&str, &[&str])] = &[
 const ONLY_IN: &[(&str, &[&str])] = &[
     ("clap", &["quelea-cli"]),
     ("mio", &["quelea-broker", "quelea-cli"]),
+    ("rustls", &["quelea-broker", "quelea-cli"]),
     ("socket2", &["quelea-broker", "quelea-cli"]),
     ("tokio", &["quelea-broker"]),
 ];

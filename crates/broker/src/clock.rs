@@ -24,10 +24,14 @@ impl Clock {
     }
 
     /// Returns what the wall clock showed at the zero of the shards' time, as it is set at this moment.
-    #[expect(clippy::disallowed_methods, reason = "this is the clock")]
     pub(crate) fn wall_at_zero(self) -> WallMillis {
-        let wall = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default();
-        WallMillis((wall.as_millis() as u64).saturating_sub(self.now().as_millis()))
+        WallMillis((self.wall().as_millis() as u64).saturating_sub(self.now().as_millis()))
+    }
+
+    /// Returns what the wall clock shows, counted since 1970.
+    #[expect(clippy::disallowed_methods, clippy::unused_self, reason = "this is the clock")]
+    pub(crate) fn wall(self) -> Duration {
+        SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default()
     }
 
     /// Returns the time for the shards: from one second on, so that 0 is before everything.

@@ -68,6 +68,10 @@ counters! {
     unmatched,
     /// Connections closed because the peer broke the protocol.
     protocol_errors,
+    /// Connections closed because the peer broke the rules of what lies below MQTT, as TLS.
+    transport_errors,
+    /// TLS handshakes that came to their end, good or bad.
+    tls_handshakes,
     /// Turns of the shard's loop.
     turns,
     /// Turns run by another shard's thread while this shard slept.

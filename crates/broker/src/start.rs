@@ -3,6 +3,7 @@
 use std::fmt;
 use std::io;
 use std::net::SocketAddr;
+use std::path::PathBuf;
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
 use std::sync::mpsc::{Receiver, channel};
@@ -19,7 +20,7 @@ use crate::config::Config;
 use crate::control::{Control, Signal};
 use crate::counters::Totals;
 use crate::mail::{Letter, Mailbox};
-use crate::net::{Acceptor, Home, Sockets, WAKE, bind, spawn};
+use crate::net::{Acceptor, Entrance, Home, MaterialError, Sockets, WAKE, bind, spawn};
 use crate::os;
 use crate::shard::{Post, Shard, Shared};
 
@@ -62,6 +63,19 @@ pub enum StartError {
     Store(OpenError),
     /// The system has no more threads, files or memory.
     System(io::Error),
+    /// A file that TLS needs is not what it should be.
+    Tls {
+        /// The file.
+        file: PathBuf,
+        /// What is wrong with it.
+        why: String,
+    },
+}
+
+impl StartError {
+    fn tls(error: MaterialError) -> Self {
+        Self::Tls { file: error.file, why: error.why }
+    }
 }
 
 impl Broker {
@@ -83,10 +97,13 @@ impl Broker {
     pub fn start_with(config: Config, extensions: Extensions) -> Result<Self, StartError> {
         check_exposure(&config)?;
         os::raise_file_limit();
+        let clock = Clock::start();
         let mut listeners = Vec::new();
         for listener in &config.listeners {
+            let entrance = Entrance::open(listener, clock.wall()).map_err(StartError::tls)?;
+            let entrance = Arc::new(entrance);
             match bind(listener.address) {
-                Ok(socket) => listeners.push(socket),
+                Ok(socket) => listeners.push((socket, entrance)),
                 Err(error) if listener.may_be_absent && !is_taken(&error) => {
                     tracing::warn!(address = %listener.address, %error, "not listening");
                 }
@@ -96,8 +113,7 @@ impl Broker {
             }
         }
         let addresses =
-            listeners.iter().map(|it| it.local_addr()).collect::<io::Result<Vec<_>>>()?;
-        let clock = Clock::start();
+            listeners.iter().map(|(it, _)| it.local_addr()).collect::<io::Result<Vec<_>>>()?;
         let shard_count = config.shards.map_or_else(default_shards, usize::from).min(SHARDS_MAX);
         let mut polls = Vec::new();
         let mut mailboxes = Vec::new();
@@ -120,8 +136,9 @@ impl Broker {
         let mut shards: Vec<Shard> = (0..polls.len() as u16).map(new_shard).collect();
         let places = restore(&shared, &mut shards, recovered);
         let mut homes = Vec::new();
-        for (shard, poll) in shards.into_iter().zip(&polls) {
-            let sockets = Sockets::new(poll.registry().try_clone()?);
+        for (index, (shard, poll)) in shards.into_iter().zip(&polls).enumerate() {
+            let registry = poll.registry().try_clone()?;
+            let sockets = Sockets::new(registry, Arc::clone(&shared), index);
             homes.push(Arc::new(Home::new(shard, sockets, clock)));
         }
         let homes: Arc<[Arc<Home>]> = homes.into();
@@ -132,8 +149,8 @@ impl Broker {
             shards.push(spawn(index, poll, Arc::clone(&shared), Arc::clone(&homes))?);
         }
         let mut acceptors = Vec::new();
-        for listener in listeners {
-            acceptors.push(Acceptor::start(listener, Arc::clone(&shared), clock)?);
+        for (listener, entrance) in listeners {
+            acceptors.push(Acceptor::start(listener, entrance, Arc::clone(&shared), clock)?);
         }
         for address in &addresses {
             tracing::info!("listening on {address}");
@@ -216,7 +233,7 @@ fn restore(
 
 /// Refuses to serve strangers unless that is what was asked for.
 fn check_exposure(config: &Config) -> Result<(), StartError> {
-    let open = config.listeners.iter().find(|it| !it.address.ip().is_loopback());
+    let open = config.listeners.iter().find(|it| it.is_open());
     match (open, config.allow_anonymous) {
         (Some(listener), None) => Err(StartError::Open { address: listener.address }),
         (Some(_), Some(_)) | (None, _) => Ok(()),
@@ -248,6 +265,7 @@ impl fmt::Display for StartError {
                  set allow_anonymous = true if that is meant, or listen on a loopback address"
             ),
             Self::Store(error) => write!(f, "{error}"),
+            Self::Tls { file, why } => write!(f, "TLS cannot use {}: {why}", file.display()),
             Self::System(error) => write!(f, "the system refuses what the broker needs: {error}"),
         }
     }
@@ -258,7 +276,7 @@ impl std::error::Error for StartError {
         match self {
             Self::Listen { source, .. } | Self::System(source) => Some(source),
             Self::Store(error) => Some(error),
-            Self::Open { .. } => None,
+            Self::Open { .. } | Self::Tls { .. } => None,
         }
     }
 }

@@ -105,6 +105,8 @@ const COUNTS: &[(&str, Reading)] = &[
     ("connections/closed", |it| it.connections_closed),
     ("connects/refused", |it| it.connects_refused),
     ("protocol errors", |it| it.protocol_errors),
+    ("transport errors", |it| it.transport_errors),
+    ("tls/handshakes", |it| it.tls_handshakes),
     ("messages/received", |it| it.packets_received),
     ("publish/messages/received", |it| it.publishes_received),
     ("publish/messages/sent", |it| it.publishes_sent),

@@ -3,7 +3,7 @@
 use std::net::SocketAddr;
 
 use super::mistake::{Mistake, Mistakes, Origin, Origins};
-use super::{Config, listener};
+use super::{Config, Listener, Tls, listener};
 
 impl Config {
     /// Checks the configuration as a whole, for whoever made it without loading it.
@@ -35,17 +35,14 @@ impl Config {
                 "allow_anonymous = false lets nobody in: this version has no other authentication";
             note("allow_anonymous", message.to_owned());
         }
-        let open = self
-            .listeners
-            .iter()
-            .map(|listener| listener.address)
-            .filter(|it| !it.ip().is_loopback());
-        for address in open.filter(|_| self.allow_anonymous.is_none()) {
+        let open = self.listeners.iter().filter(|listener| listener.is_open());
+        for listener in open.filter(|_| self.allow_anonymous.is_none()) {
+            let address = listener.address;
             let message = format!(
                 "clients on other machines can reach {address}, and no authentication is configured: listen on 127.0.0.1 \
                  or [::1] instead, or let everybody in with allow_anonymous = true (--allow-anonymous)"
             );
-            note(&listener_key(address), message);
+            note(&listener_key(listener), message);
         }
     }
 
@@ -54,13 +51,18 @@ impl Config {
             note(listener::TABLE, "there is no listener: name at least one".to_owned());
         }
         for (index, second) in self.listeners.iter().enumerate() {
-            let second = second.address;
-            let first = self.listeners[..index].iter().find(|first| overlap(first.address, second));
-            if let Some(first) = first.map(|first| first.address) {
+            let mut others = self.listeners[..index].iter();
+            if let Some(first) = others.find(|it| overlap(it.address, second.address)) {
+                let (first, second_address) = (first.address, second.address);
                 note(
                     &listener_key(second),
-                    format!("the listeners {first} and {second} are in each other's way"),
+                    format!("the listeners {first} and {second_address} are in each other's way"),
                 );
+            }
+            if let Some(tls) = &second.tls {
+                for message in tls_mistakes(tls) {
+                    note(&listener_key(second), message);
+                }
             }
         }
     }
@@ -112,6 +114,26 @@ impl Config {
     }
 }
 
+/// Returns what is wrong with settings of TLS. What the files hold is only known when they are read.
+fn tls_mistakes(tls: &Tls) -> Vec<String> {
+    let mut mistakes = Vec::new();
+    let (certificates, keys) = (tls.certificates.len(), tls.keys.len());
+    if certificates == 0 || keys == 0 {
+        mistakes.push("TLS needs listener.tls.certificate and listener.tls.key".to_owned());
+    } else if certificates != keys {
+        mistakes.push(format!(
+            "listener.tls.certificate has {certificates} files and listener.tls.key has {keys}: each certificate needs its key"
+        ));
+    } else if certificates > CERTIFICATES_MAX {
+        mistakes.push(format!("listener.tls.certificate has more than {CERTIFICATES_MAX} files"));
+    }
+    if tls.client_cas.is_empty() && !tls.crls.is_empty() {
+        mistakes
+            .push("listener.tls.crl is about clients: it needs listener.tls.client_ca".to_owned());
+    }
+    mistakes
+}
+
 /// Two listeners overlap if no connection could tell them apart; the system gives any free port for port 0.
 fn overlap(first: SocketAddr, second: SocketAddr) -> bool {
     let same_family = first.is_ipv4() == second.is_ipv4();
@@ -121,9 +143,12 @@ fn overlap(first: SocketAddr, second: SocketAddr) -> bool {
 }
 
 /// The key under which the origin of a listener is kept.
-pub(super) fn listener_key(address: SocketAddr) -> String {
-    format!("{}.{address}", listener::TABLE)
+pub(super) fn listener_key(listener: &Listener) -> String {
+    format!("{}.{}", listener::TABLE, listener.address)
 }
+
+/// Certificates of one listener. A handshake looks through them for the name that the client asks for.
+const CERTIFICATES_MAX: usize = 256;
 
 /// A log needs one segment to write to, two in reserve, and one that can be cleaned.
 const SEGMENTS_MIN: u64 = 4;

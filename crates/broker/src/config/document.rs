@@ -3,8 +3,7 @@
 use std::fmt::Write as _;
 
 use super::check::listener_key;
-use super::value::quoted;
-use super::{Config, Kind, Loaded, Setting};
+use super::{Config, Kind, Loaded, Setting, listener_keys};
 
 impl Loaded {
     /// Returns the configuration in force as a file that would make it, with where each setting came from.
@@ -27,14 +26,22 @@ impl Loaded {
     fn listeners_to_toml(&self) -> String {
         let mut out = String::new();
         for listener in &self.config.listeners {
-            let address = listener.address;
-            let origin = self.origins.get(&listener_key(address));
-            let origin = origin.map(|origin| format!("  # {origin}")).unwrap_or_default();
-            let _ =
-                writeln!(out, "\n[[listener]]\naddress = {}{origin}", quoted(&address.to_string()));
+            let origin = self.origins.get(&listener_key(listener));
+            let mut origin = origin.map(|origin| format!("  # {origin}")).unwrap_or_default();
+            out.push_str("\n[[listener]]\n");
+            for key in listener_keys::keys() {
+                if let Some(value) = (key.show)(listener) {
+                    let _ = writeln!(out, "{} = {value}{}", key.name, take(&mut origin));
+                }
+            }
         }
         out
     }
+}
+
+/// Returns the text the first time, nothing later.
+fn take(text: &mut String) -> String {
+    std::mem::take(text)
 }
 
 impl Config {
@@ -44,7 +51,7 @@ impl Config {
         let mut out = EXAMPLE_START.to_owned();
         let mut section = "";
         for setting in Self::settings() {
-            begin_section(&mut out, &mut section, setting.section, || EXAMPLE_LISTENERS.to_owned());
+            begin_section(&mut out, &mut section, setting.section, example_listeners);
             out.push('\n');
             for line in setting.doc {
                 let _ = writeln!(out, "#{line}");
@@ -57,6 +64,35 @@ impl Config {
         }
         out
     }
+}
+
+fn example_listeners() -> String {
+    let mut out = EXAMPLE_LISTENERS.to_owned();
+    for key in listener_keys::keys() {
+        let mut explained = key.values.to_owned();
+        explained[..1].make_ascii_uppercase();
+        out.push_str("#\n");
+        for line in wrapped(&format!("{explained}. {}", key.doc)) {
+            let _ = writeln!(out, "# {line}");
+        }
+        let _ = writeln!(out, "# {} = {}", key.name, key.sample);
+    }
+    out
+}
+
+/// Breaks a text into lines for a file.
+pub(super) fn wrapped(text: &str) -> Vec<String> {
+    let mut lines: Vec<String> = Vec::new();
+    for word in text.split_whitespace() {
+        match lines.last_mut() {
+            Some(line) if line.len() + 1 + word.len() <= LINE_CHARS_MAX => {
+                line.push(' ');
+                line.push_str(word);
+            }
+            Some(_) | None => lines.push(word.to_owned()),
+        }
+    }
+    lines
 }
 
 impl Setting {
@@ -89,6 +125,9 @@ fn begin_section(
     *section = next;
 }
 
+/// How long the lines of a file become.
+const LINE_CHARS_MAX: usize = 116;
+
 const EXAMPLE_START: &str = "\
 # Quelea's configuration: every setting, with its default.
 #
@@ -107,4 +146,8 @@ const EXAMPLE_LISTENERS: &str = "
 #
 # [[listener]]
 # address = \"[::1]:1883\"
+#
+# And one with all that a listener can have:
+#
+# [[listener]]
 ";

@@ -5,10 +5,11 @@ use std::ops::Range;
 use toml::Spanned;
 use toml::de::{DeTable, DeValue};
 
+use super::listener_keys::Given;
 use super::load::Loading;
 use super::mistake::Origin;
 use super::value::Raw;
-use super::{Config, listener};
+use super::{Config, Listener, listener, listener_keys};
 
 /// Reads the file `name` with the content `text` into `loading`.
 pub(super) fn read_file(name: &str, text: &str, loading: &mut Loading) {
@@ -90,28 +91,38 @@ impl File<'_> {
                 "listeners are a list: write [[listener]], with two brackets, for each".to_owned();
             return loading.mistake(self.origin(&value.span()), message);
         };
-        let mut addresses = Vec::new();
-        for listener in array {
-            addresses.extend(self.read_listener(listener, loading));
-        }
-        loading.set_listeners(&addresses);
+        let listeners = array.iter().filter_map(|it| self.read_listener(it, loading)).collect();
+        loading.set_listeners(listeners);
     }
 
     fn read_listener(
         &self,
         listener: &Spanned<DeValue<'_>>,
         loading: &mut Loading,
-    ) -> Option<(Origin, String)> {
+    ) -> Option<(Origin, Listener)> {
+        // Replaced by the address in the file, without which there is no listener.
+        let mut read = Listener::new(([127, 0, 0, 1], 0).into());
         let mut address = None;
+        let mut is_right = true;
         for (key, value) in listener.get_ref().as_table().into_iter().flatten() {
-            let origin = self.origin(&key.span());
-            let key = format!("{}.{}", listener::TABLE, key.get_ref());
-            if key != listener::ADDRESS_KEY {
-                loading.unknown_key(origin, &key);
-            } else if let Some(text) = value.get_ref().as_str() {
-                address = Some((origin, text.to_owned()));
-            } else {
-                address = Some((origin, self.text[value.span()].to_owned()));
+            let name = key.get_ref().as_ref();
+            match value.get_ref().as_table() {
+                // What a file may write as a table, its keys call `tls.certificate`.
+                Some(table) => {
+                    for (inner, value) in table {
+                        let name = format!("{name}.{}", inner.get_ref());
+                        let origin = self.origin(&inner.span());
+                        is_right &=
+                            self.read_listener_key(&mut read, &name, origin, value, loading);
+                    }
+                }
+                None => {
+                    let origin = self.origin(&key.span());
+                    if name == "address" {
+                        address = Some(origin.clone());
+                    }
+                    is_right &= self.read_listener_key(&mut read, name, origin, value, loading);
+                }
             }
         }
         if address.is_none() {
@@ -119,7 +130,35 @@ impl File<'_> {
                 "a listener needs an address, such as address = \"127.0.0.1:1883\"".to_owned();
             loading.mistake(self.origin(&listener.span()), message);
         }
-        address
+        address.filter(|_| is_right).map(|origin| (origin, read))
+    }
+
+    /// Reads one key of a listener. Returns false when it is wrong.
+    fn read_listener_key(
+        &self,
+        listener: &mut Listener,
+        name: &str,
+        origin: Origin,
+        value: &Spanned<DeValue<'_>>,
+        loading: &mut Loading,
+    ) -> bool {
+        let full_name = format!("{}.{name}", listener::TABLE);
+        let Some(key) = listener_keys::keys().find(|key| key.name == name) else {
+            loading.unknown_key(origin, &full_name);
+            return false;
+        };
+        match (key.read)(listener, &Given::new(value, &self.text[value.span()])) {
+            Ok(()) => true,
+            // An address says itself what is wrong with it.
+            Err(message) if full_name == listener::ADDRESS_KEY => {
+                loading.mistake(origin, message);
+                false
+            }
+            Err(expected) => {
+                loading.mistake(origin, format!("{full_name} {expected}"));
+                false
+            }
+        }
     }
 
     fn origin(&self, span: &Range<usize>) -> Origin {

@@ -1,6 +1,9 @@
-//! Where the broker listens.
+//! Where the broker listens, and what it asks of those who come.
 
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
+use std::path::PathBuf;
+
+use super::value::choice;
 
 /// An address that clients connect to.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -10,23 +13,79 @@ pub struct Listener {
     /// Whether the broker starts without it, with a warning, when the system does not have the address at
     /// all. Only the default `[::1]:1883` is such: hosts without IPv6 are common.
     pub may_be_absent: bool,
+    /// Connections through this listener at once, below `limits.connections_max`.
+    pub connections_max: Option<u32>,
+    /// TLS, if clients have to speak it.
+    pub tls: Option<Tls>,
+}
+
+/// How a listener speaks TLS.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Tls {
+    /// Files of certificates in PEM, each with its chain. The first is for clients that name no host, or
+    /// one that no certificate has.
+    pub certificates: Vec<PathBuf>,
+    /// Files of their private keys in PEM, in the same order.
+    pub keys: Vec<PathBuf>,
+    /// Files of the authorities that may have issued the clients' certificates. None asks for none.
+    pub client_cas: Vec<PathBuf>,
+    /// Files of certificates that were revoked.
+    pub crls: Vec<PathBuf>,
+    /// Whether a client must have a certificate.
+    pub client_certificate: ClientCertificate,
+    /// The lowest version that is spoken.
+    pub version_min: TlsVersion,
+    /// The only cipher suites that are spoken, by their names; empty, all that are safe.
+    pub cipher_suites: Vec<String>,
+}
+
+choice! {
+    /// Whether a client must have a certificate.
+    #[derive(Default)]
+    pub enum ClientCertificate {
+        /// It must, and a good one.
+        #[default]
+        Required = "required",
+        /// It need not, but one that it has must be good.
+        Optional = "optional",
+    }
+}
+
+choice! {
+    /// A version of TLS.
+    #[derive(Default)]
+    pub enum TlsVersion {
+        /// TLS 1.2.
+        #[default]
+        V12 = "1.2",
+        /// TLS 1.3.
+        V13 = "1.3",
+    }
 }
 
 impl Listener {
-    /// Makes a listener that must be there.
+    /// Makes a listener for MQTT over TCP that must be there.
     pub fn new(address: SocketAddr) -> Self {
-        Self { address, may_be_absent: false }
+        Self { address, may_be_absent: false, connections_max: None, tls: None }
     }
 
     /// Returns the listeners of a broker that is told nothing: port 1883 of both loopback addresses.
     pub fn loopback() -> Vec<Self> {
-        vec![
-            Self::new(SocketAddr::new(IpAddr::V4(Ipv4Addr::LOCALHOST), MQTT_PORT)),
-            Self {
-                address: SocketAddr::new(IpAddr::V6(Ipv6Addr::LOCALHOST), MQTT_PORT),
-                may_be_absent: true,
-            },
-        ]
+        let v4 = Self::new(SocketAddr::new(IpAddr::V4(Ipv4Addr::LOCALHOST), MQTT_PORT));
+        let v6 = Self::new(SocketAddr::new(IpAddr::V6(Ipv6Addr::LOCALHOST), MQTT_PORT));
+        vec![v4, Self { may_be_absent: true, ..v6 }]
+    }
+
+    /// Returns whether a client of another machine can connect without proving who it is.
+    pub fn is_open(&self) -> bool {
+        !self.address.ip().is_loopback() && !self.demands_certificate()
+    }
+
+    fn demands_certificate(&self) -> bool {
+        let demands = |tls: &Tls| {
+            !tls.client_cas.is_empty() && tls.client_certificate == ClientCertificate::Required
+        };
+        self.tls.as_ref().is_some_and(demands)
     }
 }
 

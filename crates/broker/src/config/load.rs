@@ -80,20 +80,27 @@ impl Loading {
     }
 
     /// Replaces the listeners by those of a source that names some.
-    pub(super) fn set_listeners(&mut self, addresses: &[(Origin, String)]) {
+    pub(super) fn set_listeners(&mut self, listeners: Vec<(Origin, Listener)>) {
+        if listeners.is_empty() {
+            return;
+        }
+        self.loaded.config.listeners.clear();
+        for (origin, listener) in listeners {
+            self.loaded.origins.insert(listener_key(&listener), origin);
+            self.loaded.config.listeners.push(listener);
+        }
+    }
+
+    /// Replaces the listeners by plain ones on `addresses`.
+    fn set_addresses(&mut self, addresses: Vec<(Origin, String)>) {
         let mut listeners = Vec::new();
         for (origin, address) in addresses {
-            match listener::read_address(address) {
-                Ok(address) => {
-                    listeners.push(Listener::new(address));
-                    self.loaded.origins.insert(listener_key(address), origin.clone());
-                }
-                Err(expected) => self.mistake(origin.clone(), expected),
+            match listener::read_address(&address) {
+                Ok(address) => listeners.push((origin, Listener::new(address))),
+                Err(expected) => self.mistake(origin, expected),
             }
         }
-        if !listeners.is_empty() {
-            self.loaded.config.listeners = listeners;
-        }
+        self.set_listeners(listeners);
     }
 
     /// Notes a key that no setting has.
@@ -121,9 +128,8 @@ impl Loading {
         }
         let origin = Origin::Environment(variable.to_owned());
         if name == LISTEN {
-            let addresses: Vec<_> =
-                value.split(',').map(|it| (origin.clone(), it.trim().to_owned())).collect();
-            self.set_listeners(&addresses);
+            let addresses = value.split(',').map(|it| (origin.clone(), it.trim().to_owned()));
+            self.set_addresses(addresses.collect());
         } else if let Some(setting) =
             Config::settings().find(|setting| setting.variable() == variable)
         {
@@ -150,9 +156,8 @@ impl Loading {
         let (listeners, settings): (Vec<_>, Vec<_>) =
             flags.iter().partition(|flag| flag.key == listener::ADDRESS_KEY);
         let origin = |flag: &Flag| Origin::Flag(flag.flag.clone());
-        let addresses: Vec<_> =
-            listeners.iter().map(|flag| (origin(flag), flag.value.clone())).collect();
-        self.set_listeners(&addresses);
+        let addresses = listeners.iter().map(|flag| (origin(flag), flag.value.clone()));
+        self.set_addresses(addresses.collect());
         for flag in settings {
             match Config::settings().find(|setting| setting.key() == flag.key) {
                 Some(setting) => {

@@ -8,6 +8,7 @@ mod document;
 mod file;
 mod limits;
 mod listener;
+mod listener_keys;
 mod load;
 mod mistake;
 mod nearest;
@@ -22,7 +23,7 @@ mod value;
 use std::num::NonZeroUsize;
 
 pub use limits::{Limits, QueueOverflow};
-pub use listener::Listener;
+pub use listener::{ClientCertificate, Listener, Tls, TlsVersion};
 pub use load::{Flag, Loaded, Sources};
 pub use mistake::{Mistake, Mistakes, Origin, Origins};
 pub use sections::{

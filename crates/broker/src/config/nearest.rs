@@ -1,7 +1,7 @@
 //! The known key that someone probably meant.
 
 use super::Config;
-use super::listener;
+use super::{listener, listener_keys};
 
 /// Returns the key of the setting nearest to `unknown`, if one is near.
 ///
@@ -10,10 +10,12 @@ use super::listener;
 pub(super) fn nearest_key(unknown: &str) -> Option<String> {
     let known = Config::settings().map(|setting| setting.key());
     let sections = Config::settings().map(|setting| setting.section.to_owned());
-    let listener = [listener::TABLE, listener::ADDRESS_KEY].map(str::to_owned);
+    let table = listener::TABLE;
+    let listener = listener_keys::keys().map(|key| format!("{table}.{}", key.name));
     known
         .chain(sections.filter(|section| !section.is_empty()))
         .chain(listener)
+        .chain([table.to_owned(), format!("{table}.tls")])
         .map(|key| (difference(unknown, &key), key))
         .filter(|(difference, key)| *difference <= key.len().min(unknown.len()) / 3)
         .min()

@@ -6,7 +6,8 @@ use std::fmt::Write as _;
 use std::path::PathBuf;
 use std::{env, fs};
 
-use super::{Config, Loaded, Setting, Sources};
+use super::document::wrapped;
+use super::{Config, Loaded, Setting, Sources, listener_keys};
 
 /// Every setting, with its type, unit, default and limit, is in the documentation.
 #[test]
@@ -40,14 +41,25 @@ fn example_is_right_when_all_is_uncommented() {
         assert_eq!(example.matches(&hidden).count(), 1, "{}", setting.name);
         example = example.replace(&hidden, &shown);
     }
-    for line in ["[[listener]]", "address = \"127.0.0.1:1883\"", "address = \"[::1]:1883\""] {
-        let hidden = format!("\n# {line}\n");
-        assert!(example.contains(&hidden), "{line}");
-        example = example.replace(&hidden, &format!("\n{line}\n"));
+    // Lines one after the other share a line end, so that one pass finds every second.
+    for _ in 0..2 {
+        for line in listener_lines() {
+            example = example.replace(&format!("\n# {line}\n"), &format!("\n{line}\n"));
+        }
     }
     let file = Some(("quelea.example.toml".to_owned(), example));
     let loaded = Loaded::from_sources(&Sources { file, ..Sources::default() });
-    assert_eq!(loaded.map(|it| it.config.listeners.len()), Ok(2));
+    let listeners = loaded.expect("the example is right").config.listeners;
+    assert_eq!(listeners.len(), 3);
+    for key in listener_keys::keys() {
+        assert!((key.show)(&listeners[2]).is_some(), "{} is not in the example", key.name);
+    }
+}
+
+fn listener_lines() -> Vec<String> {
+    let plain = ["[[listener]]", "address = \"127.0.0.1:1883\"", "address = \"[::1]:1883\""];
+    let keys = listener_keys::keys().map(|key| format!("{} = {}", key.name, key.sample));
+    plain.into_iter().map(str::to_owned).chain(keys).collect()
 }
 
 #[track_caller]
@@ -65,7 +77,7 @@ fn check(file: PathBuf, expected: &str) {
 
 fn reference() -> String {
     let defaults = Config::default();
-    let mut out = String::new();
+    let mut out = listener_reference();
     let mut section = None;
     for setting in Config::settings() {
         if section != Some(setting.section) {
@@ -82,6 +94,19 @@ fn reference() -> String {
             facts(setting, &defaults),
             paragraph(setting)
         );
+    }
+    out
+}
+
+fn listener_reference() -> String {
+    let mut out = "\n## The keys of a `[[listener]]`\n".to_owned();
+    for key in listener_keys::keys() {
+        let mut values = key.values.to_owned();
+        values[..1].make_ascii_uppercase();
+        let _ = write!(out, "\n### `{}`\n\n{values}: `{}`\n\n", key.name, key.sample);
+        for line in wrapped(key.doc) {
+            let _ = writeln!(out, "{line}");
+        }
     }
     out
 }

@@ -1,5 +1,7 @@
 //! Loading, from all sources, right and wrong.
 
+use std::path::PathBuf;
+
 use super::*;
 
 #[test]
@@ -121,6 +123,74 @@ fn open_listener_needs_consent() {
     check(load(open, &[], &[]), &[refusal]);
     load(open, &[("QUELEA_ALLOW_ANONYMOUS", "yes")], &[]).expect("everybody is let in");
     load("[[listener]]\naddress = \"127.3.2.1:1883\"", &[], &[]).expect("this is loopback too");
+}
+
+#[test]
+fn tls_of_a_listener_is_read() {
+    let file = r#"
+        [[listener]]
+        address = "0.0.0.0:8883"
+        connections_max = 7
+        tls = { certificate = ["a.pem", "b.pem"], key = ["a.key", "b.key"], client_ca = "ca.pem" }
+        [[listener]]
+        address = "127.0.0.1:8884"
+        [listener.tls]
+        certificate = "a.pem"
+        key = "a.key"
+        client_ca = "ca.pem"
+        client_certificate = "optional"
+        version_min = "1.3"
+    "#;
+    let loaded = load(file, &[], &[]).expect("it is not open: it demands certificates");
+    let [first, second] = loaded.config.listeners.as_slice() else { panic!("there are two") };
+    let tls = first.tls.as_ref().expect("it has TLS");
+    assert_eq!(first.connections_max, Some(7));
+    assert_eq!(tls.certificates, ["a.pem", "b.pem"].map(PathBuf::from));
+    assert_eq!(tls.client_certificate, ClientCertificate::Required);
+    let tls = second.tls.as_ref().expect("it has TLS");
+    assert_eq!(tls.client_certificate, ClientCertificate::Optional);
+    assert_eq!(tls.version_min, TlsVersion::V13);
+
+    let shown = load(&loaded.to_toml(), &[], &[]).expect("what is shown is right");
+    assert_eq!(shown.config, loaded.config);
+}
+
+#[test]
+fn mistakes_in_tls_are_told() {
+    check(
+        load(
+            r#"
+[[listener]]
+address = "127.0.0.1:1"
+tls = { certificat = "a.pem", key = 7, version_min = "1.1" }
+[[listener]]
+address = "127.0.0.1:2"
+connections_max = 0
+[[listener]]
+address = "127.0.0.1:3"
+tls = { certificate = ["a", "b"], key = "a", crl = "c" }
+[[listener]]
+address = "127.0.0.1:4"
+tls.version_min = "1.2"
+[[listener]]
+address = "0.0.0.0:5"
+tls = { certificate = "a", key = "b", client_ca = "c", client_certificate = "optional" }
+"#,
+            &[],
+            &[],
+        ),
+        &[
+            "q.toml:4: listener.tls.key must be a path or a list of paths, not 7",
+            "q.toml:4: listener.tls.version_min must be \"1.2\" or \"1.3\", not \"1.1\"",
+            "q.toml:4: there is no setting \"listener.tls.certificat\"; the nearest is \"listener.tls.certificate\"",
+            "q.toml:7: listener.connections_max must be a number from 1 to 10,000,000, not 0",
+            "q.toml:9: listener.tls.certificate has 2 files and listener.tls.key has 1: each certificate needs its key",
+            "q.toml:9: listener.tls.crl is about clients: it needs listener.tls.client_ca",
+            "q.toml:12: TLS needs listener.tls.certificate and listener.tls.key",
+            "q.toml:15: clients on other machines can reach 0.0.0.0:5, and no authentication is configured: listen on 127.0.0.1 \
+             or [::1] instead, or let everybody in with allow_anonymous = true (--allow-anonymous)",
+        ],
+    );
 }
 
 #[test]

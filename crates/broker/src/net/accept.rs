@@ -12,7 +12,7 @@ use std::time::Duration;
 use mio::{Events, Interest, Poll, Token, Waker};
 use socket2::{Domain, Protocol, Socket, TcpKeepalive, Type};
 
-use super::Stream;
+use super::{Entrance, Stream};
 use crate::clock::Clock;
 use crate::mail::{Arrival, Letter};
 use crate::shard::Shared;
@@ -50,6 +50,7 @@ impl Acceptor {
     /// The system is out of files, memory or threads.
     pub(crate) fn start(
         listener: TcpListener,
+        entrance: Arc<Entrance>,
         shared: Arc<Shared>,
         clock: Clock,
     ) -> io::Result<Self> {
@@ -58,7 +59,8 @@ impl Acceptor {
         poll.registry().register(&mut listener, LISTENER, Interest::READABLE)?;
         let waker = Waker::new(poll.registry(), WAKE)?;
         let is_over = Arc::new(AtomicBool::new(false));
-        let work = Work { listener, poll, shared, clock, is_over: Arc::clone(&is_over) };
+        let is_over_too = Arc::clone(&is_over);
+        let work = Work { listener, entrance, poll, shared, clock, is_over: is_over_too };
         let thread =
             std::thread::Builder::new().name("accept".to_owned()).spawn(move || work.run())?;
         Ok(Self { waker, is_over, thread })
@@ -75,6 +77,7 @@ impl Acceptor {
 
 struct Work {
     listener: mio::net::TcpListener,
+    entrance: Arc<Entrance>,
     poll: Poll,
     shared: Arc<Shared>,
     clock: Clock,
@@ -126,18 +129,19 @@ impl Work {
 
     fn admit(&self, stream: mio::net::TcpStream, address: SocketAddr) {
         let count = self.shared.connection_count.fetch_add(1, Ordering::Relaxed);
-        if count >= self.shared.config.limits.connections_max as usize {
+        let is_full = count >= self.shared.config.limits.connections_max as usize;
+        let Some(place) = self.entrance.enter().filter(|_| !is_full) else {
             self.shared.connection_count.fetch_sub(1, Ordering::Relaxed);
             self.shared.connections_refused.fetch_add(1, Ordering::Relaxed);
             return;
-        }
+        };
         // Neither is worth refusing a connection for.
         let _ = stream.set_nodelay(true);
         let keepalive = TcpKeepalive::new().with_time(PROBE_AFTER).with_interval(PROBE_EVERY);
         let _ = socket2::SockRef::from(&stream).set_tcp_keepalive(&keepalive);
         let mailbox = &self.shared.mailboxes[self.shared.next_shard()];
         mailbox.send(Letter::Arrived(Box::new(Arrival {
-            stream: Stream::Tcp(stream),
+            stream: Stream::new(stream, place),
             address,
             unread: Vec::new(),
             accepted_at: self.clock.now(),

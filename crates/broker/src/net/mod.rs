@@ -4,14 +4,19 @@
 //! trait is the line between the real network and the simulated one.
 
 mod accept;
+mod entrance;
+mod layers;
 mod runner;
 mod sockets;
+mod tls;
 
 use std::io;
 
 pub(crate) use accept::{Acceptor, RoundRobin, bind};
+pub(crate) use entrance::Entrance;
 pub(crate) use runner::{Home, WAKE, spawn};
 pub(crate) use sockets::{Sockets, Stream};
+pub(crate) use tls::MaterialError;
 
 use crate::arena::Key;
 
@@ -31,10 +36,13 @@ pub(crate) trait Io: Send {
     ///
     /// # Errors
     ///
-    /// `WouldBlock` when nothing has arrived, anything else when the connection is lost.
-    fn read(&mut self, key: Key, buffer: &mut [u8]) -> io::Result<usize>;
+    /// `WouldBlock` when nothing has arrived; `Interrupted` when there is more to do, later in this
+    /// turn or in the next; `InvalidData` when the peer broke the rules of TLS or of what else lies
+    /// below MQTT: it has been told, and what is written is thrown away; anything else when the
+    /// connection is lost.
+    fn read(&mut self, key: Key, buffer: &mut [u8]) -> io::Result<Received>;
 
-    /// Writes as much of `bytes` as fits.
+    /// Writes as much of `bytes` as fits. A stream that took less reports when there is room.
     ///
     /// # Errors
     ///
@@ -46,6 +54,25 @@ pub(crate) trait Io: Send {
 
     /// Closes the connection.
     fn close(&mut self, key: Key);
+}
+
+/// What was read.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Received {
+    pub(crate) bytes: usize,
+    /// Nothing more has arrived, so that the next arrival is reported.
+    pub(crate) is_drained: bool,
+}
+
+impl Received {
+    /// The peer has ended its side.
+    const END: Self = Self { bytes: 0, is_drained: true };
+
+    /// What a read of a socket into a buffer of `space` bytes says: a short one has drained it.
+    #[inline]
+    fn of(bytes: usize, space: usize) -> Self {
+        Self { bytes, is_drained: bytes < space }
+    }
 }
 
 /// Readiness of a connection, as reported by the system. It is reported once, when it changes.

@@ -52,6 +52,7 @@ impl Home {
         };
         let Occupied { shard, sockets } = &mut *occupied;
         let armed_before = shard.next_deadline();
+        sockets.begin_turn();
         let after = shard.turn(self.now(), &[], sockets, None);
         shard.counters().turns_assisted.add(1);
         // The sleeping thread's poll knows only the deadline that it went to sleep with.
@@ -92,6 +93,10 @@ pub(crate) fn spawn(
             let started = home.clock.elapsed();
             let mut occupied = home.shard.lock().unwrap_or_else(PoisonError::into_inner);
             let Occupied { shard, sockets } = &mut *occupied;
+            sockets.begin_turn();
+            for event in ready.iter().filter(|event| event.is_writable) {
+                sockets.on_writable(event.key);
+            }
             after = shard.turn(home.now(), &ready, sockets, Some(&homes));
             let micros = (home.clock.elapsed() - started).as_micros() as u64;
             shard.counters().longest_turn_micros.raise(micros);

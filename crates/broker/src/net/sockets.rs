@@ -1,43 +1,89 @@
-//! The real network: TCP streams of one shard, registered with its poll.
+//! The real network: the streams of one shard, registered with its poll.
 
 use std::io::{self, Read, Write};
 use std::net::Shutdown;
+use std::sync::Arc;
 
 use mio::net::TcpStream;
 use mio::{Interest, Registry, Token};
 
-use super::Io;
+use super::entrance::Place;
+use super::layers::{Layered, Tools};
+use super::{Io, Received};
 use crate::arena::Key;
+use crate::counters::Counters;
+use crate::shard::Shared;
 
 /// A connection's byte stream.
 #[derive(Debug)]
 pub(crate) enum Stream {
-    /// TCP.
+    /// TCP, and MQTT on it.
     Tcp(TcpStream),
+    /// A socket with something between it and MQTT.
+    Layered(Box<Layered>),
+}
+
+impl Stream {
+    /// Makes the stream of a connection that was let in.
+    pub(super) fn new(tcp: TcpStream, place: Place) -> Self {
+        if place.is_plain() {
+            Self::Tcp(tcp)
+        } else {
+            Self::Layered(Box::new(Layered::new(tcp, place)))
+        }
+    }
+
+    fn source(&mut self) -> &mut TcpStream {
+        match self {
+            Self::Tcp(tcp) => tcp,
+            Self::Layered(layered) => layered.source(),
+        }
+    }
 }
 
 /// The streams of one shard, by slot.
 pub(crate) struct Sockets {
     registry: Registry,
     streams: Vec<Option<Stream>>,
+    tools: Tools,
+    shared: Arc<Shared>,
+    shard_index: usize,
 }
 
 impl Sockets {
-    pub(crate) fn new(registry: Registry) -> Self {
-        Self { registry, streams: Vec::new() }
+    pub(crate) fn new(registry: Registry, shared: Arc<Shared>, shard_index: usize) -> Self {
+        Self { registry, streams: Vec::new(), tools: Tools::default(), shared, shard_index }
     }
 
-    fn at(&mut self, key: Key) -> io::Result<&mut Stream> {
-        let stream = self.streams.get_mut(key.index as usize).and_then(Option::as_mut);
-        stream.ok_or_else(|| io::ErrorKind::NotConnected.into())
+    /// A turn begins: there is work to spend again.
+    pub(super) fn begin_turn(&mut self) {
+        self.tools.begin_turn();
     }
+
+    /// A socket has room again: what a layer holds back leaves first.
+    pub(super) fn on_writable(&mut self, key: Key) {
+        if let Ok(Stream::Layered(layered)) = at(&mut self.streams, key) {
+            layered.on_writable(&mut self.tools);
+        }
+    }
+
+    /// Written by whoever has the shard, to which these sockets belong.
+    fn counters(&self) -> &Counters {
+        &self.shared.counters[self.shard_index]
+    }
+}
+
+#[inline]
+fn at(streams: &mut [Option<Stream>], key: Key) -> io::Result<&mut Stream> {
+    let stream = streams.get_mut(key.index as usize).and_then(Option::as_mut);
+    stream.ok_or_else(|| io::ErrorKind::NotConnected.into())
 }
 
 impl Io for Sockets {
     fn adopt(&mut self, key: Key, mut stream: Stream) -> io::Result<()> {
-        let Stream::Tcp(tcp) = &mut stream;
         // Both directions once: mio reports edges, and a second registration would cost a call.
-        self.registry.register(tcp, token(key), Interest::READABLE | Interest::WRITABLE)?;
+        let interest = Interest::READABLE | Interest::WRITABLE;
+        self.registry.register(stream.source(), token(key), interest)?;
         let index = key.index as usize;
         if self.streams.len() <= index {
             self.streams.resize_with(index + 1, || None);
@@ -48,28 +94,38 @@ impl Io for Sockets {
 
     fn release(&mut self, key: Key) -> Option<Stream> {
         let mut stream = self.streams.get_mut(key.index as usize)?.take()?;
-        let Stream::Tcp(tcp) = &mut stream;
         // A stream that cannot be deregistered was never registered: it is fresh for the next poll.
-        let _ = self.registry.deregister(tcp);
+        let _ = self.registry.deregister(stream.source());
         Some(stream)
     }
 
     #[inline]
-    fn read(&mut self, key: Key, buffer: &mut [u8]) -> io::Result<usize> {
-        let Stream::Tcp(tcp) = self.at(key)?;
-        tcp.read(buffer)
+    fn read(&mut self, key: Key, buffer: &mut [u8]) -> io::Result<Received> {
+        match at(&mut self.streams, key)? {
+            Stream::Tcp(tcp) => Ok(Received::of(tcp.read(buffer)?, buffer.len())),
+            Stream::Layered(layered) => {
+                let result = layered.read(buffer, &mut self.tools);
+                let ended = self.tools.take_ended_handshakes();
+                self.counters().tls_handshakes.add(ended);
+                result
+            }
+        }
     }
 
     #[inline]
     fn write(&mut self, key: Key, bytes: &[u8]) -> io::Result<usize> {
-        let Stream::Tcp(tcp) = self.at(key)?;
-        tcp.write(bytes)
+        match at(&mut self.streams, key)? {
+            Stream::Tcp(tcp) => tcp.write(bytes),
+            Stream::Layered(layered) => layered.write(bytes, &mut self.tools),
+        }
     }
 
     fn shutdown(&mut self, key: Key) {
-        if let Ok(Stream::Tcp(tcp)) = self.at(key) {
+        match at(&mut self.streams, key) {
             // It fails when the peer is gone already; the close that follows says the same.
-            let _ = tcp.shutdown(Shutdown::Write);
+            Ok(Stream::Tcp(tcp)) => drop(tcp.shutdown(Shutdown::Write)),
+            Ok(Stream::Layered(layered)) => layered.shutdown(&mut self.tools),
+            Err(_) => {}
         }
     }
 

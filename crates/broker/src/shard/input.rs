@@ -12,7 +12,7 @@ use quelea_store::Condition;
 use super::link::{Ending, Stage};
 use super::{READ_BYTES, Shard, WORK_UNITS};
 use crate::arena::Key;
-use crate::net::Io;
+use crate::net::{Io, Received};
 
 /// What remains to be done for a link after its share of a turn.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -81,13 +81,12 @@ impl Shard {
         let kept = link.unread.len();
         scratch[..kept].copy_from_slice(&link.unread);
         link.unread = Vec::new();
-        let space = scratch.len() - kept;
-        let count = match io.read(key, &mut scratch[kept..]) {
-            Ok(0) => {
+        let received = match io.read(key, &mut scratch[kept..]) {
+            Ok(Received { bytes: 0, .. }) => {
                 self.on_end_of_input(key, io);
                 return Remains::Nothing;
             }
-            Ok(count) => count,
+            Ok(received) => received,
             Err(error) => {
                 if let Some(link) = self.links.get_mut(key) {
                     link.unread = scratch[..kept].to_vec();
@@ -95,16 +94,16 @@ impl Shard {
                 return self.on_read_error(key, &error, io);
             }
         };
-        self.counters().bytes_received.add(count as u64);
-        let filled = &scratch[..kept + count];
+        self.counters().bytes_received.add(received.bytes as u64);
+        let filled = &scratch[..kept + received.bytes];
         let used = self.consume(key, filled, &mut units, io);
         let Some(link) = self.links.get_mut(key) else { return Remains::Nothing };
         if used < filled.len() {
             link.unread = filled[used..].to_vec();
             link.has_packets = units == 0 || link.is_waiting();
         }
-        // A short read has drained the socket; the next arrival is reported.
-        link.has_input = count == space || link.is_closed;
+        // Once it is drained, the next arrival is reported.
+        link.has_input = !received.is_drained || link.is_closed;
         let has_more = (link.has_input || link.has_packets) && !link.is_waiting();
         if has_more { Remains::More } else { Remains::Nothing }
     }
@@ -152,18 +151,18 @@ impl Shard {
         let mut unread = std::mem::take(&mut link.unread);
         unread.resize(kept + READ_BYTES, 0);
         let result = io.read(key, &mut unread[kept..]);
-        unread.truncate(kept + result.as_ref().map_or(0, |count| *count));
+        unread.truncate(kept + result.as_ref().map_or(0, |received| received.bytes));
         let Some(link) = self.links.get_mut(key) else { return Remains::Nothing };
         link.unread = unread;
         match result {
-            Ok(0) => {
+            Ok(Received { bytes: 0, .. }) => {
                 self.lose(key, None, io);
                 Remains::Nothing
             }
-            Ok(count) => {
-                link.has_input = count == READ_BYTES || link.is_closed;
+            Ok(received) => {
+                link.has_input = !received.is_drained || link.is_closed;
                 link.has_packets = true;
-                self.counters().bytes_received.add(count as u64);
+                self.counters().bytes_received.add(received.bytes as u64);
                 Remains::More
             }
             Err(error) => self.on_read_error(key, &error, io),
@@ -173,7 +172,7 @@ impl Shard {
     /// Throws away what a peer still sends after its last packet was written.
     fn discard(&mut self, key: Key, scratch: &mut [u8], io: &mut dyn Io) -> Remains {
         match io.read(key, scratch) {
-            Ok(0) => {
+            Ok(Received { bytes: 0, .. }) => {
                 // What is unsent may still be wanted: the flush, or the timer, ends it.
                 match self.links.get_mut(key) {
                     Some(link) if link.unsent_bytes() > 0 => link.has_input = false,
@@ -181,9 +180,9 @@ impl Shard {
                 }
                 Remains::Nothing
             }
-            Ok(count) => {
+            Ok(received) => {
                 let Some(link) = self.links.get_mut(key) else { return Remains::Nothing };
-                link.has_input = count == scratch.len() || link.is_closed;
+                link.has_input = !received.is_drained || link.is_closed;
                 if link.has_input { Remains::More } else { Remains::Nothing }
             }
             Err(error) => self.on_read_error(key, &error, io),
@@ -199,6 +198,14 @@ impl Shard {
                 Remains::Nothing
             }
             io::ErrorKind::Interrupted => Remains::More,
+            io::ErrorKind::InvalidData => {
+                self.counters().transport_errors.add(1);
+                if let Some(link) = self.links.get(key) {
+                    tracing::info!(address = %link.address, %error, "connection refused");
+                }
+                self.end_link(key, Ending::Abnormal(ReasonCode::PROTOCOL_ERROR));
+                Remains::Nothing
+            }
             _ => {
                 self.lose(key, Some(error), io);
                 Remains::Nothing

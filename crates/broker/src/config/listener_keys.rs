@@ -1,0 +1,234 @@
+//! The keys of a `[[listener]]`: a row for each.
+//!
+//! Reading the file, naming the nearest known key, `quelea config show`, the example and the reference in the
+//! documentation all come from the rows.
+
+use std::path::PathBuf;
+
+use toml::Spanned;
+use toml::de::DeValue;
+
+use super::Kind;
+use super::listener::{ClientCertificate, Listener, Tls, TlsVersion, read_address};
+use super::value::{Raw, Value, quoted};
+
+/// A key of a listener.
+pub(super) struct ListenerKey {
+    /// The key; those of the table `tls` begin with `tls.`.
+    pub(super) name: &'static str,
+    /// What its values are, in words.
+    pub(super) values: &'static str,
+    /// What it means.
+    pub(super) doc: &'static str,
+    /// A value that could be set, as TOML.
+    pub(super) sample: &'static str,
+    pub(super) read: fn(&mut Listener, &Given) -> Result<(), String>,
+    pub(super) show: fn(&Listener) -> Option<String>,
+}
+
+/// A value as it was written.
+pub(super) enum Given {
+    Number(i128),
+    Text(String),
+    Texts(Vec<String>),
+    /// Something that no key takes, as it was written.
+    Other(String),
+}
+
+impl Given {
+    pub(super) fn new(value: &Spanned<DeValue<'_>>, text: &str) -> Self {
+        let as_text = |value: &Spanned<DeValue<'_>>| value.get_ref().as_str().map(str::to_owned);
+        match value.get_ref() {
+            DeValue::String(text) => Self::Text(text.clone().into_owned()),
+            DeValue::Integer(integer) => {
+                let number = i128::from_str_radix(integer.as_str(), integer.radix());
+                Self::Number(number.unwrap_or(i128::MAX))
+            }
+            DeValue::Array(values) => match values.iter().map(as_text).collect() {
+                Some(texts) => Self::Texts(texts),
+                None => Self::Other(text.to_owned()),
+            },
+            DeValue::Boolean(_) | DeValue::Float(_) | DeValue::Datetime(_) | DeValue::Table(_) => {
+                Self::Other(text.to_owned())
+            }
+        }
+    }
+
+    fn written(&self) -> String {
+        match self {
+            Self::Number(number) => number.to_string(),
+            Self::Text(text) => quoted(text),
+            Self::Texts(texts) => list(texts.iter().map(String::as_str)),
+            Self::Other(text) => text.clone(),
+        }
+    }
+
+    fn texts(&self) -> Result<Vec<String>, String> {
+        match self {
+            Self::Text(text) if !text.is_empty() => Ok(vec![text.clone()]),
+            Self::Texts(texts) if texts.iter().all(|text| !text.is_empty()) => Ok(texts.clone()),
+            _ => Err(format!("must be a text or a list of texts, not {}", self.written())),
+        }
+    }
+
+    fn paths(&self) -> Result<Vec<PathBuf>, String> {
+        match self.texts() {
+            Ok(texts) => Ok(texts.into_iter().map(PathBuf::from).collect()),
+            Err(_) => Err(format!("must be a path or a list of paths, not {}", self.written())),
+        }
+    }
+
+    fn value<T: Value>(&self, kind: &Kind) -> Result<T, String> {
+        match self {
+            Self::Text(text) => T::read(Raw::String(text), kind),
+            Self::Number(number) => T::read(Raw::Integer(*number), kind),
+            Self::Texts(_) | Self::Other(_) => {
+                Err(format!("must be {}, not {}", kind.describe(), self.written()))
+            }
+        }
+    }
+}
+
+/// Returns every key, in the order of the documentation.
+pub(super) fn keys() -> impl Iterator<Item = &'static ListenerKey> {
+    KEYS.iter()
+}
+
+fn tls(listener: &mut Listener) -> &mut Tls {
+    listener.tls.get_or_insert_default()
+}
+
+/// Puts a value that was right in its place.
+fn put<T>(place: &mut T, value: Result<T, String>) -> Result<(), String> {
+    *place = value?;
+    Ok(())
+}
+
+fn list<'a>(texts: impl Iterator<Item = &'a str>) -> String {
+    let quoted: Vec<String> = texts.map(quoted).collect();
+    format!("[{}]", quoted.join(", "))
+}
+
+/// Shows one text as a text, several as a list, none not at all.
+fn show_paths(paths: &[PathBuf]) -> Option<String> {
+    match paths {
+        [] => None,
+        [path] => Some(quoted(&path.to_string_lossy())),
+        paths => {
+            let texts: Vec<_> = paths.iter().map(|path| path.to_string_lossy()).collect();
+            Some(list(texts.iter().map(AsRef::as_ref)))
+        }
+    }
+}
+
+fn show_tls<T: Value>(
+    listener: &Listener,
+    field: impl FnOnce(&Tls) -> Option<T>,
+) -> Option<String> {
+    listener.tls.as_ref().and_then(field)?.show()
+}
+
+const CONNECTIONS: Kind = Kind::Count(1..=10_000_000);
+
+const KEYS: &[ListenerKey] = &[
+    ListenerKey {
+        name: "address",
+        values: "an IP address and a port",
+        doc: "Port 0 takes any free port; the log says which. Without any listener the broker takes `127.0.0.1:1883` and \
+              `[::1]:1883`, and starts without the latter on a host that has no IPv6. On an address that others can reach it \
+              starts only with `allow_anonymous = true`, or if the listener demands a certificate of its clients, as long as \
+              there is no other authentication.",
+        sample: "\"0.0.0.0:8883\"",
+        read: |listener, given| match given {
+            Given::Text(text) => put(&mut listener.address, read_address(text)),
+            other => read_address(&other.written()).map(|_| ()),
+        },
+        show: |listener| Some(quoted(&listener.address.to_string())),
+    },
+    ListenerKey {
+        name: "connections_max",
+        values: "a number from 1 to 10,000,000",
+        doc: "Connections through this listener at once. One more is closed as soon as it is accepted, and counted. \
+              `limits.connections_max` bounds the connections of all listeners together.",
+        sample: "50_000",
+        read: |listener, given| put(&mut listener.connections_max, given.value(&CONNECTIONS)),
+        show: |listener| listener.connections_max.show(),
+    },
+    ListenerKey {
+        name: "tls.certificate",
+        values: "a path or a list of paths",
+        doc: "The certificate that the broker shows, in PEM, followed by those of the intermediate authorities. With several, \
+              the client's SNI chooses; the first is for clients that name no host, or one that no certificate has. This key \
+              and `tls.key` make the listener one for TLS. The files are read again when they change, and on SIGHUP; files \
+              that are not right are refused and reported, and those before stay in use.",
+        sample: "\"/etc/quelea/server.pem\"",
+        read: |listener, given| put(&mut tls(listener).certificates, given.paths()),
+        show: |listener| listener.tls.as_ref().and_then(|tls| show_paths(&tls.certificates)),
+    },
+    ListenerKey {
+        name: "tls.key",
+        values: "a path or a list of paths",
+        doc: "The private key of the certificate, in PEM: PKCS #8, PKCS #1 (RSA) or SEC 1 (EC), not encrypted. With several \
+              certificates as many keys, in their order.",
+        sample: "\"/etc/quelea/server.key\"",
+        read: |listener, given| put(&mut tls(listener).keys, given.paths()),
+        show: |listener| listener.tls.as_ref().and_then(|tls| show_paths(&tls.keys)),
+    },
+    ListenerKey {
+        name: "tls.client_ca",
+        values: "a path or a list of paths",
+        doc: "The authorities that issue the certificates of clients, in PEM; a file may have several. With it clients are \
+              asked for a certificate.",
+        sample: "\"/etc/quelea/devices.pem\"",
+        read: |listener, given| put(&mut tls(listener).client_cas, given.paths()),
+        show: |listener| listener.tls.as_ref().and_then(|tls| show_paths(&tls.client_cas)),
+    },
+    ListenerKey {
+        name: "tls.client_certificate",
+        values: "\"required\" or \"optional\"",
+        doc: "Whether a client must have a certificate of `tls.client_ca` (`required`, the default), or may do without \
+              (`optional`). One that it shows must be good in either case.",
+        sample: "\"required\"",
+        read: |listener, given| {
+            put(
+                &mut tls(listener).client_certificate,
+                given.value(&Kind::Choice(ClientCertificate::WORDS)),
+            )
+        },
+        show: |listener| {
+            show_tls(listener, |tls| (!tls.client_cas.is_empty()).then_some(tls.client_certificate))
+        },
+    },
+    ListenerKey {
+        name: "tls.crl",
+        values: "a path or a list of paths",
+        doc: "Lists of revoked certificates (CRL) of the authorities of `tls.client_ca`, in PEM. A client with a certificate \
+              on such a list, or one issued by an authority on it, is refused. Of an authority without a list here nothing is \
+              revoked.",
+        sample: "\"/etc/quelea/revoked.pem\"",
+        read: |listener, given| put(&mut tls(listener).crls, given.paths()),
+        show: |listener| listener.tls.as_ref().and_then(|tls| show_paths(&tls.crls)),
+    },
+    ListenerKey {
+        name: "tls.version_min",
+        values: "\"1.2\" or \"1.3\"",
+        doc: "The lowest version of TLS that is spoken; \"1.2\" by default. There is none below it.",
+        sample: "\"1.3\"",
+        read: |listener, given| {
+            put(&mut tls(listener).version_min, given.value(&Kind::Choice(TlsVersion::WORDS)))
+        },
+        show: |listener| show_tls(listener, |tls| Some(tls.version_min)),
+    },
+    ListenerKey {
+        name: "tls.cipher_suites",
+        values: "a list of names",
+        doc: "The only cipher suites that are spoken, by the names of RFC 8446 and RFC 5289. By default all nine that rustls \
+              has, which encrypt with AES-GCM or ChaCha20-Poly1305 and are forward secret.",
+        sample: "[\"TLS_AES_256_GCM_SHA384\", \"TLS_ECDHE_ECDSA_WITH_AES_256_GCM_SHA384\"]",
+        read: |listener, given| put(&mut tls(listener).cipher_suites, given.texts()),
+        show: |listener| {
+            let tls = listener.tls.as_ref().filter(|tls| !tls.cipher_suites.is_empty())?;
+            Some(list(tls.cipher_suites.iter().map(String::as_str)))
+        },
+    },
+];

@@ -1,0 +1,201 @@
+//! What a listener speaks TLS with: certificates, keys, authorities and lists of revocations, read from files.
+
+use std::fmt;
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+use std::time::Duration;
+
+use rustls::crypto::CryptoProvider;
+use rustls::crypto::aws_lc_rs::{self, Ticketer};
+use rustls::pki_types::pem::PemObject;
+use rustls::pki_types::{CertificateDer, CertificateRevocationListDer, PrivateKeyDer};
+use rustls::server::danger::ClientCertVerifier;
+use rustls::server::{NoServerSessionStorage, WebPkiClientVerifier};
+use rustls::sign::CertifiedKey;
+use rustls::version::{TLS12, TLS13};
+use rustls::{RootCertStore, ServerConfig, SupportedCipherSuite, SupportedProtocolVersion};
+
+use super::identity::Identities;
+use super::validity::expires_at;
+use crate::config::{ClientCertificate, Tls, TlsVersion};
+
+/// What the files of a listener make together.
+#[derive(Debug)]
+pub(crate) struct Material {
+    pub(crate) config: Arc<ServerConfig>,
+    /// When the certificates in the files expire, since 1970: each file's first to go.
+    pub(crate) expiries: Vec<(PathBuf, Duration)>,
+}
+
+/// What is wrong with a file.
+#[derive(Debug)]
+pub(crate) struct MaterialError {
+    pub(crate) file: PathBuf,
+    /// A fragment of a sentence.
+    pub(crate) why: String,
+}
+
+impl Material {
+    /// Reads the files. Blocks: not for a shard.
+    ///
+    /// # Errors
+    ///
+    /// A file cannot be read, holds something else, or does not fit to the others.
+    pub(crate) fn load(settings: &Tls, protocol: &[u8]) -> Result<Self, MaterialError> {
+        let provider = Arc::new(provider(settings)?);
+        let mut expiries = Vec::new();
+        let mut identities = Vec::new();
+        for (certificate, key) in settings.certificates.iter().zip(&settings.keys) {
+            let chain = certificates(certificate, &mut expiries)?;
+            identities.push(Arc::new(identity(chain, key, &provider)?));
+        }
+        let versions: &[&SupportedProtocolVersion] = match settings.version_min {
+            TlsVersion::V12 => &[&TLS13, &TLS12],
+            TlsVersion::V13 => &[&TLS13],
+        };
+        let file = settings.certificates.first().cloned().unwrap_or_default();
+        let verifier = client_verifier(settings, &provider, &mut expiries)?;
+        let builder = ServerConfig::builder_with_provider(provider)
+            .with_protocol_versions(versions)
+            .map_err(|error| MaterialError { file: file.clone(), why: error.to_string() })?;
+        let mut config = builder
+            .with_client_cert_verifier(verifier)
+            .with_cert_resolver(Arc::new(Identities(identities)));
+        config.alpn_protocols = vec![protocol.to_vec()];
+        // What it takes to resume lies with the client, encrypted; the keys are random, change every six hours,
+        // and go with this configuration: what is revoked by a reload cannot be resumed.
+        config.session_storage = Arc::new(NoServerSessionStorage {});
+        config.ticketer =
+            Ticketer::new().map_err(|error| MaterialError { file, why: error.to_string() })?;
+        config.send_tls13_tickets = 1;
+        Ok(Self { config: Arc::new(config), expiries })
+    }
+
+    /// Logs which certificates expire soon, or did, when the wall clock shows `now`, counted since 1970.
+    pub(crate) fn warn_of_expiries(&self, now: Duration) {
+        for (file, at) in &self.expiries {
+            let file = file.display();
+            match at.checked_sub(now) {
+                None => tracing::warn!(%file, "the certificate has expired"),
+                Some(left) if left < WARNED_BEFORE => {
+                    let days = left.as_secs() / SECS_PER_DAY;
+                    tracing::warn!(%file, days, "the certificate expires soon");
+                }
+                Some(_) => {}
+            }
+        }
+    }
+}
+
+fn provider(settings: &Tls) -> Result<CryptoProvider, MaterialError> {
+    let mut provider = aws_lc_rs::default_provider();
+    if settings.cipher_suites.is_empty() {
+        return Ok(provider);
+    }
+    // rustls marks those of TLS 1.3 in the name, the registry does not.
+    let name_of =
+        |suite: &SupportedCipherSuite| format!("{:?}", suite.suite()).replace("TLS13_", "TLS_");
+    let known = std::mem::take(&mut provider.cipher_suites);
+    for name in &settings.cipher_suites {
+        let Some(suite) = known.iter().find(|suite| name_of(suite) == *name) else {
+            let names: Vec<_> = known.iter().map(name_of).collect();
+            let why = format!("{name} is no cipher suite: there are {}", names.join(", "));
+            return Err(MaterialError { file: "tls.cipher_suites".into(), why });
+        };
+        provider.cipher_suites.push(*suite);
+    }
+    Ok(provider)
+}
+
+/// Reads the certificates of a file, which has at least one.
+fn certificates(
+    file: &Path,
+    expiries: &mut Vec<(PathBuf, Duration)>,
+) -> Result<Vec<CertificateDer<'static>>, MaterialError> {
+    let certificates: Vec<CertificateDer<'static>> = sections(file)?;
+    if certificates.is_empty() {
+        return Err(wrong(file, "there is no certificate in it"));
+    }
+    let first_to_go = certificates.iter().filter_map(|it| expires_at(it)).min();
+    expiries.extend(first_to_go.map(|at| (file.to_owned(), at)));
+    Ok(certificates)
+}
+
+fn identity(
+    chain: Vec<CertificateDer<'static>>,
+    file: &Path,
+    provider: &CryptoProvider,
+) -> Result<CertifiedKey, MaterialError> {
+    let key = PrivateKeyDer::from_pem_file(file).map_err(|error| wrong(file, describe(&error)))?;
+    // Whether the key is that of the certificate is found out here too.
+    CertifiedKey::from_der(chain, key, provider).map_err(|error| match error {
+        rustls::Error::InconsistentKeys(_) => wrong(file, "it is not the key of the certificate"),
+        error => wrong(file, error),
+    })
+}
+
+fn client_verifier(
+    settings: &Tls,
+    provider: &Arc<CryptoProvider>,
+    expiries: &mut Vec<(PathBuf, Duration)>,
+) -> Result<Arc<dyn ClientCertVerifier>, MaterialError> {
+    let Some(first) = settings.client_cas.first() else {
+        return Ok(WebPkiClientVerifier::no_client_auth());
+    };
+    let mut roots = RootCertStore::empty();
+    for file in &settings.client_cas {
+        for certificate in certificates(file, expiries)? {
+            roots.add(certificate).map_err(|error| wrong(file, error))?;
+        }
+    }
+    let mut crls: Vec<CertificateRevocationListDer<'static>> = Vec::new();
+    for file in &settings.crls {
+        let found = sections(file)?;
+        if found.is_empty() {
+            return Err(wrong(file, "there is no list of revoked certificates (X509 CRL) in it"));
+        }
+        crls.extend(found);
+    }
+    let file = settings.crls.first().unwrap_or(first);
+    let mut builder =
+        WebPkiClientVerifier::builder_with_provider(Arc::new(roots), Arc::clone(provider))
+            .with_crls(crls)
+            // Policy: with several authorities, those without a list have revoked nothing.
+            .allow_unknown_revocation_status();
+    if settings.client_certificate == ClientCertificate::Optional {
+        builder = builder.allow_unauthenticated();
+    }
+    builder.build().map_err(|error| wrong(file, error))
+}
+
+/// Reads what a file has of one kind; other kinds are passed over.
+fn sections<T: PemObject>(file: &Path) -> Result<Vec<T>, MaterialError> {
+    let text = std::fs::read(file).map_err(|error| wrong(file, error))?;
+    T::pem_slice_iter(&text)
+        .collect::<Result<_, _>>()
+        .map_err(|error| wrong(file, describe(&error)))
+}
+
+fn describe(error: &rustls::pki_types::pem::Error) -> String {
+    use rustls::pki_types::pem::Error;
+    match error {
+        Error::NoItemsFound => "there is no unencrypted private key in it".to_owned(),
+        Error::MissingSectionEnd { .. } => "it is cut off, or not PEM".to_owned(),
+        error => error.to_string(),
+    }
+}
+
+fn wrong(file: &Path, why: impl fmt::Display) -> MaterialError {
+    MaterialError { file: file.to_owned(), why: why.to_string() }
+}
+
+/// The time before the expiry of a certificate from which on it is warned of.
+const WARNED_BEFORE: Duration = Duration::from_secs(30 * SECS_PER_DAY);
+
+const SECS_PER_DAY: u64 = 86_400;
+
+impl fmt::Display for MaterialError {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{}: {}", self.file.display(), self.why)
+    }
+}

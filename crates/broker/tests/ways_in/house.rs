@@ -1,0 +1,64 @@
+//! A broker of this process, stopped when its test ends.
+
+use std::net::SocketAddr;
+
+use quelea_broker::config::{Durability, Listener, Tls};
+use quelea_broker::{Broker, Config, StartError, Totals};
+
+use crate::pki::{Directory, Identity};
+
+pub(crate) struct House {
+    broker: Option<Broker>,
+    pub(crate) address: SocketAddr,
+    _directory: Directory,
+}
+
+impl House {
+    /// Starts a broker with one listener, as `change` would have it.
+    pub(crate) fn new(change: impl FnOnce(&mut Listener, &Directory)) -> Self {
+        let directory = Directory::new();
+        let mut listener = Listener::new(([127, 0, 0, 1], 0).into());
+        change(&mut listener, &directory);
+        let broker = start(listener).unwrap();
+        let address = broker.local_addrs()[0];
+        Self { broker: Some(broker), address, _directory: directory }
+    }
+
+    /// Starts a broker with one listener for TLS, as `change` would have it.
+    pub(crate) fn with_tls(identity: &Identity, change: impl FnOnce(&mut Tls, &Directory)) -> Self {
+        Self::new(|listener, directory| {
+            let mut tls = tls(identity, directory);
+            change(&mut tls, directory);
+            listener.tls = Some(tls);
+        })
+    }
+
+    pub(crate) fn totals(&self) -> Totals {
+        self.broker.as_ref().unwrap().totals()
+    }
+}
+
+impl Drop for House {
+    fn drop(&mut self) {
+        if let Some(broker) = self.broker.take() {
+            broker.stop();
+        }
+    }
+}
+
+/// Starts a broker with two shards, so that half of the clients move.
+pub(crate) fn start(listener: Listener) -> Result<Broker, StartError> {
+    let mut config = Config {
+        listeners: vec![listener],
+        shards: Some(2.try_into().unwrap()),
+        ..Config::default()
+    };
+    config.store.durability = Durability::Memory;
+    config.stop.flush_timeout_secs = 1;
+    Broker::start(config)
+}
+
+pub(crate) fn tls(identity: &Identity, directory: &Directory) -> Tls {
+    let (certificate, key) = identity.write(directory, "server");
+    Tls { certificates: vec![certificate], keys: vec![key], ..Tls::default() }
+}
