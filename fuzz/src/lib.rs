@@ -7,6 +7,7 @@
 pub mod codec;
 pub mod session;
 pub mod topics;
+pub mod transport;
 
 /// A target with its name, which is also that of its corpus.
 pub type Target = (&'static str, fn(&[u8]));
@@ -18,6 +19,8 @@ pub const TARGETS: &[Target] = &[
     ("packet_encode", codec::check_packet_encode),
     ("session", session::check_operations),
     ("topics", topics::check_operations),
+    ("upgrade", transport::check_upgrade),
+    ("websocket", transport::check_websocket),
 ];
 
 /// Runs the target `name` on `input`.

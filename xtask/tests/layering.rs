@@ -13,10 +13,14 @@ const MAY_USE: &[(&str, &[&str])] = &[
     ("quelea-session", &["quelea-codec"]),
     ("quelea-topics", &["quelea-codec"]),
     ("quelea-store", &["quelea-codec", "quelea-session"]),
-    ("quelea-broker", &["quelea-codec", "quelea-session", "quelea-store", "quelea-topics"]),
+    ("quelea-transport", &[]),
+    (
+        "quelea-broker",
+        &["quelea-codec", "quelea-session", "quelea-store", "quelea-topics", "quelea-transport"],
+    ),
     // The suite speaks to a broker over a socket; its own tests start ours.
     ("quelea-conform", &["quelea-broker", "quelea-codec"]),
-    ("quelea-cli", &["quelea-broker", "quelea-codec", "quelea-conform"]),
+    ("quelea-cli", &["quelea-broker", "quelea-codec", "quelea-conform", "quelea-transport"]),
     ("xtask", &[]),
 ];
 
@@ -26,6 +30,7 @@ const PURE: &[(&str, &[&str])] = &[
     ("quelea-codec", &[]),
     ("quelea-session", &["hashbrown"]),
     ("quelea-topics", &["foldhash", "hashbrown"]),
+    ("quelea-transport", &["sha1_smol"]),
 ];
 
 /// Crates that only the named ones may use: what a socket, a runtime or a command line needs stays there.

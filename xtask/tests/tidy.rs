@@ -58,6 +58,7 @@ fn pure_crates_say_so() {
         ("codec", &["#![no_std]", "#![forbid(unsafe_code)]"][..]),
         ("session", &["#![no_std]", "#![forbid(unsafe_code)]"]),
         ("topics", &["#![forbid(unsafe_code)]"]),
+        ("transport", &["#![forbid(unsafe_code)]"]),
     ] {
         let path = root().join("crates").join(package).join("src/lib.rs");
         let text = fs::read_to_string(&path).expect("each crate has a lib.rs");

@@ -3,7 +3,7 @@
 use std::net::SocketAddr;
 
 use super::mistake::{Mistake, Mistakes, Origin, Origins};
-use super::{Config, Listener, Tls, listener};
+use super::{Config, Listener, Protocol, Tls, listener};
 
 impl Config {
     /// Checks the configuration as a whole, for whoever made it without loading it.
@@ -59,10 +59,9 @@ impl Config {
                     format!("the listeners {first} and {second_address} are in each other's way"),
                 );
             }
-            if let Some(tls) = &second.tls {
-                for message in tls_mistakes(tls) {
-                    note(&listener_key(second), message);
-                }
+            let tls = second.tls.iter().flat_map(tls_mistakes);
+            for message in tls.chain(websocket_mistakes(second)) {
+                note(&listener_key(second), message);
             }
         }
     }
@@ -112,6 +111,30 @@ impl Config {
             );
         }
     }
+}
+
+/// Returns what is wrong with settings of WebSocket.
+fn websocket_mistakes(listener: &Listener) -> Vec<String> {
+    let mut mistakes = Vec::new();
+    let is_set = listener.path.is_some()
+        || !listener.allowed_origins.is_empty()
+        || !listener.forwarded_for.is_empty();
+    if listener.protocol != Protocol::WebSocket && is_set {
+        mistakes.push(
+            "listener.path, listener.allowed_origins and listener.forwarded_for need protocol = \"websocket\"".to_owned(),
+        );
+    }
+    if let Some(path) = listener.path.as_ref().filter(|path| !path.starts_with('/')) {
+        mistakes.push(format!("listener.path must begin with /, and {path} does not"));
+    }
+    let is_origin =
+        |text: &str| matches!(text, "*" | "null") || text.contains("://") && !text.ends_with('/');
+    for origin in listener.allowed_origins.iter().filter(|origin| !is_origin(origin)) {
+        mistakes.push(format!(
+            "{origin} in listener.allowed_origins is no origin: write one as \"https://app.example.com\", or \"*\" for all"
+        ));
+    }
+    mistakes
 }
 
 /// Returns what is wrong with settings of TLS. What the files hold is only known when they are read.

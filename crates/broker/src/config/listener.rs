@@ -3,6 +3,9 @@
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
 use std::path::PathBuf;
 
+use quelea_transport::upgrade::Rules;
+
+use super::Network;
 use super::value::choice;
 
 /// An address that clients connect to.
@@ -13,6 +16,15 @@ pub struct Listener {
     /// Whether the broker starts without it, with a warning, when the system does not have the address at
     /// all. Only the default `[::1]:1883` is such: hosts without IPv6 are common.
     pub may_be_absent: bool,
+    /// What lies between the connection and MQTT.
+    pub protocol: Protocol,
+    /// With WebSocket: the path that MQTT is at. Unset, `/mqtt`.
+    pub path: Option<String>,
+    /// With WebSocket: the origins of pages that may connect; `*` stands for all. Empty, only pages of the
+    /// host that the client names may.
+    pub allowed_origins: Vec<String>,
+    /// With WebSocket: the proxies whose `X-Forwarded-For` is believed.
+    pub forwarded_for: Vec<Network>,
     /// Connections through this listener at once, below `limits.connections_max`.
     pub connections_max: Option<u32>,
     /// TLS, if clients have to speak it.
@@ -37,6 +49,18 @@ pub struct Tls {
     pub version_min: TlsVersion,
     /// The only cipher suites that are spoken, by their names; empty, all that are safe.
     pub cipher_suites: Vec<String>,
+}
+
+choice! {
+    /// What lies between the connection and MQTT.
+    #[derive(Default)]
+    pub enum Protocol {
+        /// Nothing.
+        #[default]
+        Mqtt = "mqtt",
+        /// WebSocket.
+        WebSocket = "websocket",
+    }
 }
 
 choice! {
@@ -66,7 +90,23 @@ choice! {
 impl Listener {
     /// Makes a listener for MQTT over TCP that must be there.
     pub fn new(address: SocketAddr) -> Self {
-        Self { address, may_be_absent: false, connections_max: None, tls: None }
+        Self {
+            address,
+            may_be_absent: false,
+            protocol: Protocol::Mqtt,
+            path: None,
+            allowed_origins: Vec::new(),
+            forwarded_for: Vec::new(),
+            connections_max: None,
+            tls: None,
+        }
+    }
+
+    /// Returns what a WebSocket of this listener is asked for; nothing when it has none.
+    pub(crate) fn upgrade_rules(&self) -> Option<Rules> {
+        let path = self.path.clone().unwrap_or_else(|| DEFAULT_PATH.to_owned());
+        let rules = Rules { path, allowed_origins: self.allowed_origins.clone() };
+        (self.protocol == Protocol::WebSocket).then_some(rules)
     }
 
     /// Returns the listeners of a broker that is told nothing: port 1883 of both loopback addresses.
@@ -88,6 +128,9 @@ impl Listener {
         self.tls.as_ref().is_some_and(demands)
     }
 }
+
+/// Where MQTT is by convention.
+const DEFAULT_PATH: &str = "/mqtt";
 
 /// The port that is registered for MQTT over TCP.
 const MQTT_PORT: u16 = 1883;

@@ -8,9 +8,9 @@ use std::path::PathBuf;
 use toml::Spanned;
 use toml::de::DeValue;
 
-use super::Kind;
-use super::listener::{ClientCertificate, Listener, Tls, TlsVersion, read_address};
+use super::listener::{ClientCertificate, Listener, Protocol, Tls, TlsVersion, read_address};
 use super::value::{Raw, Value, quoted};
+use super::{Kind, Network};
 
 /// A key of a listener.
 pub(super) struct ListenerKey {
@@ -78,6 +78,18 @@ impl Given {
         }
     }
 
+    fn networks(&self) -> Result<Vec<Network>, String> {
+        let networks = self.texts().ok().and_then(|texts| {
+            texts.iter().map(|text| Network::read(text)).collect::<Option<Vec<_>>>()
+        });
+        networks.ok_or_else(|| {
+            format!(
+                "must be a list of addresses and networks, such as \"10.0.0.0/8\", not {}",
+                self.written()
+            )
+        })
+    }
+
     fn value<T: Value>(&self, kind: &Kind) -> Result<T, String> {
         match self {
             Self::Text(text) => T::read(Raw::String(text), kind),
@@ -121,6 +133,11 @@ fn show_paths(paths: &[PathBuf]) -> Option<String> {
     }
 }
 
+fn show_networks(networks: &[Network]) -> Option<String> {
+    let texts: Vec<String> = networks.iter().map(ToString::to_string).collect();
+    (!texts.is_empty()).then(|| list(texts.iter().map(String::as_str)))
+}
+
 fn show_tls<T: Value>(
     listener: &Listener,
     field: impl FnOnce(&Tls) -> Option<T>,
@@ -144,6 +161,48 @@ const KEYS: &[ListenerKey] = &[
             other => read_address(&other.written()).map(|_| ()),
         },
         show: |listener| Some(quoted(&listener.address.to_string())),
+    },
+    ListenerKey {
+        name: "protocol",
+        values: "\"mqtt\" or \"websocket\"",
+        doc: "Whether clients speak MQTT on the connection itself, which is the default, or within a WebSocket, as browsers \
+              have to. Without `tls` a listener for WebSocket is for `ws://`, with it for `wss://`.",
+        sample: "\"websocket\"",
+        read: |listener, given| {
+            put(&mut listener.protocol, given.value(&Kind::Choice(Protocol::WORDS)))
+        },
+        show: |listener| listener.protocol.show(),
+    },
+    ListenerKey {
+        name: "path",
+        values: "a path of a URL",
+        doc: "With WebSocket: where MQTT is. By default it is at `/mqtt`, as most clients expect. A request for another path \
+              is answered with 404.",
+        sample: "\"/mqtt\"",
+        read: |listener, given| put(&mut listener.path, given.value(&Kind::Text).map(Some)),
+        show: |listener| listener.path.as_deref().map(quoted),
+    },
+    ListenerKey {
+        name: "allowed_origins",
+        values: "a list of origins",
+        doc: "With WebSocket: the origins of the web pages that may connect, or `*` for all. By default only pages of the \
+              host and port that the request itself is for may, since otherwise every page that somebody looks at could speak \
+              to a broker on the same machine. Clients that are no browsers name no origin, and always may.",
+        sample: "[\"https://app.example.com\"]",
+        read: |listener, given| put(&mut listener.allowed_origins, given.texts()),
+        show: |listener| {
+            let origins = &listener.allowed_origins;
+            (!origins.is_empty()).then(|| list(origins.iter().map(String::as_str)))
+        },
+    },
+    ListenerKey {
+        name: "forwarded_for.trusted",
+        values: "a list of addresses and networks",
+        doc: "With WebSocket: the HTTP proxies whose `X-Forwarded-For` is believed. The client's address is the last one in \
+              it that is not one of these. From others the field is ignored.",
+        sample: "[\"10.0.0.0/8\", \"::1\"]",
+        read: |listener, given| put(&mut listener.forwarded_for, given.networks()),
+        show: |listener| show_networks(&listener.forwarded_for),
     },
     ListenerKey {
         name: "connections_max",

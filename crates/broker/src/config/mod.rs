@@ -12,6 +12,7 @@ mod listener_keys;
 mod load;
 mod mistake;
 mod nearest;
+mod network;
 #[cfg(test)]
 mod reference;
 mod sections;
@@ -23,9 +24,10 @@ mod value;
 use std::num::NonZeroUsize;
 
 pub use limits::{Limits, QueueOverflow};
-pub use listener::{ClientCertificate, Listener, Tls, TlsVersion};
+pub use listener::{ClientCertificate, Listener, Protocol, Tls, TlsVersion};
 pub use load::{Flag, Loaded, Sources};
 pub use mistake::{Mistake, Mistakes, Origin, Origins};
+pub use network::Network;
 pub use sections::{
     Durability, Log, LogFormat, Policy, SharedStrategy, Stop, Store, Sys, V3Refusal,
     V31DeniedSubscribe,

@@ -194,6 +194,55 @@ tls = { certificate = "a", key = "b", client_ca = "c", client_certificate = "opt
 }
 
 #[test]
+fn websocket_of_a_listener_is_read() {
+    let file = r#"
+        [[listener]]
+        address = "127.0.0.1:8083"
+        protocol = "websocket"
+        path = "/ws"
+        allowed_origins = ["https://app.example.com"]
+        forwarded_for = { trusted = ["10.0.0.0/8", "::1"] }
+    "#;
+    let loaded = load(file, &[], &[]).expect("nothing is wrong");
+    let listener = &loaded.config.listeners[0];
+    assert_eq!(listener.protocol, Protocol::WebSocket);
+    assert_eq!(listener.upgrade_rules().expect("it is one").path, "/ws");
+    assert_eq!(listener.forwarded_for.len(), 2);
+    let shown = load(&loaded.to_toml(), &[], &[]).expect("what is shown is right");
+    assert_eq!(shown.config, loaded.config);
+
+    check(
+        load(
+            r#"
+[[listener]]
+address = "127.0.0.1:1"
+path = "/mqtt"
+[[listener]]
+address = "127.0.0.1:2"
+protocol = "websocket"
+path = "mqtt"
+allowed_origins = ["app.example.com", "https://app.example.com/"]
+[[listener]]
+address = "127.0.0.1:3"
+forwarded_for = { trusted = ["10.0.0.0/80"] }
+"#,
+            &[],
+            &[],
+        ),
+        &[
+            "q.toml:3: listener.path, listener.allowed_origins and listener.forwarded_for need protocol = \"websocket\"",
+            "q.toml:6: app.example.com in listener.allowed_origins is no origin: write one as \"https://app.example.com\", or \
+             \"*\" for all",
+            "q.toml:6: https://app.example.com/ in listener.allowed_origins is no origin: write one as \
+             \"https://app.example.com\", or \"*\" for all",
+            "q.toml:6: listener.path must begin with /, and mqtt does not",
+            "q.toml:12: listener.forwarded_for.trusted must be a list of addresses and networks, such as \"10.0.0.0/8\", not \
+             [\"10.0.0.0/80\"]",
+        ],
+    );
+}
+
+#[test]
 fn contradictions_are_refused() {
     check(
         load("allow_anonymous = false", &[], &[]),

@@ -1,9 +1,11 @@
 //! A socket with something between it and MQTT.
 //!
 //! ```text
-//!            read: plain text goes to the shard's own buffer
-//!   socket ------> inbox (shared) ---- TLS ----> the shard
-//!   socket <------ outbox (shared) <-- TLS ----- the shard
+//!              TLS: records are read into memory that     WebSocket: data moves to
+//!              is shared, plain text goes to the shard's  the front of that buffer
+//!              own buffer
+//!   socket ---------> inbox -------> buffer -----------------> buffer --------> the shard
+//!   socket <--------- outbox <------ frame <------------------------------------ the shard
 //!      ^  what the socket does not take
 //!      +------ unsent (the connection's own, bounded)
 //! ```
@@ -12,13 +14,14 @@
 //! A read hands on all that it took in, so that a connection may move to another shard after any read.
 
 use std::io::{self, Read, Write};
-use std::net::Shutdown;
+use std::net::{Shutdown, SocketAddr};
 
 use mio::net::TcpStream;
 
 use super::Received;
 use super::entrance::Place;
 use super::tls::Tls;
+use super::websocket::{self, WebSocket};
 
 /// A socket and its layers.
 pub(crate) struct Layered {
@@ -26,9 +29,12 @@ pub(crate) struct Layered {
     place: Place,
     /// Made when the first bytes come: who connects and says nothing costs as little as without TLS.
     tls: Option<Box<Tls>>,
-    /// Encrypted for the socket, which had no room. At most what one write makes, and a few answers.
+    websocket: Option<Box<WebSocket>>,
+    /// Whom a trusted proxy speaks for.
+    client: Option<Box<SocketAddr>>,
+    /// For the socket, which had no room. At most what one write makes, and a few answers.
     unsent: Vec<u8>,
-    /// The peer has ended its side within TLS.
+    /// The peer has ended its side.
     is_ended: bool,
     /// Our side ends as soon as nothing is unsent.
     is_ending: bool,
@@ -39,8 +45,10 @@ pub(crate) struct Layered {
 /// What the connections of one shard share.
 #[derive(Default)]
 pub(super) struct Tools {
-    /// Where sockets are read into. Empty until it is needed.
+    /// Where sockets are read into before their records are opened. Empty until it is needed.
     inbox: Vec<u8>,
+    /// What is framed, and not yet encrypted.
+    frame: Vec<u8>,
     /// What is to be written at once.
     outbox: Vec<u8>,
     handshakes_left: u32,
@@ -60,10 +68,13 @@ impl Tools {
 
 impl Layered {
     pub(super) fn new(socket: TcpStream, place: Place) -> Self {
+        let websocket = place.upgrade_rules().map(|_| Box::new(WebSocket::new()));
         Self {
             socket,
             place,
             tls: None,
+            websocket,
+            client: None,
             unsent: Vec::new(),
             is_ended: false,
             is_ending: false,
@@ -76,19 +87,40 @@ impl Layered {
         &mut self.socket
     }
 
+    /// As [`super::Io::client`].
+    pub(super) fn client(&self) -> Option<SocketAddr> {
+        self.client.as_deref().copied()
+    }
+
     /// As [`super::Io::read`].
     pub(super) fn read(&mut self, buffer: &mut [u8], tools: &mut Tools) -> io::Result<Received> {
-        tools.inbox.resize(INBOX_BYTES, 0);
         if self.is_broken {
             return self.discard(tools);
         }
-        if self.is_ended {
-            return Ok(Received::END);
+        for _ in 0..READS_MAX {
+            if self.is_ended {
+                return Ok(Received::END);
+            }
+            let received = if self.place.has_tls() {
+                match self.read_tls(buffer, tools)? {
+                    // The handshake goes on, or a record does.
+                    None => continue,
+                    Some(received) => received,
+                }
+            } else {
+                Received::of(self.socket.read(buffer)?, buffer.len())
+            };
+            if self.websocket.is_none() || received.bytes == 0 {
+                return Ok(received);
+            }
+            let bytes = self.take_frames(&mut buffer[..received.bytes], tools)?;
+            if bytes > 0 {
+                // Whoever asks again is told of the end.
+                let is_drained = received.is_drained && !self.is_ended;
+                return Ok(Received { bytes, is_drained });
+            }
         }
-        if self.place.has_tls() {
-            return self.read_tls(buffer, tools);
-        }
-        Ok(Received::of(self.socket.read(buffer)?, buffer.len()))
+        Err(io::ErrorKind::Interrupted.into())
     }
 
     /// As [`super::Io::write`].
@@ -97,24 +129,35 @@ impl Layered {
             return Ok(bytes.len());
         }
         self.send_unsent()?;
-        let Some(tls) = &mut self.tls else { return self.socket.write(bytes) };
+        if self.tls.is_none() && self.websocket.is_none() {
+            return self.socket.write(bytes);
+        }
         let mut taken = 0;
         // All that was given, as long as the socket has room: it reports only when it had none.
         while taken < bytes.len() && self.unsent.is_empty() {
             let chunk = &bytes[taken..bytes.len().min(taken + CHUNK_BYTES)];
-            tools.outbox.clear();
-            tls.seal(chunk, &mut tools.outbox).map_err(io::Error::other)?;
             taken += chunk.len();
-            send(&mut self.socket, &mut self.unsent, &tools.outbox)?;
+            match &self.websocket {
+                None => self.say(chunk, &mut tools.outbox)?,
+                Some(websocket) => {
+                    tools.frame.clear();
+                    websocket.frame(chunk, &mut tools.frame);
+                    self.say(&tools.frame, &mut tools.outbox)?;
+                }
+            }
         }
         Ok(taken)
     }
 
     /// The socket has room again.
     pub(super) fn on_writable(&mut self, tools: &mut Tools) {
+        if self.unsent.is_empty() {
+            return;
+        }
         // A socket that is lost says so when it is read.
-        if !self.unsent.is_empty() && self.send_unsent().is_ok() && self.is_ending {
-            self.finish(tools);
+        let _ = self.send_unsent().and_then(|()| self.answer_ping(tools));
+        if self.is_ending {
+            self.end_if_sent();
         }
     }
 
@@ -123,77 +166,133 @@ impl Layered {
         if std::mem::replace(&mut self.is_ending, true) {
             return;
         }
-        tools.outbox.clear();
-        if let Some(tls) = &mut self.tls {
-            tls.close(&mut tools.outbox);
+        tools.frame.clear();
+        if let Some(websocket) = &mut self.websocket {
+            websocket.close(&mut tools.frame);
         }
-        self.finish(tools);
+        self.end(tools);
     }
 
-    fn read_tls(&mut self, buffer: &mut [u8], tools: &mut Tools) -> io::Result<Received> {
-        for _ in 0..READS_MAX {
-            let tls = match &mut self.tls {
-                Some(tls) => tls,
-                tls @ None => {
-                    let Some(config) = self.place.tls() else { return Ok(Received::END) };
-                    tls.insert(Box::new(Tls::new(config).map_err(io::Error::other)?))
+    /// Reads from the socket and opens what has come. Returns nothing if that holds no plain text yet.
+    fn read_tls(&mut self, buffer: &mut [u8], tools: &mut Tools) -> io::Result<Option<Received>> {
+        let tls = match &mut self.tls {
+            Some(tls) => tls,
+            tls @ None => {
+                let Some(config) = self.place.tls() else { return Ok(Some(Received::END)) };
+                tls.insert(Box::new(Tls::new(config).map_err(io::Error::other)?))
+            }
+        };
+        let was_handshaking = tls.is_handshaking();
+        if was_handshaking && tools.handshakes_left == 0 {
+            return Err(io::ErrorKind::Interrupted.into());
+        }
+        tools.inbox.resize(INBOX_BYTES, 0);
+        let kept = tls.partial().len();
+        // Plain text is never longer than what it was: all of it fits into the buffer.
+        let size = buffer.len().min(INBOX_BYTES);
+        let incoming = &mut tools.inbox[..size];
+        incoming[..kept].copy_from_slice(tls.partial());
+        let received = Received::of(self.socket.read(&mut incoming[kept..])?, size - kept);
+        if received.bytes == 0 {
+            return Ok(Some(Received::END));
+        }
+        tools.outbox.clear();
+        let incoming = &mut incoming[..kept + received.bytes];
+        let result = tls.open(incoming, buffer, &mut tools.outbox);
+        let is_over = was_handshaking && (result.is_err() || !tls.is_handshaking());
+        tools.ended_handshakes += u64::from(is_over);
+        if is_over || result.as_ref().is_ok_and(|opened| opened.was_handshake) {
+            tools.handshakes_left = tools.handshakes_left.saturating_sub(1);
+        }
+        send(&mut self.socket, &mut self.unsent, &tools.outbox)?;
+        let opened = match result {
+            Ok(opened) => opened,
+            Err(error) => {
+                self.break_off(tools);
+                return Err(io::Error::new(io::ErrorKind::InvalidData, error));
+            }
+        };
+        if self.unsent.len() > UNSENT_BYTES_MAX {
+            return Err(io::Error::other("the peer does not read what TLS has to say"));
+        }
+        self.is_ended = opened.is_end;
+        if opened.plain_bytes == 0 {
+            return Ok(opened.is_end.then_some(Received::END));
+        }
+        let is_drained = received.is_drained && !self.is_ended;
+        Ok(Some(Received { bytes: opened.plain_bytes, is_drained }))
+    }
+
+    /// Takes frames apart. Returns how many bytes of data are now at the front.
+    fn take_frames(&mut self, arrived: &mut [u8], tools: &mut Tools) -> io::Result<usize> {
+        let (Some(websocket), Some(rules)) = (&mut self.websocket, self.place.upgrade_rules())
+        else {
+            return Ok(arrived.len());
+        };
+        let mut answer = std::mem::take(&mut tools.frame);
+        answer.clear();
+        let result = websocket.take(arrived, rules, &mut answer);
+        let said = if answer.is_empty() { Ok(()) } else { self.say(&answer, &mut tools.outbox) };
+        tools.frame = answer;
+        said?;
+        match result {
+            Ok(taken) => {
+                self.is_ended |= taken.is_end;
+                if !taken.forwarded_for.is_empty() {
+                    self.note_client(&taken.forwarded_for);
                 }
-            };
-            let was_handshaking = tls.is_handshaking();
-            if was_handshaking && tools.handshakes_left == 0 {
-                return Err(io::ErrorKind::Interrupted.into());
+                self.answer_ping(tools)?;
+                Ok(taken.data_bytes)
             }
-            let kept = tls.partial().len();
-            // Plain text is never longer than what it was: all of it fits into the buffer.
-            let size = buffer.len().min(tools.inbox.len());
-            let incoming = &mut tools.inbox[..size];
-            incoming[..kept].copy_from_slice(tls.partial());
-            let bytes = self.socket.read(&mut incoming[kept..])?;
-            if bytes == 0 {
-                return Ok(Received::END);
-            }
-            let received = Received::of(bytes, size - kept);
-            tools.outbox.clear();
-            let result = tls.open(&mut incoming[..kept + bytes], buffer, &mut tools.outbox);
-            let is_over = was_handshaking && (result.is_err() || !tls.is_handshaking());
-            tools.ended_handshakes += u64::from(is_over);
-            if is_over || result.as_ref().is_ok_and(|opened| opened.was_handshake) {
-                tools.handshakes_left = tools.handshakes_left.saturating_sub(1);
-            }
-            if !tools.outbox.is_empty() {
-                send(&mut self.socket, &mut self.unsent, &tools.outbox)?;
-            }
-            let opened = match result {
-                Ok(opened) => opened,
-                Err(error) => return Err(self.break_off(error, tools)),
-            };
-            if self.unsent.len() > UNSENT_BYTES_MAX {
-                return Err(io::Error::other("the peer does not read what TLS has to say"));
-            }
-            self.is_ended = opened.is_end;
-            if opened.plain_bytes > 0 {
-                // Whoever asks again is told of the end.
-                let is_drained = received.is_drained && !self.is_ended;
-                return Ok(Received { bytes: opened.plain_bytes, is_drained });
-            }
-            if opened.is_end {
-                return Ok(Received::END);
+            Err(error) => {
+                self.break_off(tools);
+                Err(error)
             }
         }
-        Err(io::ErrorKind::Interrupted.into())
+    }
+
+    fn note_client(&mut self, forwarded_for: &[String]) {
+        let Ok(peer) = self.socket.peer_addr() else { return };
+        let is_trusted = |address| self.place.forwards(address);
+        let client = websocket::client(peer.ip(), forwarded_for, is_trusted);
+        // Of the client's port nothing is known.
+        self.client = client.map(|address| Box::new(SocketAddr::new(address, 0)));
+    }
+
+    /// Answers a ping, unless the peer has not read what was said before: then later, and the latest only.
+    fn answer_ping(&mut self, tools: &mut Tools) -> io::Result<()> {
+        let Some(websocket) = self.websocket.as_mut().filter(|_| self.unsent.is_empty()) else {
+            return Ok(());
+        };
+        tools.frame.clear();
+        websocket.pong(&mut tools.frame);
+        if tools.frame.is_empty() {
+            return Ok(());
+        }
+        self.say(&tools.frame, &mut tools.outbox)
+    }
+
+    /// Sends `bytes` to the peer, through TLS if it is spoken.
+    fn say(&mut self, bytes: &[u8], outbox: &mut Vec<u8>) -> io::Result<()> {
+        let Some(tls) = &mut self.tls else {
+            return send(&mut self.socket, &mut self.unsent, bytes);
+        };
+        outbox.clear();
+        tls.seal(bytes, outbox).map_err(io::Error::other)?;
+        send(&mut self.socket, &mut self.unsent, outbox)
     }
 
     /// Ends a connection whose peer broke the rules, and was told.
-    fn break_off(&mut self, error: rustls::Error, tools: &mut Tools) -> io::Error {
+    fn break_off(&mut self, tools: &mut Tools) {
         self.is_broken = true;
         self.is_ending = true;
-        tools.outbox.clear();
-        self.finish(tools);
-        io::Error::new(io::ErrorKind::InvalidData, error)
+        tools.frame.clear();
+        self.end(tools);
     }
 
     /// Throws away what arrives. The peer reads why only if the connection is not closed before.
     fn discard(&mut self, tools: &mut Tools) -> io::Result<Received> {
+        tools.inbox.resize(INBOX_BYTES, 0);
         for _ in 0..READS_MAX {
             if self.socket.read(&mut tools.inbox)? == 0 {
                 return Ok(Received::END);
@@ -202,11 +301,27 @@ impl Layered {
         Err(io::ErrorKind::Interrupted.into())
     }
 
-    /// Sends the outbox, and ends our side once all has left.
-    fn finish(&mut self, tools: &mut Tools) {
-        let sent = send(&mut self.socket, &mut self.unsent, &tools.outbox);
+    /// Says what is framed and the end of TLS, and ends our side once all has left.
+    fn end(&mut self, tools: &mut Tools) {
         tools.outbox.clear();
-        if sent.is_err() || self.unsent.is_empty() {
+        let mut sealed = Ok(());
+        if let Some(tls) = &mut self.tls {
+            if !tools.frame.is_empty() {
+                sealed = tls.seal(&tools.frame, &mut tools.outbox);
+            }
+            tls.close(&mut tools.outbox);
+        } else {
+            tools.outbox.extend_from_slice(&tools.frame);
+        }
+        // It fails when the peer is gone already; the close that follows says the same.
+        if sealed.is_err() || send(&mut self.socket, &mut self.unsent, &tools.outbox).is_err() {
+            self.unsent = Vec::new();
+        }
+        self.end_if_sent();
+    }
+
+    fn end_if_sent(&mut self) {
+        if self.unsent.is_empty() {
             // It fails when the peer is gone already; the close that follows says the same.
             let _ = self.socket.shutdown(Shutdown::Write);
         }
@@ -222,7 +337,6 @@ impl Layered {
         if self.unsent.is_empty() { Ok(()) } else { Err(io::ErrorKind::WouldBlock.into()) }
     }
 }
-
 /// Writes `bytes` behind what is unsent. What the socket does not take is unsent.
 fn send(socket: &mut TcpStream, unsent: &mut Vec<u8>, mut bytes: &[u8]) -> io::Result<()> {
     while unsent.is_empty() && !bytes.is_empty() {

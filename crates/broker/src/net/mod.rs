@@ -9,8 +9,10 @@ mod layers;
 mod runner;
 mod sockets;
 mod tls;
+mod websocket;
 
 use std::io;
+use std::net::SocketAddr;
 
 pub(crate) use accept::{Acceptor, RoundRobin, bind};
 pub(crate) use entrance::Entrance;
@@ -48,6 +50,9 @@ pub(crate) trait Io: Send {
     ///
     /// `WouldBlock` when nothing fits, anything else when the connection is lost.
     fn write(&mut self, key: Key, bytes: &[u8]) -> io::Result<usize>;
+
+    /// Returns the client's address if a proxy that is trusted has named it.
+    fn client(&self, key: Key) -> Option<SocketAddr>;
 
     /// Ends our side of the connection: the peer reads what was written, then the end.
     fn shutdown(&mut self, key: Key);

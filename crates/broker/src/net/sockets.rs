@@ -1,7 +1,7 @@
 //! The real network: the streams of one shard, registered with its poll.
 
 use std::io::{self, Read, Write};
-use std::net::Shutdown;
+use std::net::{Shutdown, SocketAddr};
 use std::sync::Arc;
 
 use mio::net::TcpStream;
@@ -117,6 +117,13 @@ impl Io for Sockets {
         match at(&mut self.streams, key)? {
             Stream::Tcp(tcp) => tcp.write(bytes),
             Stream::Layered(layered) => layered.write(bytes, &mut self.tools),
+        }
+    }
+
+    fn client(&self, key: Key) -> Option<SocketAddr> {
+        match self.streams.get(key.index as usize)? {
+            Some(Stream::Layered(layered)) => layered.client(),
+            Some(Stream::Tcp(_)) | None => None,
         }
     }
 

@@ -2,7 +2,7 @@
 
 use std::net::SocketAddr;
 
-use quelea_broker::config::{Durability, Listener, Tls};
+use quelea_broker::config::{Durability, Listener, Loaded, Sources, Tls};
 use quelea_broker::{Broker, Config, StartError, Totals};
 
 use crate::pki::{Directory, Identity};
@@ -56,6 +56,13 @@ pub(crate) fn start(listener: Listener) -> Result<Broker, StartError> {
     config.store.durability = Durability::Memory;
     config.stop.flush_timeout_secs = 1;
     Broker::start(config)
+}
+
+/// Returns the listener that a configuration file describes.
+pub(crate) fn listener_of(text: &str) -> Listener {
+    let file = Some(("test.toml".to_owned(), text.to_owned()));
+    let loaded = Loaded::from_sources(&Sources { file, ..Sources::default() }).unwrap();
+    loaded.config.listeners[0].clone()
 }
 
 pub(crate) fn tls(identity: &Identity, directory: &Directory) -> Tls {

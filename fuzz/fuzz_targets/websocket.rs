@@ -1,0 +1,5 @@
+//! `cargo xtask fuzz websocket`
+
+#![no_main]
+
+libfuzzer_sys::fuzz_target!(|input: &[u8]| quelea_fuzz::run("websocket", input));
