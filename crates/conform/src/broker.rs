@@ -1,14 +1,13 @@
 //! The broker as one case sees it: a place to connect to, with names that no other case uses.
 
 use std::cell::{Cell, RefCell};
-use std::net::TcpStream;
 use std::rc::Rc;
 use std::time::Duration;
 
 use crate::connect::Connect;
 use crate::target::Limits;
 use crate::wire::{self, property as id};
-use crate::{Client, Failure, Outcome, Target, Version};
+use crate::{Client, Failure, Outcome, Stream, Target, Version, WebSocket};
 
 /// The broker under judgement, for the time of one case.
 #[derive(Debug)]
@@ -53,13 +52,32 @@ impl<'a> Broker<'a> {
     /// Opens a connection for a client of `version` and sends nothing.
     #[track_caller]
     pub(crate) fn open_as(&self, version: Version) -> Outcome<Client> {
-        let stream = match TcpStream::connect_timeout(&self.target.address, self.target.patience) {
+        let stream = match self.target.open() {
             Ok(stream) => stream,
             Err(error) => return Err(Failure::broken(format!("cannot connect: {error}"))),
         };
+        Ok(self.client_of(version, stream))
+    }
+
+    /// Opens a WebSocket for a client of this case, or skips the case where there is none.
+    #[track_caller]
+    pub(crate) fn open_websocket(&self) -> Outcome<WebSocket> {
+        match self.target.open_websocket() {
+            Some(Ok(websocket)) => Ok(websocket),
+            Some(Err(error)) => Err(Failure::broken(format!("cannot connect: {error}"))),
+            None => Err(Failure::skipped("no WebSocket is known")),
+        }
+    }
+
+    /// Makes a client of a connection that is open.
+    pub(crate) fn client_on(&self, stream: Box<dyn Stream>) -> Client {
+        self.client_of(self.version, stream)
+    }
+
+    fn client_of(&self, version: Version, stream: Box<dyn Stream>) -> Client {
         self.connection_count.set(self.connection_count.get() + 1);
         let label = self.connection_count.get();
-        Ok(Client::new(stream, version, self.target, label, self.evidence.clone()))
+        Client::new(stream, version, self.target, label, self.evidence.clone())
     }
 
     /// Connects a client with a clean session and a client identifier of its own, as `options` changes it,

@@ -4,12 +4,11 @@
 
 use std::collections::{HashMap, VecDeque};
 use std::io::{ErrorKind, Read, Write};
-use std::net::{Shutdown, TcpStream};
 use std::time::{Duration, Instant};
 
 use crate::broker::Evidence;
 use crate::wire::{ConnAck, Packet, Publish, property as id, split_packet};
-use crate::{Failure, Outcome, Target, Version};
+use crate::{Failure, Outcome, Stream, Target, Version};
 
 /// One connection to the broker.
 #[derive(Debug)]
@@ -18,7 +17,7 @@ pub struct Client {
     pub(crate) last_packet_id: u16,
     pub(crate) marker_topic: Option<String>,
     marker_root: String,
-    stream: TcpStream,
+    stream: Box<dyn Stream>,
     is_quelea: bool,
     patience: Duration,
     /// Bytes that are no whole packet yet.
@@ -41,14 +40,12 @@ enum Arrival {
 
 impl Client {
     pub(crate) fn new(
-        stream: TcpStream,
+        stream: Box<dyn Stream>,
         version: Version,
         target: &Target,
         label: usize,
         evidence: Evidence,
     ) -> Self {
-        // Without it small packets of a case wait for acknowledgements of TCP; nothing depends on it.
-        let _ = stream.set_nodelay(true);
         Self {
             version,
             last_packet_id: 0,
@@ -70,7 +67,7 @@ impl Client {
     /// Sends bytes. That the broker has closed shows when an answer is awaited.
     pub(crate) fn send(&mut self, bytes: &[u8]) {
         self.log('>', bytes);
-        let _ = self.stream.write_all(bytes);
+        let _ = self.stream.write_all(bytes).and_then(|()| self.stream.flush());
     }
 
     /// Sends PINGREQ.
@@ -80,7 +77,7 @@ impl Client {
 
     /// Ends what this side sends, and keeps reading.
     pub(crate) fn end_sending(&mut self) {
-        let _ = self.stream.shutdown(Shutdown::Write);
+        let _ = self.stream.end_sending();
     }
 
     /// Returns the size of the largest packet that came.
@@ -169,7 +166,7 @@ impl Client {
     #[track_caller]
     pub(crate) fn expect_bytes_until_close(&mut self) -> Outcome<Vec<u8>> {
         let mut bytes = std::mem::take(&mut self.buffer);
-        let _ = self.stream.set_read_timeout(Some(self.patience));
+        let _ = self.stream.set_read_timeout(self.patience);
         match self.stream.read_to_end(&mut bytes) {
             Err(error) if matches!(error.kind(), ErrorKind::WouldBlock | ErrorKind::TimedOut) => {
                 Err(Failure::broken(format!("the connection is still open; got {bytes:02x?}")))
@@ -215,6 +212,12 @@ impl Client {
     #[track_caller]
     pub(crate) fn expect_silence(&mut self) -> Outcome {
         self.send_ping();
+        self.expect_pong()
+    }
+
+    /// Waits for a PINGRESP, and fails if anything else comes.
+    #[track_caller]
+    pub(crate) fn expect_pong(&mut self) -> Outcome {
         match self.expect_packet()? {
             Packet::PingResp => Ok(()),
             packet => {
@@ -279,7 +282,7 @@ impl Client {
             }
             // A read timeout of zero would mean none.
             let left = deadline.saturating_duration_since(Instant::now());
-            let _ = self.stream.set_read_timeout(Some(left.max(Duration::from_millis(1))));
+            let _ = self.stream.set_read_timeout(left.max(Duration::from_millis(1)));
             let mut chunk = [0; 4096];
             match self.stream.read(&mut chunk) {
                 Ok(0) => return Ok(self.closed()),

@@ -19,14 +19,18 @@ mod connect;
 mod exchange;
 pub mod ledger;
 pub mod statement;
+mod stream;
 mod target;
 mod untested;
 mod version;
+mod websocket;
 pub mod wire;
 
 pub use broker::Broker;
 pub use case::{Case, Failure, Outcome, Report, Verdict};
 pub use cases::all as cases;
 pub use client::Client;
+pub use stream::{Dial, Stream};
 pub use target::Target;
 pub use version::Version;
+pub use websocket::WebSocket;

@@ -1,19 +1,23 @@
 //! The broker under judgement: where it is, and what it said of itself when asked.
 
-use std::net::{SocketAddr, ToSocketAddrs};
+use std::net::{SocketAddr, TcpStream, ToSocketAddrs};
 use std::sync::OnceLock;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
 use std::{io, process};
 
 use crate::wire::{ConnAck, property as id};
-use crate::{Broker, Version};
+use crate::{Broker, Dial, Stream, Version, WebSocket};
 
 /// A broker to judge.
 #[derive(Debug)]
 pub struct Target {
     /// Where it listens.
     pub address: SocketAddr,
+    /// How connections are opened, if not by TCP.
+    pub dial: Option<Dial>,
+    /// Where it speaks MQTT over WebSocket, without TLS and at `/mqtt`, if that is known.
+    pub websocket: Option<SocketAddr>,
     /// How long an answer may take before it counts as missing.
     pub patience: Duration,
     /// Whether to judge also what the specification leaves to the broker, by Quelea's choices, and what it
@@ -44,6 +48,8 @@ impl Target {
         let run = (since_epoch.as_nanos() as u64).rotate_left(20) ^ u64::from(process::id());
         Self {
             address,
+            dial: None,
+            websocket: None,
             patience: Duration::from_secs(5),
             is_quelea: false,
             challenge_method: None,
@@ -63,6 +69,19 @@ impl Target {
         Limits(self.connack(Version::V5))
     }
 
+    /// Opens a connection.
+    pub(crate) fn open(&self) -> io::Result<Box<dyn Stream>> {
+        match &self.dial {
+            Some(dial) => dial.open(),
+            None => open_tcp(self.address, self.patience),
+        }
+    }
+
+    /// Opens a WebSocket, where there is one.
+    pub(crate) fn open_websocket(&self) -> Option<io::Result<WebSocket>> {
+        Some(open_tcp(self.websocket?, self.patience).and_then(WebSocket::open))
+    }
+
     /// Returns a client identifier that any server has to accept and that nobody used before.
     pub(crate) fn client_id(&self) -> String {
         format!("q{}x{}", self.run, self.names.fetch_add(1, Ordering::Relaxed))
@@ -80,6 +99,13 @@ impl Target {
         });
         asked.as_ref()
     }
+}
+
+fn open_tcp(address: SocketAddr, patience: Duration) -> io::Result<Box<dyn Stream>> {
+    let stream = TcpStream::connect_timeout(&address, patience)?;
+    // Without it small packets of a case wait for acknowledgements of TCP; nothing depends on it.
+    let _ = stream.set_nodelay(true);
+    Ok(Box::new(stream))
 }
 
 /// What a broker announced in its CONNACK, with the defaults of what it left out.

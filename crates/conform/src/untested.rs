@@ -18,10 +18,6 @@ pub(crate) static REASONS: &[(&str, &str)] = &[
         "[MQTT-3.15.2-2, MQTT-3.15.2-3]",
         "Quelea sends no reason string and no user property in AUTH",
     ),
-    (
-        "[MQTT-6.0.0-1, MQTT-6.0.0-2, MQTT-6.0.0-4] v3.1.1 [MQTT-6.0.0-1, MQTT-6.0.0-2, MQTT-6.0.0-4]",
-        "Quelea has no WebSocket listener",
-    ),
     ("v3.1.1 [MQTT-4.8.0-2]", "a transient error cannot be caused from outside"),
     ("v3.1.1 [MQTT-7.0.0-1]", "Quelea makes no connections to other servers"),
     ("v3.1.1 [MQTT-7.0.0-2]", "every case shows it: no case uses an extension"),

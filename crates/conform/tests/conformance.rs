@@ -1,80 +1,105 @@
 //! Runs each case, for each of its versions, as a test against brokers of this process: one that offers
-//! everything, and for what it does not refuse one that offers little. Both remember in memory, and once more on
-//! the disk.
+//! everything, and for what it does not refuse one that offers little; over TCP, over TLS and over WebSocket. They
+//! remember in memory; two others, over TCP, on the disk.
 //!
 //! `QUELEA_CONFORM_ADDR=HOST:PORT` judges a broker that is there already instead, by the specification alone;
 //! with `QUELEA_CONFORM_STRICT` set it has to make Quelea's choices too.
 
+#[path = "conformance/ways.rs"]
+mod ways;
+
+use std::net::SocketAddr;
 use std::path::PathBuf;
 use std::process::ExitCode;
 use std::sync::Arc;
 use std::{env, fs, io, process};
 
 use libtest_mimic::{Arguments, Failed, Trial};
-use quelea_broker::config::{Durability, Listener};
+use quelea_broker::config::Durability;
 use quelea_broker::{Broker, Config, EnhancedAuthenticator, Exchange, Extensions, Step};
 use quelea_codec::ReasonCode;
 use quelea_conform::{Case, Target, Verdict, Version};
+
+use self::ways::Ways;
 
 fn main() -> ExitCode {
     let mut arguments = Arguments::from_args();
     // Cases mostly wait: for the broker, and some of them for time to pass.
     arguments.test_threads.get_or_insert(16);
-    let (houses, brokers) = match houses() {
+    let ways = Ways::new();
+    let (targets, brokers) = match targets(&ways) {
         Ok(found) => found,
         Err(error) => {
             eprintln!("no broker to judge: {error}");
             return ExitCode::FAILURE;
         }
     };
-    let trials = houses.iter().flat_map(|house| {
-        let of_case = |case: &'static Case| case.versions.iter().map(move |it| (case, *it));
-        let runs = quelea_conform::cases().flat_map(of_case);
-        runs.map(|(case, version)| trial(case, version, house)).collect::<Vec<_>>()
-    });
-    let conclusion = libtest_mimic::run(&arguments, trials.collect());
+    let mut trials = Vec::new();
+    for (prefix, targets) in targets {
+        let targets: Arc<[Target]> = targets.into();
+        let cases = quelea_conform::cases()
+            .flat_map(|case| case.versions.iter().map(move |version| (case, *version)));
+        trials.extend(
+            cases.map(|(case, version)| trial(prefix, case, version, Arc::clone(&targets))),
+        );
+    }
+    let conclusion = libtest_mimic::run(&arguments, trials);
     for broker in brokers {
         broker.stop();
     }
     if !conclusion.has_failed() {
-        // Directories of runs that failed stay, to be looked at.
+        // Those of runs that failed stay, to be looked at.
         let _ = fs::remove_dir_all(data_dir());
     }
     conclusion.exit_code()
 }
 
-/// Brokers that differ in what they offer.
-struct House {
-    /// Follows the names of its trials.
-    suffix: &'static str,
-    targets: Arc<[Target]>,
-}
+/// A way in: the prefix of its tests, and the brokers by that way.
+type Way = (&'static str, Vec<Target>);
 
-/// Returns the broker that the environment names, or starts some.
-fn houses() -> io::Result<(Vec<House>, Vec<Broker>)> {
+/// Returns the broker that the environment names, or starts two; by each way in.
+fn targets(ways: &Ways) -> io::Result<(Vec<Way>, Vec<Broker>)> {
     if let Ok(address) = env::var("QUELEA_CONFORM_ADDR") {
         let mut target = Target::resolve(&address)?;
         target.is_quelea = env::var_os("QUELEA_CONFORM_STRICT").is_some();
-        return Ok((vec![House { suffix: "", targets: [target].into() }], Vec::new()));
+        return Ok((vec![("", vec![target])], Vec::new()));
     }
-    let mut houses = Vec::new();
+    let mut targets = vec![("", Vec::new()), ("tls/", Vec::new()), ("websocket/", Vec::new())];
     let mut brokers = Vec::new();
-    for (durability, suffix) in [(Durability::Memory, ""), (Durability::Fsync, "::on_disk")] {
-        let mut targets = Vec::new();
-        for (name, mut config) in [("generous", generous()), ("frugal", frugal())] {
-            config.store.durability = durability;
-            config.store.data_dir = data_dir().join(name);
-            let extensions = Extensions { authenticator: Some(Arc::new(Echo)) };
-            let broker = Broker::start_with(config, extensions).map_err(io::Error::other)?;
-            let mut target = Target::new(broker.local_addrs()[0]);
-            target.is_quelea = true;
-            target.challenge_method = Some(METHOD.to_owned());
+    let mut on_disk = Vec::new();
+    for (name, mut config) in [("generous", generous()), ("frugal", frugal())] {
+        config.listeners = ways.listeners();
+        let (broker, [tcp, tls, websocket]) = start(config.clone())?;
+        for ((_, targets), dial) in targets.iter_mut().zip(ways.dials(tls, websocket)) {
+            let mut target = target(tcp, websocket);
+            target.dial = dial;
             targets.push(target);
-            brokers.push(broker);
         }
-        houses.push(House { suffix, targets: targets.into() });
+        brokers.push(broker);
+        config.store.durability = Durability::Fsync;
+        config.store.data_dir = data_dir().join(name);
+        let (broker, [tcp, _, websocket]) = start(config)?;
+        on_disk.push(target(tcp, websocket));
+        brokers.push(broker);
     }
-    Ok((houses, brokers))
+    targets.push(("disk/", on_disk));
+    Ok((targets, brokers))
+}
+
+fn start(config: Config) -> io::Result<(Broker, [SocketAddr; 3])> {
+    let extensions = Extensions { authenticator: Some(Arc::new(Echo)) };
+    let broker = Broker::start_with(config, extensions).map_err(io::Error::other)?;
+    let addresses = broker.local_addrs().try_into();
+    let addresses = addresses.map_err(|_| io::Error::other("the broker has other listeners"))?;
+    Ok((broker, addresses))
+}
+
+fn target(address: SocketAddr, websocket: SocketAddr) -> Target {
+    let mut target = Target::new(address);
+    target.websocket = Some(websocket);
+    target.is_quelea = true;
+    target.challenge_method = Some(METHOD.to_owned());
+    target
 }
 
 /// Returns where the brokers of this run keep what they have on the disk.
@@ -84,8 +109,9 @@ fn data_dir() -> PathBuf {
 
 /// What a broker of ours is without a configuration, but for its disk.
 fn generous() -> Config {
-    let loopback = "127.0.0.1:0".parse().expect("a literal address");
-    Config { listeners: vec![Listener::new(loopback)], ..Config::default() }
+    let mut config = Config::default();
+    config.store.durability = Durability::Memory;
+    config
 }
 
 /// Offers as little as can be configured.
@@ -104,9 +130,8 @@ fn frugal() -> Config {
 }
 
 /// Makes a test of a case: the first broker that offers what it asks for is judged.
-fn trial(case: &'static Case, version: Version, house: &House) -> Trial {
-    let targets = Arc::clone(&house.targets);
-    Trial::test(format!("{}::v{version}{}", case.name, house.suffix), move || {
+fn trial(prefix: &str, case: &'static Case, version: Version, targets: Arc<[Target]>) -> Trial {
+    Trial::test(format!("{prefix}{}::v{version}", case.name), move || {
         let mut skipped = Vec::new();
         for target in targets.iter() {
             let report = case.run(target, version);

@@ -42,7 +42,11 @@ fn run(messages: usize, session_count: usize, payload_bytes: usize) {
     let rate = messages as f64 * 2.0 / took.as_secs_f64();
     println!("filled       {messages} messages, and as many gone again, {rate:.0} a second");
     let index = resident_bytes().saturating_sub(resident_before);
-    println!("resident     {:.1} MB, {} B a message", mb(resident_bytes()), index / messages as u64);
+    println!(
+        "resident     {:.1} MB, {} B a message",
+        mb(resident_bytes()),
+        index / messages as u64
+    );
     drop(engine);
     println!("on the disk  {:.1} MB", mb(disk_bytes(&directory)));
 
@@ -161,14 +165,8 @@ fn fetch(
     from: Position,
     entries_max: u32,
 ) -> quelea_store::Fetched {
-    let fetch = Fetch {
-        session,
-        token: 1,
-        from,
-        entries_max,
-        bytes_max: 1 << 20,
-        which: Which::All,
-    };
+    let fetch =
+        Fetch { session, token: 1, from, entries_max, bytes_max: 1 << 20, which: Which::All };
     append(engine, vec![Operation::Fetch(fetch)]);
     let (_, lookup) = engine.take_lookups().pop().expect("it was asked for");
     lookup.read().expect("the log is whole")

@@ -19,6 +19,7 @@ mod session;
 mod shared;
 mod subscribe;
 mod unsubscribe;
+mod websocket;
 mod will;
 
 use crate::Case;
@@ -45,6 +46,7 @@ pub fn all() -> impl Iterator<Item = &'static Case> {
         shared::CASES,
         subscribe::CASES,
         unsubscribe::CASES,
+        websocket::CASES,
         will::CASES,
     ];
     files.into_iter().flatten()
