@@ -338,6 +338,7 @@ impl Shard {
     fn sweep(&mut self, sweep: Sweep, fetched: Fetched) {
         let key = self.numbers.get(&sweep.session).copied();
         let (mut left_count, mut left) = (0, 0);
+        let mut is_unseen = false;
         for FetchedEntry { position, message, attributes } in fetched.entries {
             let is_meant = sweep.share.is_none() || attributes.share == sweep.share;
             if !is_meant {
@@ -354,6 +355,7 @@ impl Shard {
                         let was_sent = position < session.protocol.sent_before();
                         let is_fixed = was_sent && attributes.qos == QoS::ExactlyOnce;
                         let stays = is_done || is_fixed || message.is_none();
+                        is_unseen |= !stays;
                         if !stays && !was_sent {
                             left += message.as_ref().map_or(0, |it| it.size_bytes() as u64);
                             left_count += 1;
@@ -383,10 +385,24 @@ impl Shard {
         }
         if let Some(key) = key {
             self.give_back(key, left_count, left);
+            if is_unseen {
+                self.fetch_anew(key);
+            }
         }
         if !fetched.is_last {
             self.continue_sweep(sweep, fetched.next);
         }
+    }
+
+    /// Entries have left the queue that were not in memory. A report of their placing may be in the mail,
+    /// or the answer to a fetch: neither counts. They are asked for again, after their end.
+    fn fetch_anew(&mut self, key: Key) {
+        let Some(session) = self.sessions.get_mut(key) else { return };
+        if let Some(kept) = session.extra.as_mut().and_then(|extra| extra.kept.as_mut()) {
+            kept.is_behind = true;
+            kept.fetch = None;
+        }
+        self.refill(key);
     }
 
     /// Gives an entry to another member of its group, in one batch with its end in this queue.
