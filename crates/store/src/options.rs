@@ -15,6 +15,9 @@ pub struct Options {
     pub limits: QueueLimits,
     /// When dead data is removed.
     pub cleaning: Cleaning,
+    /// A log of more bytes than this is opened with the help of a snapshot of its index, so that not all of it has
+    /// to be read before the broker serves its clients. What was not read is looked at afterwards.
+    pub snapshot_bytes: u64,
     /// Bytes of messages submitted and not yet written from which on the store is
     /// [`Busy`](crate::Condition::Busy).
     pub backlog_bytes_max: u64,
@@ -63,6 +66,7 @@ impl Default for Options {
             disk_bytes_max: None,
             limits: QueueLimits::default(),
             cleaning: Cleaning::default(),
+            snapshot_bytes: 512 << 20,
             backlog_bytes_max: 64 << 20,
             wall_at_zero: WallMillis(0),
         }

@@ -22,6 +22,7 @@ use super::index::Index;
 use super::numbers::Numbers;
 use super::record::{self, TargetRecord};
 use super::recovery::{self, Recovery};
+use super::snapshot::Snapshotter;
 use super::tail::{NoRoom, Tail};
 use super::{OpenError, apply};
 use crate::{
@@ -36,6 +37,9 @@ pub struct Engine<D: Disk> {
     pub(super) tail: Tail<D>,
     pub(super) index: Index<D::File>,
     pub(super) cleaner: Cleaner,
+    pub(super) snapshotter: Snapshotter<D::File>,
+    /// Segments that were not read when the log was opened.
+    unverified: Vec<u64>,
     numbers: Arc<Mutex<Numbers>>,
 
     /// The frame that is made.
@@ -78,10 +82,10 @@ impl<D: Disk> Engine<D> {
         if !disk.lock().map_err(|error| recovery::failed("locking", error))? {
             return Err(OpenError::Locked { directory: disk.directory() });
         }
-        let recovery = Recovery::read(&*disk, recovery::Strictness::Whole)?;
+        let recovery = Recovery::read_fast(&*disk, options.snapshot_bytes)?;
         let recovered = recovery.recovered(options.wall_at_zero)?;
         let numbers = Numbers::after(&recovery.index);
-        let Recovery { index, current, log_id, next_segment, next_frame, .. } =
+        let Recovery { index, current, log_id, next_segment, next_frame, unverified, .. } =
             recovery.repair(&*disk)?;
         let segment_bytes = options.segment_bytes;
         let log_id = match log_id {
@@ -96,6 +100,8 @@ impl<D: Disk> Engine<D> {
             tail,
             index,
             cleaner: Cleaner::default(),
+            snapshotter: Snapshotter::default(),
+            unverified,
             numbers: Arc::new(Mutex::new(numbers)),
             frame: Vec::new(),
             is_unwritten: false,
@@ -140,6 +146,7 @@ impl<D: Disk> Engine<D> {
         if self.is_unwritten {
             return self.write();
         }
+        self.advance_snapshot();
         let (count, bytes) = self.measure(batches);
         let cleaned = self.cleaning_bytes(bytes);
         let room = bytes + cleaned;
@@ -184,6 +191,7 @@ impl<D: Disk> Engine<D> {
         self.is_sync_due = false;
         self.has_unsynced_publishes = false;
         self.retired.append(&mut self.retiring);
+        self.complete_snapshot();
         Ok(())
     }
 
@@ -222,7 +230,21 @@ impl<D: Disk> Engine<D> {
         }
         // A log that may not grow is as short of space as a disk that is full.
         self.is_short_of_space |= !self.tail.is_preparing() && !self.tail.has_reserve();
-        self.next_read()
+        let read = self.next_read().or_else(|| self.next_snapshot_chore());
+        read.or_else(|| self.next_verification())
+    }
+
+    /// Returns a segment to be looked at that was not when the log was opened.
+    fn next_verification(&mut self) -> Option<Chore<D>> {
+        let segment = self.unverified.pop()?;
+        let segments = &self.index.segments;
+        // One that is gone needs no look.
+        let index = segment.checked_sub(segments.oldest_number());
+        let it = index.and_then(|index| segments.iter().nth(index as usize));
+        Some(match it {
+            Some(it) => Chore::verify(Arc::clone(&it.file), segment, it.bytes),
+            None => Chore::remove(Arc::clone(&self.disk), Vec::new()),
+        })
     }
 
     /// Takes the result of a chore.
@@ -240,6 +262,9 @@ impl<D: Disk> Engine<D> {
             Done::Prepared(Err(NoRoom::Failed(error))) => return Err(error),
             Done::Read(read) => self.cleaner.end_read(read?),
             Done::Removed(removed) => removed?,
+            Done::SnapshotWritten(file) => self.snapshotter.end_write(file),
+            Done::SnapshotReplaced => self.snapshotter.end_replace(),
+            Done::Verified(verified) => verified?,
         }
         if self.tail.has_reserve() {
             self.is_short_of_space = false;
@@ -249,7 +274,7 @@ impl<D: Disk> Engine<D> {
 
     /// Returns whether [`Self::append`] has work even without a batch.
     pub fn wants_append(&self) -> bool {
-        self.is_unwritten || self.is_cleaning()
+        self.is_unwritten || self.is_cleaning() || self.snapshotter.is_ready()
     }
 
     /// Returns what the log can take.
@@ -305,6 +330,7 @@ impl<D: Disk> Engine<D> {
         match self.tail.write(&self.frame, &mut self.index.segments) {
             Ok(()) => {
                 self.is_unwritten = false;
+                self.snapshotter.note_appended(self.frame.len() as u64);
                 self.frame.clear();
                 // One large burst must not be paid for ever.
                 self.frame.shrink_to(FRAME_BYTES_MAX + FRAME_BYTES_MAX / 4);

@@ -267,6 +267,10 @@ impl<F> Index<F> {
         self.segments.add(location, LIGHT);
     }
 
+    pub(crate) fn mark_location(&self) -> Option<Location> {
+        self.mark_location
+    }
+
     pub(crate) fn is_mark(&self, location: Location) -> bool {
         self.mark_location == Some(location)
     }

@@ -37,6 +37,7 @@ mod recovery;
 mod replay;
 mod scan;
 mod segment;
+mod snapshot;
 mod tail;
 #[cfg(test)]
 mod tests;

@@ -16,6 +16,7 @@ use super::record::{Record, WillRecord};
 use super::replay::Replay;
 use super::scan::{Found, Scan, records};
 use super::segment::{HEADER_BYTES, Heading, SegmentHeader, file_name, number_of};
+use super::snapshot::{self, Snapshot};
 use super::tail::Current;
 use crate::{
     Recovered, RecoveredRetained, RecoveredSession, RecoveredSubscription, Report, StoreError,
@@ -35,6 +36,8 @@ pub(crate) struct Recovery<F> {
     is_cut: bool,
     /// Files that are no part of the log any more, or not yet.
     superfluous: Vec<u64>,
+    /// Segments that were not read, because a snapshot says what is in them.
+    pub(crate) unverified: Vec<u64>,
     /// What was passed over, when that was asked for.
     #[expect(dead_code, reason = "for the tools, which come next")]
     pub(crate) losses: Vec<OpenError>,
@@ -54,7 +57,7 @@ pub(crate) enum Strictness {
 struct Files<F> {
     log_id: Option<[u8; 16]>,
     /// Segments in use, one after the other.
-    segments: BTreeMap<u64, (SegmentHeader, F)>,
+    segments: BTreeMap<u64, (SegmentHeader, Arc<F>)>,
     superfluous: Vec<u64>,
 }
 
@@ -65,49 +68,81 @@ struct Reading<'a, D: Disk> {
     report: Report,
     losses: Vec<OpenError>,
     next_frame: u64,
+    /// The log was on the disk up to this frame.
+    promised: u64,
 }
 
 impl<F: LogFile> Recovery<F> {
     /// Reads a log. Nothing is changed.
+    #[expect(dead_code, reason = "for the tools, which come next")]
     pub(crate) fn read<D: Disk<File = F>>(
         disk: &D,
         strictness: Strictness,
+    ) -> Result<Self, OpenError> {
+        Self::read_from(disk, strictness, u64::MAX)
+    }
+
+    /// Reads a log that is to be gone on with: one of more than `snapshot_bytes` with the help of a snapshot.
+    pub(crate) fn read_fast<D: Disk<File = F>>(
+        disk: &D,
+        snapshot_bytes: u64,
+    ) -> Result<Self, OpenError> {
+        Self::read_from(disk, Strictness::Whole, snapshot_bytes)
+    }
+
+    fn read_from<D: Disk<File = F>>(
+        disk: &D,
+        strictness: Strictness,
+        snapshot_bytes: u64,
     ) -> Result<Self, OpenError> {
         let mut losses = Vec::new();
         let mut files = Files::find(disk, strictness, &mut losses)?;
         if strictness == Strictness::Whole {
             files.leave_out_what_is_behind_a_gap();
         }
-        let Files { log_id, segments, mut superfluous } = files;
+        let snapshot = files.snapshot(disk, snapshot_bytes);
+        let Files { log_id, mut segments, mut superfluous } = files;
         let next_segment = segments.last_key_value().map_or(1, |it| it.0 + 1);
         let first = segments.first_key_value();
-        let oldest = first.map_or(next_segment, |it| *it.0);
-        let mut reading = Reading {
-            disk,
-            strictness,
-            replay: Replay::new(oldest),
-            report: Report::default(),
-            losses,
-            next_frame: first.map_or(1, |it| it.1.0.first_frame),
-        };
+        let mut oldest = first.map_or(next_segment, |it| *it.0);
+        let next_frame = first.map_or(1, |it| it.1.0.first_frame);
+        let report = Report::default();
+        let replay = Replay::new(oldest);
+        let mut reading =
+            Reading { disk, strictness, replay, report, losses, next_frame, promised: 0 };
+        let mut from = HEADER_BYTES as u64;
+        let mut unverified = Vec::new();
+        if let Some(Snapshot { replay, start, last_frame }) = snapshot {
+            reading.replay = replay;
+            reading.next_frame = start.frame;
+            reading.promised = last_frame;
+            from = start.offset;
+            let unread = std::mem::take(&mut segments);
+            let known = reading.replay.index.segments.oldest_number();
+            unverified.extend(unread.keys().filter(|it| (known..=start.segment).contains(it)));
+            superfluous.extend(unread.keys().filter(|it| **it < known));
+            segments = unread.into_iter().filter(|it| it.0 >= start.segment).collect();
+            // Those before it are in the snapshot, or known to be gone.
+            oldest = start.segment;
+        }
         let mut current = None;
         let mut is_cut = false;
         let mut segments = segments.into_iter().peekable();
         let mut expected = oldest;
         while let Some((number, (header, file))) = segments.next() {
-            let file = Arc::new(file);
             while expected < number {
                 reading.pass_over(expected, &file);
                 expected += 1;
             }
             expected = number + 1;
             let following = segments.peek().map(|(_, (header, _))| *header);
-            let end = reading.segment(number, &header, following.as_ref(), &file)?;
+            let end = reading.segment(number, &header, following.as_ref(), &file, from)?;
+            from = HEADER_BYTES as u64;
             is_cut = end.is_cut;
             let capacity = file.length().map_err(|it| failed_on("looking at", number, it))?;
             current = Some(Current { number, file, offset: end.offset, capacity });
         }
-        reading.end(oldest)?;
+        reading.end()?;
         let Reading { replay, report, losses, next_frame, .. } = reading;
         let mut index = replay.index;
         // The last segment stays: it is gone on with.
@@ -126,6 +161,7 @@ impl<F: LogFile> Recovery<F> {
             report,
             is_cut,
             superfluous,
+            unverified,
             losses,
         })
     }
@@ -133,7 +169,10 @@ impl<F: LogFile> Recovery<F> {
     /// Removes what is no part of the log, so that it can be gone on with.
     pub(crate) fn repair<D: Disk<File = F>>(mut self, disk: &D) -> Result<Self, StoreError> {
         for number in std::mem::take(&mut self.superfluous) {
-            disk.remove(&file_name(number)).tried(|| format!("removing {}", file_name(number)))?;
+            match disk.remove(&file_name(number)) {
+                Err(error) if error.kind() == io::ErrorKind::NotFound => {}
+                removed => removed.tried(|| format!("removing {}", file_name(number)))?,
+            }
         }
         if let Some(current) = &mut self.current {
             let name = file_name(current.number);
@@ -232,7 +271,7 @@ impl<F: LogFile> Files<F> {
                         return Err(corrupt(disk, number, 0, what));
                     }
                     if header.is_in_use() {
-                        files.segments.insert(number, (header, file));
+                        files.segments.insert(number, (header, Arc::new(file)));
                     } else {
                         files.superfluous.push(number);
                     }
@@ -261,6 +300,19 @@ impl<F: LogFile> Files<F> {
         Ok(files)
     }
 
+    /// Returns the index that a snapshot has, if the log is large and there is one.
+    fn snapshot<D: Disk<File = F>>(&self, disk: &D, snapshot_bytes: u64) -> Option<Snapshot<F>> {
+        let bytes = |it: &(SegmentHeader, Arc<F>)| it.1.length().unwrap_or(0);
+        let total: u64 = self.segments.values().map(bytes).sum();
+        if total <= snapshot_bytes {
+            return None;
+        }
+        let file_of = |number: u64| self.segments.get(&number).map(|it| Arc::clone(&it.1));
+        let snapshot = snapshot::load(disk, self.log_id?, file_of)?;
+        // Without its beginning there is nothing to go on with.
+        self.segments.contains_key(&snapshot.start.segment).then_some(snapshot)
+    }
+
     /// Segments that are needed no longer go the oldest first; a crash may bring back some of them.
     fn leave_out_what_is_behind_a_gap(&mut self) {
         let Some((&last, _)) = self.segments.last_key_value() else { return };
@@ -279,26 +331,27 @@ struct End {
 }
 
 impl<D: Disk> Reading<'_, D> {
-    /// Reads a segment; `following` is the header of the one after it.
+    /// Reads a segment from `from` on; `following` is the header of the one after it.
     fn segment(
         &mut self,
         number: u64,
         header: &SegmentHeader,
         following: Option<&SegmentHeader>,
         file: &Arc<D::File>,
+        from: u64,
     ) -> Result<End, OpenError> {
         let capacity = file.length().map_err(|it| failed_on("looking at", number, it))?;
-        self.replay.index.segments.push(Arc::clone(file), 0, capacity);
-        self.replay.index.segments.grow(HEADER_BYTES as u64);
+        let is_known = self.promised > 0 && from > HEADER_BYTES as u64;
+        self.replay.index.segments.begin(number, Arc::clone(file), from, capacity);
         self.replay.oldest_needed = self.replay.oldest_needed.max(header.oldest);
-        if header.first_frame != self.next_frame {
+        if header.first_frame != self.next_frame && !is_known {
             let (expected, first) = (self.next_frame, header.first_frame);
             let what = format!("frames {expected} to {} are missing before it", first - 1);
             self.lose(number, 0, what)?;
             self.next_frame = first;
         }
         let reading = |it| failed_on("reading", number, it);
-        let mut scan = Scan::new(&**file, HEADER_BYTES as u64).map_err(reading)?;
+        let mut scan = Scan::new(&**file, from).map_err(reading)?;
         loop {
             let offset = scan.offset;
             let torn = match scan.next().map_err(reading)? {
@@ -322,7 +375,7 @@ impl<D: Disk> Reading<'_, D> {
             let is_torn = torn.is_some_and(|it| it.number >= self.next_frame);
             scan.offset = offset;
             let later = scan.find_later(self.next_frame).map_err(reading)?;
-            let promised = later.map_or(0, |it| it.synced);
+            let promised = later.map_or(0, |it| it.synced).max(self.promised);
             let promised = promised.max(following.map_or(0, |it| it.synced));
             if promised >= self.next_frame {
                 let what = format!("frame {} is not what was written", self.next_frame);
@@ -362,8 +415,9 @@ impl<D: Disk> Reading<'_, D> {
         self.losses.push(corrupt(self.disk, number, 0, what));
     }
 
-    /// Everything was read that is there, from segment `oldest` on.
-    fn end(&mut self, oldest: u64) -> Result<(), OpenError> {
+    /// Everything was read that is there.
+    fn end(&mut self) -> Result<(), OpenError> {
+        let oldest = self.replay.index.segments.oldest_number();
         self.report.segments = self.replay.index.segments.count() as u64;
         let needed = self.replay.oldest_needed;
         if needed < oldest && self.report.segments > 0 {
@@ -372,6 +426,15 @@ impl<D: Disk> Reading<'_, D> {
         if let Some(session) = self.replay.finish_all() {
             let what = format!("the log tells of session {}, and not what it is", session.0);
             self.lose(oldest, 0, what)?;
+        }
+        for (number, segment) in (oldest..).zip(self.replay.index.segments.iter()) {
+            if segment.live_count > 0
+                && segment.capacity == 0
+                && self.strictness == Strictness::Whole
+            {
+                let what = "the segment is missing, and a snapshot tells what was in it".to_owned();
+                return Err(corrupt(self.disk, number, 0, what));
+            }
         }
         Ok(())
     }

@@ -49,7 +49,9 @@ impl<F> Replay<F> {
                 index.open_inbound(session, packet_id, location);
             }
             Record::Release { session, packet_id } => index.close_inbound(session, packet_id),
-            Record::Session(ref it) => return index.set_session(it, location),
+            Record::Session(ref it) => {
+                return index.set_session(it, location) || self.is_past(it.change.session);
+            }
             Record::Change(ref change) => {
                 index.claim(change.session);
                 index.change_session(change, location);
@@ -155,7 +157,7 @@ impl<F> Replay<F> {
     /// Puts an entry in its place: of one that there is, at the end of the queue, or among those that are late.
     fn put(&mut self, session: SessionNumber, entry: Entry, position: Position) -> bool {
         let at = position.value();
-        let Some(slot) = self.index.claim(session) else { return false };
+        let Some(slot) = self.index.claim(session) else { return self.is_past(session) };
         // Entries are told apart by 32 bits of their positions.
         let front = slot.queue.front_position(slot.next).min(at);
         if at == u64::MAX || at.max(slot.next) - front > u64::from(u32::MAX) {
@@ -176,6 +178,12 @@ impl<F> Replay<F> {
         }
         self.index.segments.add(entry.location(), entry.weight());
         true
+    }
+
+    /// Returns whether a session's slot has another one since: a snapshot may have seen that before the record.
+    fn is_past(&self, session: SessionNumber) -> bool {
+        let held_by = self.index.sessions.at(session.slot());
+        held_by.is_some_and(|it| it.0.generation() > session.generation())
     }
 
     fn finish(&mut self, session: SessionNumber, position: Position) {

@@ -38,6 +38,14 @@ pub(crate) struct Current<F> {
     pub(crate) capacity: u64,
 }
 
+/// Where a frame begins.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Start {
+    pub(super) segment: u64,
+    pub(super) offset: u64,
+    pub(super) frame: u64,
+}
+
 /// A segment that is ready to be written to.
 pub(super) struct Prepared<F> {
     number: u64,
@@ -234,6 +242,18 @@ impl<D: Disk> Tail<D> {
     /// Returns whether the reserve is complete.
     pub(crate) fn has_reserve(&self) -> bool {
         self.prepared.len() >= RESERVE
+    }
+
+    /// Returns the number of the last frame.
+    pub(super) fn last_frame(&self) -> u64 {
+        self.next_frame - 1
+    }
+
+    /// Returns where the next frame goes, and the name of the log.
+    pub(super) fn start(&self) -> Option<([u8; 16], Start)> {
+        let current = self.current.as_ref()?;
+        let (segment, offset, frame) = (current.number, current.offset, self.next_frame);
+        Some((self.log_id, Start { segment, offset, frame }))
     }
 
     /// Returns whether something was written and not synced.

@@ -52,6 +52,15 @@ impl Entry {
         Self { position: 0, size, bits: location.to_bits() }
     }
 
+    /// Returns an entry as [`Self::bits`] has given it.
+    pub(crate) fn from_bits(position: u64, size: u32, bits: u64) -> Self {
+        Self { position: position as u32, size, bits: bits & !GONE }
+    }
+
+    pub(crate) fn bits(self) -> u64 {
+        self.bits
+    }
+
     /// Returns an entry that was received by its client: `location` is that of the record that says so.
     pub(crate) fn received(position: u64, location: Location) -> Self {
         Self { position: position as u32, size: 0, bits: location.to_bits() | RELEASED }

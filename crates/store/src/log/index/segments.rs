@@ -42,6 +42,16 @@ impl<F> Segments<F> {
         self.segments.push_back(Segment { file, bytes, capacity, live_count: 0, weight: 0 });
     }
 
+    /// Adds the segment `number`, which is filled up to `bytes`; or it is there, as empty as it was known to be.
+    pub(crate) fn begin(&mut self, number: u64, file: Arc<F>, bytes: u64, capacity: u64) {
+        let is_there = number < self.oldest + self.segments.len() as u64;
+        if !is_there {
+            self.push(file, bytes, capacity);
+        } else if let Some(last) = self.segments.back_mut() {
+            last.capacity = capacity;
+        }
+    }
+
     /// The last segment has become longer.
     pub(crate) fn grow(&mut self, bytes: u64) {
         if let Some(last) = self.segments.back_mut() {
@@ -101,6 +111,15 @@ impl<F> Segments<F> {
     /// Returns the number of the segment in which a record lies.
     pub(crate) fn number_of(&self, location: Location) -> u64 {
         self.oldest + location.segments_after(self.oldest)
+    }
+
+    /// Returns whether there is a segment for a location.
+    pub(crate) fn contains(&self, location: Location) -> bool {
+        (location.segments_after(self.oldest) as usize) < self.segments.len()
+    }
+
+    pub(crate) fn iter(&self) -> impl Iterator<Item = &Segment<F>> {
+        self.segments.iter()
     }
 
     /// Returns about how many bytes of the log are alive.

@@ -124,6 +124,18 @@ impl Sessions {
         Some(&mut page[index % PAGE_SLOTS])
     }
 
+    /// Returns the number of slots that there may be sessions in.
+    pub(crate) fn slot_count(&self) -> u32 {
+        (self.pages.len() * PAGE_SLOTS) as u32
+    }
+
+    /// Returns the session in a slot, or what is left of it.
+    pub(crate) fn at(&self, slot: u32) -> Option<(SessionNumber, &Slot)> {
+        let page = self.pages.get(slot as usize / PAGE_SLOTS)?.as_ref()?;
+        let it = &page[slot as usize % PAGE_SLOTS];
+        (it.state != State::Vacant).then(|| (it.number(slot), it))
+    }
+
     /// Returns all slots that exist, those without a session, too.
     pub(crate) fn iter_mut(&mut self) -> impl Iterator<Item = (SessionNumber, &mut Slot)> {
         self.pages

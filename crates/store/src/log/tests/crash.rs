@@ -2,6 +2,8 @@
 
 use proptest::prelude::*;
 
+use crate::Options;
+
 use super::hand::{Act, Hand, acts, options};
 
 /// What happens to a log.
@@ -9,6 +11,7 @@ use super::hand::{Act, Hand, acts, options};
 enum Event {
     Append(Vec<Act>),
     Sync,
+    Chore,
     Chores,
     Close,
     Kill,
@@ -19,19 +22,21 @@ fn event() -> impl Strategy<Value = Event> {
     prop_oneof![
         12 => acts().prop_map(Event::Append),
         4 => Just(Event::Sync),
-        4 => Just(Event::Chores),
+        8 => Just(Event::Chore),
+        2 => Just(Event::Chores),
         1 => Just(Event::Close),
         1 => Just(Event::Kill),
         1 => any::<u64>().prop_map(Event::CutPower),
     ]
 }
 
-fn run(events: &[Event], drops_oldest: bool) -> Hand {
-    let mut hand = Hand::new(options(drops_oldest));
+fn run(events: &[Event], drops_oldest: bool, snapshot_bytes: u64) -> Hand {
+    let mut hand = Hand::new(Options { snapshot_bytes, ..options(drops_oldest) });
     for event in events {
         match event {
             Event::Append(acts) => hand.append(acts),
             Event::Sync => hand.sync(),
+            Event::Chore => hand.do_chore(),
             Event::Chores => hand.do_chores(),
             Event::Close => {
                 hand.engine.close().unwrap();
@@ -58,8 +63,12 @@ proptest! {
     #![proptest_config(ProptestConfig { cases: 400, ..ProptestConfig::default() })]
 
     #[test]
-    fn a_log_is_what_it_was(events in prop::collection::vec(event(), 1..120), drops: bool) {
-        let mut hand = run(&events, drops);
+    fn a_log_is_what_it_was(
+        events in prop::collection::vec(event(), 1..120),
+        drops: bool,
+        snapshot_bytes in prop::sample::select(vec![1_000, 20_000, u64::MAX]),
+    ) {
+        let mut hand = run(&events, drops, snapshot_bytes);
         hand.do_chores();
         hand.sync();
         hand.disk.kill();

@@ -115,6 +115,13 @@ impl Hand {
         self.engine.take_outcomes();
     }
 
+    /// Does a chore, if there is one.
+    pub(super) fn do_chore(&mut self) {
+        if let Some(chore) = self.engine.next_chore() {
+            self.engine.end_chore(chore.run()).unwrap();
+        }
+    }
+
     /// Does all chores, and cleans as long as there is something to clean.
     pub(super) fn do_chores(&mut self) {
         for _ in 0..10_000 {
