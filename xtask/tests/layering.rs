@@ -21,6 +21,8 @@ const MAY_USE: &[(&str, &[&str])] = &[
     // The suite speaks to a broker over a socket; its own tests start ours.
     ("quelea-conform", &["quelea-broker", "quelea-codec"]),
     ("quelea-cli", &["quelea-broker", "quelea-codec", "quelea-conform", "quelea-transport"]),
+    // It kills the broker's process: nothing of the broker is in its own.
+    ("quelea-crash", &["quelea-codec"]),
     ("xtask", &[]),
 ];
 
@@ -36,7 +38,7 @@ const PURE: &[(&str, &[&str])] = &[
 /// Crates that only the named ones may use: what a socket, a runtime or a command line needs stays there.
 const ONLY_IN: &[(&str, &[&str])] = &[
     ("clap", &["quelea-cli"]),
-    ("mio", &["quelea-broker", "quelea-cli"]),
+    ("mio", &["quelea-broker", "quelea-cli", "quelea-crash"]),
     ("rustls", &["quelea-broker", "quelea-cli"]),
     ("socket2", &["quelea-broker", "quelea-cli"]),
     ("tokio", &["quelea-broker"]),
