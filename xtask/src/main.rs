@@ -7,6 +7,7 @@ use std::env;
 use std::process::ExitCode;
 
 mod bench;
+mod crash;
 mod fuzz;
 mod interop;
 mod program;
@@ -21,6 +22,7 @@ fn main() -> ExitCode {
         ["test"] => test::run(),
         ["interop", options @ ..] => interop::run(options),
         ["bench", options @ ..] => bench::run(options),
+        ["crash", options @ ..] => crash::run(options),
         ["fuzz", target] => fuzz::run(target, fuzz::SECONDS_DEFAULT),
         ["fuzz", target, seconds] => fuzz::run(target, seconds),
         ["help" | "--help" | "-h"] => {
@@ -41,10 +43,15 @@ fn main() -> ExitCode {
 const USAGE: &str = "\
 Usage: cargo xtask COMMAND
 
-  test                     everything that must pass: format, clippy, tests, clients of other projects
+  test                     everything that must pass: format, clippy, tests, clients of other projects,
+                           crashes
   interop [--mosquitto]    clients of other projects against Quelea (or, to check the programs
                            themselves, against Mosquitto)
   bench [--quick]          the scenarios of docs/performance.md against Quelea and Mosquitto in turn;
                            writes the table there (--quick: short runs, and nothing is written)
+  crash [--kills N] [--seed S] [--forgetful]
+                           kills the broker again and again, 200 times unless told otherwise, and
+                           accounts for every acknowledged message (--forgetful: with a broker that
+                           keeps nothing, of which the checker must complain)
   fuzz TARGET [SECONDS]    cargo-fuzz on one target, for 60 seconds unless told otherwise
 ";

@@ -6,6 +6,7 @@ use std::fmt;
 use std::ops::AddAssign;
 use std::time::Instant;
 
+use crate::crash;
 use crate::interop;
 use crate::program::{self, Next, Program};
 
@@ -128,12 +129,13 @@ impl fmt::Display for Counts {
 
 type Step = fn() -> Result<Counts, String>;
 
-const STEPS: [(&str, Step); 5] = [
+const STEPS: [(&str, Step); 6] = [
     ("format", format),
     ("clippy", clippy),
     ("docs", documentation),
     ("tests", tests),
     ("interop", interop::count),
+    ("crash", crash::count),
 ];
 
 /// Building included. A run that takes longer hangs: the slowest machine needs a third of it.
