@@ -15,12 +15,13 @@ pub(crate) fn run(options: &[&str]) -> Result<(), String> {
     program::run(crash(&broker)?.args(options))
 }
 
-/// Kills the broker some dozens of times, after one run that shows that the checker is awake: of a broker that
-/// forgets everything it must find much to say.
+/// Kills the broker some dozens of times, after two runs that show that the checker is awake.
 pub(crate) fn count() -> Result<Counts, String> {
     let broker = serving::build_quelea(PROFILE)?;
     let mut counts = Counts::default();
-    for options in [&["--forgetful", "--kills", "3"][..], &["--kills", "45"]] {
+    for options in
+        [&["--forgetful", "--kills", "2"][..], &["--power-cut", "--kills", "2"], &["--kills", "45"]]
+    {
         match program::run(crash(&broker)?.args(options)) {
             Ok(()) => counts.passed += 1,
             Err(why) => {

@@ -49,9 +49,9 @@ Usage: cargo xtask COMMAND
                            themselves, against Mosquitto)
   bench [--quick]          the scenarios of docs/performance.md against Quelea and Mosquitto in turn;
                            writes the table there (--quick: short runs, and nothing is written)
-  crash [--kills N] [--seed S] [--forgetful]
+  crash [--kills N] [--seed S] [--forgetful | --power-cut]
                            kills the broker again and again, 200 times unless told otherwise, and
-                           accounts for every acknowledged message (--forgetful: with a broker that
-                           keeps nothing, of which the checker must complain)
+                           accounts for every acknowledged message; to try the checker, with a broker
+                           that keeps nothing, or with a disk that has written nothing for a while
   fuzz TARGET [SECONDS]    cargo-fuzz on one target, for 60 seconds unless told otherwise
 ";

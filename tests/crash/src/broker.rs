@@ -11,6 +11,7 @@ use std::thread;
 use std::time::Duration;
 
 use crate::random::Random;
+use crate::trial::Trial;
 
 /// How the brokers of a campaign are run.
 #[derive(Clone, Debug)]
@@ -32,20 +33,25 @@ pub struct Broker {
 }
 
 impl Settings {
-    /// Draws the settings of a campaign. One that forgets keeps all in memory, and nothing that is promised.
+    /// Draws the settings of a campaign.
     pub fn draw(
         program: &Path,
         directory: &Path,
-        forgets: bool,
+        trial: Trial,
         random: &mut Random,
     ) -> io::Result<Self> {
         let grace_secs = *random.pick(&[0, 1, 2]);
-        let durability = match forgets {
-            true => "memory",
-            false => *random.pick(&["fsync", "fsync", "fsync", "interval"]),
+        let durability = match trial {
+            Trial::Broker => *random.pick(&["fsync", "fsync", "fsync", "interval"]),
+            Trial::Forgetful => "memory",
+            Trial::PowerCut => "fsync",
         };
         let segment_bytes = *random.pick(&[65_536, 262_144, 1_048_576, 67_108_864]);
-        let slack_bytes = *random.pick(&[0, 1_048_576]);
+        // Of a log that is not cleaned, an earlier state has a part of what the later one has.
+        let slack_bytes = match trial {
+            Trial::PowerCut => 1_u64 << 40,
+            Trial::Broker | Trial::Forgetful => *random.pick(&[0, 1_048_576]),
+        };
         let shards = *random.pick(&[1, 2, 3]);
         let mut configuration = String::new();
         let _ = write!(
@@ -61,7 +67,7 @@ impl Settings {
              cleaning_ratio = 2\n\
              cleaning_slack_bytes = {slack_bytes}\n\
              restart_grace_secs = {grace_secs}\n",
-            directory.join("data").display(),
+            directory.join(DATA).display(),
         );
         fs::create_dir_all(directory)?;
         fs::write(directory.join("quelea.toml"), &configuration)?;
@@ -83,6 +89,16 @@ impl Settings {
         let text = fs::read_to_string(self.log_path()).unwrap_or_default();
         let lines: Vec<&str> = text.lines().collect();
         lines[lines.len().saturating_sub(count)..].iter().map(|it| (*it).to_owned()).collect()
+    }
+
+    /// Returns the broker's data directory.
+    pub fn data_path(&self) -> PathBuf {
+        self.directory.join(DATA)
+    }
+
+    /// Returns where an earlier state of the data directory is kept.
+    pub fn kept_path(&self) -> PathBuf {
+        self.directory.join("kept")
     }
 
     fn log_path(&self) -> PathBuf {
@@ -144,6 +160,9 @@ fn follow(stderr: ChildStderr, mut log: File, address: &Sender<SocketAddr>) {
         }
     }
 }
+
+/// The data directory, below that of the campaign.
+const DATA: &str = "data";
 
 /// Recovery included.
 const START_PATIENCE: Duration = Duration::from_secs(60);

@@ -20,6 +20,7 @@ use crate::history::{Act, ClientIndex, Event, History};
 use crate::inspection::Inspector;
 use crate::plan::{WILL_DELAY_MAX_SECS, fleet};
 use crate::random::Random;
+use crate::trial::{self, Trial};
 
 /// A campaign under way.
 #[derive(Debug)]
@@ -32,8 +33,7 @@ pub struct Campaign {
     poll: Poll,
     /// When anything came last.
     heard_at: u64,
-    /// How long what is owed at the end is waited for.
-    patience_millis: u64,
+    trial: Trial,
 }
 
 /// How a campaign ended.
@@ -48,10 +48,10 @@ pub struct Outcome {
 }
 
 impl Campaign {
-    /// Prepares a campaign. With `forgets`, its brokers promise nothing and keep nothing.
-    pub fn new(program: &Path, directory: &Path, forgets: bool, seed: u64) -> io::Result<Self> {
+    /// Prepares a campaign.
+    pub fn new(program: &Path, directory: &Path, trial: Trial, seed: u64) -> io::Result<Self> {
         let mut random = Random::new(seed);
-        let settings = Settings::draw(program, directory, forgets, &mut random)?;
+        let settings = Settings::draw(program, directory, trial, &mut random)?;
         let actors: Vec<Actor> = (0..)
             .map(ClientIndex)
             .zip(fleet())
@@ -66,8 +66,7 @@ impl Campaign {
             inspector,
             poll: Poll::new()?,
             heard_at: 0,
-            // Of a broker that forgets, nothing is to be expected.
-            patience_millis: if forgets { 0 } else { PATIENCE_MILLIS },
+            trial,
         })
     }
 
@@ -99,7 +98,9 @@ impl Campaign {
             6..9 => 400..=1_500,
             _ => 1_500..=3_000,
         };
-        let dies_at = self.history.now() + self.random.within(&life_millis);
+        let life_millis = self.random.within(&life_millis);
+        let dies_at = self.history.now() + life_millis;
+        let mut cut_at = (self.trial == Trial::PowerCut).then_some(dies_at - life_millis / 2);
         let is_inspected = self.random.chance(INSPECTED_PERCENT);
         if self.random.chance(INSPECTED_PERCENT) {
             self.inspector.begin();
@@ -109,8 +110,13 @@ impl Campaign {
             if self.has_ended(&mut broker) {
                 return Ok(false);
             }
+            if cut_at.take_if(|at| *at <= self.history.now()).is_some() {
+                trial::keep(&self.settings.data_path(), &self.settings.kept_path())?;
+            }
         }
-        self.kill(broker)
+        let is_well = self.kill(broker)?;
+        trial::bring_back(&self.settings.kept_path(), &self.settings.data_path())?;
+        Ok(is_well)
     }
 
     /// The last life: what is under way comes to its end.
@@ -123,7 +129,12 @@ impl Campaign {
         }
         let wills_millis = u64::from(WILL_DELAY_MAX_SECS) * 1_000 + self.history.grace_millis;
         let quiet_from = self.history.now() + wills_millis + 2 * PLENTY_OF_TIME_MILLIS;
-        let give_up_at = quiet_from + self.patience_millis;
+        let patience_millis = match self.trial {
+            Trial::Broker => PATIENCE_MILLIS,
+            // What is lost does not come.
+            Trial::Forgetful | Trial::PowerCut => 0,
+        };
+        let give_up_at = quiet_from + patience_millis;
         let mut looks_at = quiet_from;
         let mut is_inspected = false;
         loop {

@@ -17,3 +17,4 @@ pub mod outgoing;
 pub mod payload;
 pub mod plan;
 pub mod random;
+pub mod trial;

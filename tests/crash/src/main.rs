@@ -8,13 +8,14 @@ use std::{env, fs, process};
 use quelea_crash::campaign::{Campaign, Outcome};
 use quelea_crash::checker::{Figures, Finding};
 use quelea_crash::random::Random;
+use quelea_crash::trial::Trial;
 
 /// What is asked for.
 struct Arguments {
     program: PathBuf,
     kills: usize,
     seed: u64,
-    forgets: bool,
+    trial: Trial,
 }
 
 fn main() -> ExitCode {
@@ -30,14 +31,15 @@ fn main() -> ExitCode {
 fn parse(mut words: impl Iterator<Item = String>) -> Result<Arguments, String> {
     let mut program = None;
     let mut arguments =
-        Arguments { program: PathBuf::new(), kills: KILLS_DEFAULT, seed: 0, forgets: false };
+        Arguments { program: PathBuf::new(), kills: KILLS_DEFAULT, seed: 0, trial: Trial::Broker };
     while let Some(word) = words.next() {
         let mut value = || words.next().ok_or(format!("{word} needs a value"));
         match word.as_str() {
             "--broker" => program = Some(PathBuf::from(value()?)),
             "--kills" => arguments.kills = number(&value()?)? as usize,
             "--seed" => arguments.seed = number(&value()?)?,
-            "--forgetful" => arguments.forgets = true,
+            "--forgetful" => arguments.trial = Trial::Forgetful,
+            "--power-cut" => arguments.trial = Trial::PowerCut,
             _ => return Err(format!("no such argument: {word}\n\n{USAGE}")),
         }
     }
@@ -62,31 +64,33 @@ fn run(arguments: &Arguments) -> Result<(), String> {
         let directory = env::temp_dir().join(format!("quelea-crash-{}-{seed}", process::id()));
         let outcome = campaign(arguments, &directory, seed, kills)?;
         total += outcome.verdict.figures;
-        let is_sound = outcome.verdict.findings.is_empty();
         println!("seed {seed}: {}", outcome.verdict.figures);
-        if is_sound != arguments.forgets {
-            if arguments.forgets {
-                println!("as it must, the checker complains of {}", by_rule(&outcome));
-            }
-            // Only what failed is worth keeping.
-            let _ = fs::remove_dir_all(&directory);
-            if left == 0 {
-                break;
-            }
-            continue;
+        judge(arguments.trial, &outcome).map_err(|why| {
+            explain(&outcome);
+            format!("{why}, with --seed {seed} --kills {kills}; all is in {}", directory.display())
+        })?;
+        // Only what failed is worth keeping.
+        let _ = fs::remove_dir_all(&directory);
+        if left == 0 {
+            break;
         }
-        if arguments.forgets {
-            return Err("a broker that forgets everything was found sound".to_owned());
-        }
-        explain(&outcome);
-        return Err(format!(
-            "{} findings with --seed {seed} --kills {kills}; all is in {}",
-            outcome.verdict.findings.len(),
-            directory.display()
-        ));
     }
     println!("{total}");
     Ok(())
+}
+
+/// Says whether a campaign showed what it was to show.
+fn judge(trial: Trial, outcome: &Outcome) -> Result<(), String> {
+    let findings = &outcome.verdict.findings;
+    match trial.expected_finding() {
+        None if findings.is_empty() => Ok(()),
+        None => Err(format!("{} findings", findings.len())),
+        Some(rule) if findings.iter().any(|finding| finding.rule == rule) => {
+            println!("as it must, the checker complains of {}", by_rule(outcome));
+            Ok(())
+        }
+        Some(rule) => Err(format!("the checker does not complain of {rule}")),
+    }
 }
 
 /// Counts the findings by rule.
@@ -106,7 +110,7 @@ fn campaign(
     seed: u64,
     kills: usize,
 ) -> Result<Outcome, String> {
-    let campaign = Campaign::new(&arguments.program, directory, arguments.forgets, seed);
+    let campaign = Campaign::new(&arguments.program, directory, arguments.trial, seed);
     campaign.and_then(|it| it.run(kills)).map_err(|error| format!("seed {seed}: {error}"))
 }
 
@@ -145,7 +149,8 @@ fn excerpt(outcome: &Outcome, finding: &Finding) -> Vec<String> {
     lines
 }
 
-const USAGE: &str = "Usage: crash --broker PROGRAM [--kills N] [--seed S] [--forgetful]";
+const USAGE: &str =
+    "Usage: crash --broker PROGRAM [--kills N] [--seed S] [--forgetful | --power-cut]";
 
 const KILLS_DEFAULT: usize = 200;
 
