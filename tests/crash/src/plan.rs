@@ -110,7 +110,7 @@ fn publisher(number: u64) -> Plan {
         qos: &[0, 1, 1, 1, 2, 2, 2],
         retain: false,
         window: 4 + 4 * number as usize,
-        pause_millis: 0..=2 * number,
+        pause_millis: 2..=8 + 4 * number,
     };
     Plan {
         publishing: Some(publishing),
@@ -126,7 +126,7 @@ fn retainer(number: u64) -> Plan {
         qos: &[0, 1, 1, 2, 2],
         retain: true,
         window: 6,
-        pause_millis: 0..=10,
+        pause_millis: 2..=20,
     };
     Plan {
         publishing: Some(publishing),
@@ -140,7 +140,7 @@ fn subscribers() -> Vec<Plan> {
     let (old, new) = (Version::V311, Version::V5);
     vec![
         plan("steady", old).always(&[("m/#", 2)]),
-        Plan { is_slow: true, ..plan("slow", new).always(&[("m/#", 1)]) },
+        Plan { is_slow: true, ..plan("slow", new).always(&[("m/3/#", 1)]) },
         plan("fickle", new).always(&[("m/+/0", 2)]).sometimes(&[
             ("m/+/1", 1),
             ("m/1/#", 2),
@@ -205,4 +205,4 @@ pub const WILL_DELAY_MAX_SECS: u32 = 2;
 const PUBLISHERS: u64 = 4;
 const RETAINERS: u64 = 2;
 const MEMBERS: u64 = 3;
-const WILL_CARRIERS: u64 = 5;
+const WILL_CARRIERS: u64 = 10;
