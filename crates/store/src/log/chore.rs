@@ -27,7 +27,7 @@ enum Kind<D: Disk> {
 
 pub(super) enum Done<F> {
     Prepared(Result<Prepared<F>, NoRoom>),
-    Read(Result<Vec<u8>, StoreError>),
+    Read { segment: u64, offset: u64, read: Result<Vec<u8>, StoreError> },
     Removed(Result<(), StoreError>),
     /// The file, if it could be written.
     SnapshotWritten(Option<Arc<F>>),
@@ -79,10 +79,11 @@ impl<D: Disk> Chore<D> {
                 let mut buffer = vec![0; bytes];
                 let read = file.read_at(&mut buffer, offset);
                 let read = read.tried(|| format!("reading {}", file_name(segment)));
-                Done::Read(read.map(|count| {
+                let read = read.map(|count| {
                     buffer.truncate(count);
                     buffer
-                }))
+                });
+                Done::Read { segment, offset, read }
             }
             Kind::Remove { disk, segments } => Done::Removed(remove(&*disk, &segments)),
             Kind::WriteSnapshot { disk, file, offset, bytes } => {

@@ -45,10 +45,12 @@ impl Cleaner {
         *self = Self { segment, chunk_offset, wanted: CHUNK_BYTES, is_reading, ..Self::default() };
     }
 
-    /// Takes what was read.
-    pub(super) fn end_read(&mut self, chunk: Vec<u8>) {
+    /// Takes what was read at `offset` of `segment`.
+    pub(super) fn end_read(&mut self, segment: u64, offset: u64, chunk: Vec<u8>) {
         self.is_reading = false;
-        if self.wanted == 0 {
+        // Meanwhile the segment may have gone: then the next one has begun, and is still to be read.
+        let is_meant = (segment, offset) == (self.segment, self.chunk_offset + self.at as u64);
+        if self.wanted == 0 || !is_meant {
             return;
         }
         self.wanted = 0;

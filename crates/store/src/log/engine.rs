@@ -66,7 +66,7 @@ pub struct Engine<D: Disk> {
 pub enum Appended {
     /// What was given, or a part of it, is in the log.
     Done,
-    /// There is no room on the disk. Nothing was taken, or what was taken is still to be written: try again when
+    /// There is no room, or not yet. Nothing was taken, or what was taken is still to be written: try again when
     /// there may be some.
     NoRoom,
 }
@@ -159,6 +159,8 @@ impl<D: Disk> Engine<D> {
                 self.is_short_of_space = true;
                 return Ok(Appended::NoRoom);
             }
+            // The segment comes with the end of a chore.
+            Err(NoRoom::NotYet) => return Ok(Appended::NoRoom),
             Err(NoRoom::Failed(error)) => return Err(error),
         }
         frame::begin(&mut self.frame);
@@ -255,12 +257,14 @@ impl<D: Disk> Engine<D> {
     pub fn end_chore(&mut self, done: ChoreDone<D::File>) -> Result<(), StoreError> {
         match done.0 {
             Done::Prepared(Ok(prepared)) => self.tail.end_preparation(Some(prepared)),
-            Done::Prepared(Err(NoRoom::Full)) => {
+            Done::Prepared(Err(NoRoom::Full | NoRoom::NotYet)) => {
                 self.tail.end_preparation(None);
                 self.is_short_of_space = true;
             }
             Done::Prepared(Err(NoRoom::Failed(error))) => return Err(error),
-            Done::Read(read) => self.cleaner.end_read(read?),
+            Done::Read { segment, offset, read } => {
+                self.cleaner.end_read(segment, offset, read?);
+            }
             Done::Removed(removed) => removed?,
             Done::SnapshotWritten(file) => self.snapshotter.end_write(file),
             Done::SnapshotReplaced => self.snapshotter.end_replace(),
@@ -296,7 +300,7 @@ impl<D: Disk> Engine<D> {
         match self.tail.make_room(16, &mut self.index.segments) {
             Ok(()) => {}
             // Nothing is promised by it.
-            Err(NoRoom::Full) => return Ok(()),
+            Err(NoRoom::Full | NoRoom::NotYet) => return Ok(()),
             Err(NoRoom::Failed(error)) => return Err(error),
         }
         frame::begin(&mut self.frame);
@@ -310,7 +314,9 @@ impl<D: Disk> Engine<D> {
     fn begin(&mut self) -> Result<(), OpenError> {
         let begun = self.tail.make_room(BEGIN_BYTES, &mut self.index.segments);
         begun.map_err(|it| match it {
-            NoRoom::Full => recovery::failed("making room", std::io::ErrorKind::StorageFull.into()),
+            NoRoom::Full | NoRoom::NotYet => {
+                recovery::failed("making room", std::io::ErrorKind::StorageFull.into())
+            }
             NoRoom::Failed(error) => OpenError::Disk(error),
         })?;
         frame::begin(&mut self.frame);
@@ -336,7 +342,7 @@ impl<D: Disk> Engine<D> {
                 self.frame.shrink_to(FRAME_BYTES_MAX + FRAME_BYTES_MAX / 4);
                 Ok(Appended::Done)
             }
-            Err(NoRoom::Full) => {
+            Err(NoRoom::Full | NoRoom::NotYet) => {
                 self.is_unwritten = true;
                 self.is_short_of_space = true;
                 Ok(Appended::NoRoom)

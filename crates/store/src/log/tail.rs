@@ -66,6 +66,8 @@ pub(super) struct Preparation<D: Disk> {
 pub(super) enum NoRoom {
     /// The disk is full.
     Full,
+    /// Segments are filled faster than they are made: the next is on its way.
+    NotYet,
     /// The disk has failed.
     Failed(StoreError),
 }
@@ -144,7 +146,7 @@ impl<D: Disk> Tail<D> {
         let Some(first) = self.prepared.front_mut() else {
             if self.is_preparing {
                 // Its number is given to one that will be there soon.
-                return Err(NoRoom::Full);
+                return Err(NoRoom::NotYet);
             }
             let prepared = self.preparation(capacity).run()?;
             self.next_prepared += 1;

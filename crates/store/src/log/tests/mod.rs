@@ -1,5 +1,6 @@
 //! The log driven by hand, against a model that is obviously right.
 
+mod chores;
 mod crash;
 mod damage;
 mod hand;
