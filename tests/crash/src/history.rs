@@ -190,8 +190,16 @@ impl History {
         self.began.elapsed().as_millis() as u64
     }
 
-    /// Writes the entries for people that concern `message`, or `client` apart from other messages.
+    /// Writes the entries for people that concern `message`, or, while that went round, `client` apart from other
+    /// messages.
     pub fn excerpt(&self, message: Option<MessageId>, client: Option<ClientIndex>) -> Vec<String> {
+        let is_about = |entry: &Entry| match &entry.event {
+            Event::Of(_, act) => message.is_some() && act.message() == message,
+            Event::Started | Event::Killed => false,
+        };
+        let first = self.entries.iter().position(is_about).unwrap_or(0);
+        let last = self.entries.iter().rposition(is_about).unwrap_or(self.entries.len());
+        let round = first.saturating_sub(ENTRIES_AROUND)..last + ENTRIES_AROUND;
         let concerns = |entry: &Entry| match &entry.event {
             Event::Started | Event::Killed => true,
             Event::Of(who, act) => match act.message() {
@@ -199,7 +207,8 @@ impl History {
                 None => Some(*who) == client && !matches!(act, Act::PingSent | Act::Pinged),
             },
         };
-        let lines = self.entries.iter().enumerate().filter(|(_, entry)| concerns(entry));
+        let lines = self.entries.iter().enumerate();
+        let lines = lines.filter(|(at, entry)| round.contains(at) && concerns(entry));
         lines.map(|(index, entry)| format!("{index:>7} {entry}")).collect()
     }
 }
@@ -263,3 +272,6 @@ impl fmt::Display for Entry {
         }
     }
 }
+
+/// How much of the history before and after a message belongs to its excerpt.
+const ENTRIES_AROUND: usize = 500;

@@ -122,7 +122,7 @@ fn publisher(number: u64) -> Plan {
 
 fn retainer(number: u64) -> Plan {
     let publishing = Publishing {
-        topics: (0..8).map(|it| format!("r/{number}/{it}").into()).collect(),
+        topics: (0..40).map(|it| format!("r/{number}/{it}").into()).collect(),
         qos: &[0, 1, 1, 2, 2],
         retain: true,
         window: 6,

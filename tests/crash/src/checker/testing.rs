@@ -55,7 +55,15 @@ impl Script {
 
     /// Kills the broker, which closes all connections, and starts it again.
     pub(super) fn crash(&mut self) {
+        self.kill();
+        self.restart();
+    }
+
+    pub(super) fn kill(&mut self) {
         self.add(Event::Killed);
+    }
+
+    pub(super) fn restart(&mut self) {
         for client in std::mem::take(&mut self.connected) {
             self.act(client, Act::Closed);
         }
@@ -196,7 +204,15 @@ impl Script {
     }
 
     pub(super) fn ping(&mut self, client: ClientIndex) {
+        self.ping_sent(client);
+        self.pinged(client);
+    }
+
+    pub(super) fn ping_sent(&mut self, client: ClientIndex) {
         self.act(client, Act::PingSent);
+    }
+
+    pub(super) fn pinged(&mut self, client: ClientIndex) {
         self.act(client, Act::Pinged);
     }
 
