@@ -1,6 +1,7 @@
 //! The flags of a client's connection, and the handshake that they ask for.
 
 use std::hash::{BuildHasher, Hasher, RandomState};
+use std::io;
 use std::time::Instant;
 
 use clap::{ArgAction, Args};
@@ -11,18 +12,19 @@ use quelea_codec::{
 
 use crate::failure::{CONNECTION_LOST, Failure, TIMED_OUT};
 use crate::link::{ANSWER_TIME_MAX, Link, LinkError, Reason};
+use crate::way::{Resume, TlsArgs, Way};
 
 /// How to connect to a broker. The flags are those of Mosquitto's clients.
 #[derive(Clone, Debug, Args)]
 #[command(next_help_heading = "Connection")]
 pub(crate) struct ConnectionArgs {
-    /// The broker's host name or address.
+    /// The broker's host name or address; or a URL, as mqtts://HOST[:PORT] or wss://HOST[:PORT]/PATH.
     #[arg(short = 'h', long, value_name = "HOST", default_value = "localhost")]
     host: String,
 
-    /// The broker's port.
-    #[arg(short, long, default_value_t = 1883)]
-    port: u16,
+    /// The broker's port. [default: 1883, with TLS 8883, for ws:// 80, for wss:// 443]
+    #[arg(short, long)]
+    port: Option<u16>,
 
     /// The protocol version: mqttv5, mqttv311 or mqttv31, or just 5, 311 or 31.
     #[arg(short = 'V', long, value_name = "VERSION", default_value = "mqttv311", value_parser = version)]
@@ -74,6 +76,9 @@ pub(crate) struct ConnectionArgs {
     #[arg(long, requires = "will_topic", help_heading = "Will")]
     will_retain: bool,
 
+    #[command(flatten)]
+    tls: TlsArgs,
+
     /// Prints this help.
     // `-h` is the host, as it is for Mosquitto's clients.
     #[arg(long, action = ArgAction::Help, help_heading = "Options")]
@@ -85,13 +90,9 @@ impl ConnectionArgs {
     pub(crate) fn open(&self, role: &str, until: Option<Instant>) -> Result<Link, Failure> {
         self.check()?;
         let version = self.protocol_version;
-        let mut link = Link::connect(&self.host, self.port, version).map_err(|error| {
-            let (host, port) = (&self.host, self.port);
-            Failure::new(format!(
-                "cannot connect to {host}:{port}: {error}. Is a broker running there? `quelea serve` starts one here, and \
-                 -h and -p say where another is"
-            ))
-        })?;
+        let way = Way::new(&self.host, self.port, &self.tls, Resume::Offered)?;
+        let mut link =
+            Link::connect(&way, version).map_err(|error| cannot_connect(&way, &error))?;
         let client_id = self.id.clone().unwrap_or_else(|| unique_id(role));
         link.send(&Packet::Connect(self.connect(&client_id))).map_err(lost)?;
         let patience = Instant::now() + ANSWER_TIME_MAX;
@@ -182,6 +183,17 @@ fn accepted(answer: &ConnAck<'_>, version: Version, keep_alive_secs: u16) -> Res
     let code = if version.is_v5() { Some(reason.0) } else { reason.to_v3_connack() };
     Err(Failure::new(format!("the broker refuses the connection: {reason_text}{hint}"))
         .with_code(code.unwrap_or(1)))
+}
+
+fn cannot_connect(way: &Way, error: &io::Error) -> Failure {
+    // What is no failure of the system is one of TLS or WebSocket: somebody is there.
+    if error.kind() == io::ErrorKind::InvalidData {
+        return Failure::new(format!("cannot connect to {way}: {error}"));
+    }
+    Failure::new(format!(
+        "cannot connect to {way}: {error}. Is a broker running there? `quelea serve` starts one here, and -h and -p say \
+         where another is"
+    ))
 }
 
 /// The failure of a connection that was there.

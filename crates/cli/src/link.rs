@@ -12,10 +12,15 @@ use quelea_codec::{
     Version, next_frame,
 };
 
+use crate::layers::{Flow, Layers};
+use crate::way::Way;
+
 /// A connection over which packets are sent and received.
 #[derive(Debug)]
 pub(crate) struct Link {
     stream: TcpStream,
+    /// What lies between the stream and the packets.
+    layers: Option<Box<Layers>>,
     version: Version,
     /// What has come; the first `taken` bytes are done with.
     inbox: Vec<u8>,
@@ -23,6 +28,8 @@ pub(crate) struct Link {
     /// What is read at once.
     scratch: Box<[u8]>,
     outbox: Vec<u8>,
+    /// What goes to the stream, when it is not what is in the outbox.
+    sealed: Vec<u8>,
     keep_alive: Option<Duration>,
     last_sent: Instant,
     /// Whether a PINGREQ went out after which nothing has come.
@@ -48,21 +55,44 @@ pub(crate) enum LinkError {
 
 impl Link {
     /// Connects to the first of the host's addresses that accepts.
-    pub(crate) fn connect(host: &str, port: u16, version: Version) -> io::Result<Self> {
-        let stream = connect_any(host, port)?;
+    pub(crate) fn connect(way: &Way, version: Version) -> io::Result<Self> {
+        let stream = connect_any(&way.host, way.port)?;
         stream.set_nodelay(true)?;
         stream.set_write_timeout(Some(ANSWER_TIME_MAX))?;
-        Ok(Self {
+        let mut sealed = Vec::new();
+        let layers = Layers::new(way, &mut sealed)?;
+        let mut link = Self {
             stream,
+            layers,
             version,
             inbox: Vec::new(),
             taken: 0,
             scratch: vec![0; READ_BYTES].into(),
             outbox: Vec::new(),
+            sealed,
             keep_alive: None,
             last_sent: Instant::now(),
             awaits_pong: false,
-        })
+        };
+        link.open_layers()?;
+        Ok(link)
+    }
+
+    /// Lets TLS and WebSocket get ready, if they are there.
+    fn open_layers(&mut self) -> io::Result<()> {
+        let end = Instant::now() + CONNECT_TIME_MAX;
+        self.write_sealed()?;
+        while self.layers.as_ref().is_some_and(|layers| !layers.is_open()) {
+            if Instant::now() >= end {
+                return Err(ErrorKind::TimedOut.into());
+            }
+            match self.read(Some(end)) {
+                Ok(0) => return Err(io::Error::other("the broker closed the connection")),
+                Err(error) if !is_timeout(&error) => return Err(error),
+                Ok(_) | Err(_) => {}
+            }
+        }
+        Ok(())
     }
 
     /// Sends a PINGREQ whenever nothing else has been sent for this long; 0 never does.
@@ -75,7 +105,7 @@ impl Link {
         self.outbox.clear();
         packet.encode(self.version, &mut self.outbox);
         self.last_sent = Instant::now();
-        if let Err(error) = self.stream.write_all(&self.outbox) {
+        if let Err(error) = self.write_outbox() {
             return Err(self.last_word().unwrap_or(LinkError::Io(error)));
         }
         Ok(())
@@ -125,6 +155,10 @@ impl Link {
             return;
         }
         // Closing a socket with unread bytes would reset the connection, and lose what the broker has not read.
+        if let Some(layers) = &mut self.layers {
+            let _ = layers.close(&mut self.sealed);
+            let _ = self.write_sealed();
+        }
         let _ = self.stream.shutdown(Shutdown::Write);
         let end = Instant::now() + FAREWELL_TIME_MAX;
         while self.read(Some(end)).is_ok_and(|bytes| bytes > 0) {
@@ -169,15 +203,40 @@ impl Link {
         }
     }
 
-    /// Reads once, until `end` at the latest.
+    fn write_outbox(&mut self) -> io::Result<()> {
+        match &mut self.layers {
+            None => self.stream.write_all(&self.outbox),
+            Some(layers) => {
+                layers.seal(&self.outbox, &mut self.sealed)?;
+                self.write_sealed()
+            }
+        }
+    }
+
+    fn write_sealed(&mut self) -> io::Result<()> {
+        let written = self.stream.write_all(&self.sealed);
+        self.sealed.clear();
+        written
+    }
+
+    /// Reads once, until `end` at the latest. 0 is the end of the stream; what was read need not be for MQTT.
     fn read(&mut self, end: Option<Instant>) -> io::Result<usize> {
         let patience = end.map(|end| end.saturating_duration_since(Instant::now()).max(MOMENT));
         self.stream.set_read_timeout(patience)?;
         self.inbox.drain(..self.taken);
         self.taken = 0;
         let bytes = self.stream.read(&mut self.scratch)?;
-        self.inbox.extend_from_slice(&self.scratch[..bytes]);
-        Ok(bytes)
+        let arrived = &self.scratch[..bytes];
+        let Some(layers) = &mut self.layers else {
+            self.inbox.extend_from_slice(arrived);
+            return Ok(bytes);
+        };
+        let before = self.inbox.len();
+        let opened = layers.open(arrived, &mut self.inbox, &mut self.sealed);
+        // Also after an error: the broker is told.
+        self.write_sealed()?;
+        let is_end = opened? == Flow::Ended && self.inbox.len() == before;
+        Ok(if is_end { 0 } else { bytes })
     }
 
     /// A broker that closes may have said why before writing to it failed.
@@ -338,11 +397,14 @@ mod tests {
         }
     }
 
+    fn way(port: u16) -> Way {
+        Way { host: "127.0.0.1".to_owned(), port, tls: None, path: None }
+    }
+
     fn pair() -> (Link, TcpStream) {
         let listener = TcpListener::bind("127.0.0.1:0").expect("there is a free port");
         let address = listener.local_addr().expect("it is bound");
-        let link =
-            Link::connect("127.0.0.1", address.port(), Version::V5).expect("the listener is there");
+        let link = Link::connect(&way(address.port()), Version::V5).expect("the listener is there");
         let (peer, _) = listener.accept().expect("the link has connected");
         (link, peer)
     }

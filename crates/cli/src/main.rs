@@ -7,12 +7,14 @@ mod bench;
 mod config;
 mod connection;
 mod failure;
+mod layers;
 mod link;
 mod logging;
 mod print;
 mod publish;
 mod serve;
 mod subscribe;
+mod way;
 
 use std::process::ExitCode;
 

@@ -51,6 +51,83 @@ fn whole_files_and_whole_input_are_one_message() {
 }
 
 #[test]
+fn messages_go_through_tls_and_websocket() {
+    let key = rcgen::KeyPair::generate().expect("a key can be made");
+    let params = rcgen::CertificateParams::new(["localhost".to_owned(), "127.0.0.1".to_owned()]);
+    let params = params.expect("these are names");
+    let certificate = params.self_signed(&key).expect("a certificate can be made");
+    let other_key = rcgen::KeyPair::generate().expect("a key can be made");
+    let mut other = rcgen::CertificateParams::default();
+    other.distinguished_name.push(rcgen::DnType::CommonName, "another");
+    let other = other.self_signed(&other_key).expect("a certificate can be made");
+    let certificate = temporary_file("ways.pem", &certificate.pem());
+    let other = temporary_file("other.pem", &other.pem());
+    let key = temporary_file("ways.key", &key.serialize_pem());
+    let name = |path: &Path| path.to_str().expect("the path is UTF-8").to_owned();
+    let (certificate, other, key) = (name(&certificate), name(&other), name(&key));
+    let tls = format!(
+        r#"tls = {{ certificate = "{certificate}", key = "{key}", client_ca = "{certificate}" }}"#
+    );
+    let config = format!(
+        "[[listener]]\naddress = \"127.0.0.1:0\"\n{tls}\n[[listener]]\naddress = \"127.0.0.1:0\"\nprotocol = \"websocket\"\n\
+         [[listener]]\naddress = \"127.0.0.1:0\"\nprotocol = \"websocket\"\n{tls}\n"
+    );
+    let config = temporary_file("ways.toml", &config);
+    let broker = Serve::start_with(&["serve", "--in-memory", "--config", &name(&config)]);
+    let mut ports = vec![broker.address.port()];
+    ports.extend((0..2).map(|_| broker.next_address().port()));
+
+    let own = ["--cafile", &certificate, "--cert", &certificate, "--key", &key];
+    let ways: [(String, &[&str]); 4] = [
+        (format!("mqtts://127.0.0.1:{}", ports[0]), &own),
+        (format!("ws://127.0.0.1:{}", ports[1]), &[]),
+        (format!("wss://localhost:{}/mqtt", ports[2]), &own),
+        (
+            format!("mqtts://127.0.0.1:{}", ports[0]),
+            &["--insecure", "--cert", &certificate, "--key", &key],
+        ),
+    ];
+    let large = "x".repeat(200_000);
+    for (url, flags) in &ways {
+        for (other_url, other_flags) in &ways {
+            let (topic, retained) = ("t", ["-r", "-q", "1", "-t"]);
+            let publish = [&["pub", "-h", url], *flags, &retained, &[topic, "-s"]].concat();
+            let mut child =
+                command(&publish).stdin(Stdio::piped()).spawn().expect("the binary is there");
+            child.stdin.take().expect("it is piped").write_all(large.as_bytes()).expect("it reads");
+            assert_eq!(child.wait().expect("it ran").code(), Some(0), "{url}");
+            let subscribe =
+                [&["sub", "-h", other_url], *other_flags, &["-t", topic, "-C", "1", "-N"]].concat();
+            let received = quelea(&subscribe);
+            assert_success(&received);
+            assert_eq!(text(&received.stdout), large, "{url} to {other_url}");
+        }
+        let bench = [
+            &["bench", "pairs", "--host", url, "--qos", "1", "--duration", "0.2", "--quiet"],
+            *flags,
+        ];
+        let measured =
+            quelea(&[&bench.concat()[..], &["--warmup", "0", "--size", "3000"]].concat());
+        assert_success(&measured);
+    }
+    let refuse = |url: &str, flags: &[&str], why: &str| {
+        let output = quelea(&[&["pub", "-h", url, "-t", "t", "-m", "m"], flags].concat());
+        // In TLS 1.3 a client is connected before it is refused.
+        assert!(matches!(output.status.code(), Some(1 | 7)), "{output:?}");
+        assert!(text(&output.stderr).contains(why), "{output:?}");
+    };
+    let url = &ways[0].0;
+    refuse(url, &["--cafile", &certificate], "CertificateRequired");
+    refuse(
+        url,
+        &["--cafile", &other, "--cert", &certificate, "--key", &key],
+        "--cafile names the authority",
+    );
+    refuse(&ways[1].0.replace("ws:", "mqtt:"), &[], "the broker");
+    refuse(&format!("{}/elsewhere", ways[1].0), &[], "404 Not Found");
+}
+
+#[test]
 fn session_that_is_kept_gets_what_it_missed() {
     let broker = Serve::start(&[]);
     for (version, id) in [("311", "keeper3"), ("5", "keeper5")] {
@@ -226,9 +303,11 @@ struct Subscriber {
 
 impl Serve {
     fn start(flags: &[&str]) -> Self {
-        let mut command = command(&["serve", "--listen", "127.0.0.1:0", "--in-memory"]);
-        let mut child =
-            command.args(flags).stderr(Stdio::piped()).spawn().expect("the binary is there");
+        Self::start_with(&[&["serve", "--listen", "127.0.0.1:0", "--in-memory"], flags].concat())
+    }
+
+    fn start_with(words: &[&str]) -> Self {
+        let mut child = command(words).stderr(Stdio::piped()).spawn().expect("the binary is there");
         let stderr = BufReader::new(child.stderr.take().expect("it is piped"));
         let (sender, log) = channel();
         // Reads on for as long as the broker writes, whoever listens.
@@ -238,6 +317,11 @@ impl Serve {
         let address =
             log.iter().find_map(|line| address_in(&line)).expect("it says where it listens");
         Self { child, address, log }
+    }
+
+    /// Returns the next address that it says it listens on.
+    fn next_address(&self) -> SocketAddr {
+        self.log.iter().find_map(|line| address_in(&line)).expect("it listens on several")
     }
 
     /// Runs a client to its end.

@@ -6,6 +6,7 @@ use clap::ValueEnum;
 use quelea_codec::{QoS, Version};
 
 use super::stamp;
+use crate::way::{Resume, TlsArgs, Way};
 
 /// Loads a broker, ours or another, and reports latency, loss and the broker's price per delivery.
 ///
@@ -18,12 +19,12 @@ pub(crate) struct Args {
     /// What to do to the broker.
     #[arg(value_enum)]
     pub scenario: Scenario,
-    /// The broker's host.
+    /// The broker's host; or a URL, as mqtts://HOST[:PORT] or wss://HOST[:PORT]/PATH.
     #[arg(long, default_value = "127.0.0.1")]
     pub host: String,
-    /// The broker's port.
-    #[arg(long, default_value_t = 1883)]
-    pub port: u16,
+    /// The broker's port. [default: 1883, with TLS 8883, for ws:// 80, for wss:// 443]
+    #[arg(long)]
+    pub port: Option<u16>,
     /// Publishers (pairs, fanin, shared), subscribers (fanout), connections (idle, storm) or receivers (flood).
     #[arg(long, value_parser = clap::value_parser!(u32).range(1..=1_000_000))]
     pub clients: Option<u32>,
@@ -72,6 +73,8 @@ pub(crate) struct Args {
     /// No progress line.
     #[arg(long)]
     pub quiet: bool,
+    #[command(flatten)]
+    pub(super) tls: TlsArgs,
 }
 
 /// The shapes of load.
@@ -113,6 +116,11 @@ impl Args {
             Scenario::Fanout => Some(self.window.unwrap_or(10)),
         }
         .filter(|_| self.rate.is_none())
+    }
+
+    /// Returns the way to the broker. Each of its connections makes a full TLS handshake.
+    pub(crate) fn way(&self) -> Result<Way, String> {
+        Way::new(&self.host, self.port, &self.tls, Resume::Never).map_err(|it| it.to_string())
     }
 
     /// Returns the QoS of publishes and subscriptions.

@@ -6,6 +6,9 @@ use std::net::SocketAddr;
 use mio::net::TcpStream;
 use mio::{Interest, Registry, Token};
 
+use crate::layers::Layers;
+use crate::way::Way;
+
 /// How far a connection has come.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Stage {
@@ -41,6 +44,13 @@ pub(crate) struct Client {
     /// The peer will send nothing more: what is left is read to its end.
     pub is_read_closed: bool,
     stream: Option<TcpStream>,
+    /// What lies between the stream and the packets.
+    layers: Option<Box<Layers>>,
+    /// What of `out` has gone through the layers, and what they have to say themselves.
+    sealed: Vec<u8>,
+    /// What has come through them, and found no room in the buffer.
+    opened: Vec<u8>,
+    /// How much has left of `sealed`, or of `out` where there are no layers.
     written: usize,
     is_blocked: bool,
     partial: Vec<u8>,
@@ -69,6 +79,9 @@ impl Client {
             is_unread: false,
             is_read_closed: false,
             stream: None,
+            layers: None,
+            sealed: Vec::new(),
+            opened: Vec::new(),
             written: 0,
             is_blocked: true,
             partial: Vec::new(),
@@ -93,12 +106,12 @@ impl Client {
         Ok(())
     }
 
-    /// Returns whether the TCP handshake is done.
+    /// Returns whether the TCP handshake is done. Then what `way` has above TCP begins.
     ///
     /// # Errors
     ///
     /// The reason why it failed.
-    pub(crate) fn finish_connect(&mut self) -> io::Result<bool> {
+    pub(crate) fn finish_connect(&mut self, way: &Way) -> io::Result<bool> {
         let Some(stream) = &self.stream else {
             return Ok(false);
         };
@@ -111,6 +124,7 @@ impl Client {
             Err(error) => return Err(error),
         }
         stream.set_nodelay(true)?;
+        self.layers = Layers::new(way, &mut self.sealed)?;
         self.is_blocked = false;
         Ok(true)
     }
@@ -130,19 +144,29 @@ impl Client {
             self.out.clear();
             return Ok(());
         };
-        while !self.is_blocked && self.written < self.out.len() {
-            match stream.write(&self.out[self.written..]) {
+        let out = match &mut self.layers {
+            None => &mut self.out,
+            Some(layers) => {
+                if !self.out.is_empty() {
+                    layers.seal(&self.out, &mut self.sealed)?;
+                    self.out.clear();
+                }
+                &mut self.sealed
+            }
+        };
+        while !self.is_blocked && self.written < out.len() {
+            match stream.write(&out[self.written..]) {
                 Ok(count) => self.written += count,
                 Err(error) if error.kind() == io::ErrorKind::WouldBlock => self.is_blocked = true,
                 Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
                 Err(error) => return Err(error),
             }
         }
-        if self.written == self.out.len() {
-            self.out.clear();
+        if self.written == out.len() {
+            out.clear();
             self.written = 0;
-        } else if self.written > self.out.len() / 2 {
-            self.out.drain(..self.written);
+        } else if self.written > out.len() / 2 {
+            out.drain(..self.written);
             self.written = 0;
         }
         Ok(())
@@ -150,7 +174,7 @@ impl Client {
 
     /// Returns how many bytes are unsent.
     pub(crate) fn unsent_bytes(&self) -> usize {
-        self.out.len() - self.written
+        self.out.len() + self.sealed.len() - self.written
     }
 
     /// Puts what is left of the last read, and one read more, at the start of `buffer`.
@@ -164,6 +188,9 @@ impl Client {
         };
         let kept = self.partial.len();
         buffer[..kept].copy_from_slice(&self.partial);
+        if self.layers.is_some() {
+            return self.read_through_layers(buffer);
+        }
         loop {
             match stream.read(&mut buffer[kept..]) {
                 Ok(0) => return Ok(ReadOutcome::Closed),
@@ -182,6 +209,38 @@ impl Client {
         }
     }
 
+    /// Puts one read more behind what is left of the last, through the layers.
+    fn read_through_layers(&mut self, buffer: &mut [u8]) -> io::Result<ReadOutcome> {
+        let (Some(stream), Some(layers)) = (&mut self.stream, &mut self.layers) else {
+            return Ok(ReadOutcome::Drained(0));
+        };
+        let mut may_have_more = true;
+        // What found no room goes first.
+        if self.opened.is_empty() {
+            let mut arrived = [0; READ_BYTES];
+            match stream.read(&mut arrived) {
+                Ok(0) => return Ok(ReadOutcome::Closed),
+                Ok(count) => {
+                    may_have_more = count == READ_BYTES || self.is_read_closed;
+                    layers.open(&arrived[..count], &mut self.opened, &mut self.sealed)?;
+                }
+                Err(error) if error.kind() == io::ErrorKind::WouldBlock => may_have_more = false,
+                Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
+                Err(error) => return Err(error),
+            }
+            self.flush()?;
+        }
+        let kept = self.partial.len();
+        let moved = self.opened.len().min(buffer.len() - kept);
+        buffer[kept..kept + moved].copy_from_slice(&self.opened[..moved]);
+        self.opened.drain(..moved);
+        let length = kept + moved;
+        if may_have_more || !self.opened.is_empty() {
+            return Ok(ReadOutcome::MayHaveMore(length));
+        }
+        Ok(ReadOutcome::Drained(length))
+    }
+
     /// Keeps `rest`, the part of a packet that is not whole, for the next read.
     pub(crate) fn keep(&mut self, rest: &[u8]) {
         self.partial.clear();
@@ -192,8 +251,14 @@ impl Client {
     pub(crate) fn close(&mut self) {
         self.stage = Stage::Gone;
         self.stream = None;
+        self.layers = None;
+        self.sealed = Vec::new();
+        self.opened = Vec::new();
         self.out = Vec::new();
         self.written = 0;
         self.partial = Vec::new();
     }
 }
+
+/// What is read at once below layers.
+const READ_BYTES: usize = 16 * 1024;

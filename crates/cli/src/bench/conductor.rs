@@ -16,6 +16,7 @@ use super::process::Process;
 use super::progress::Progress;
 use super::report::{Observations, Report};
 use super::worker::{Outcome, Settings, Worker};
+use crate::way::Way;
 
 /// Makes the run that `args` ask for.
 ///
@@ -30,6 +31,7 @@ pub(crate) fn run(args: &Args) -> Result<Report, String> {
     let settings = settings(args, &plan)?;
 
     let (outcomes, seen) = play(args, &plan, &settings, broker)?;
+    let port = settings.way.port;
     // In 5.0 the DISCONNECT has ended the session; before, only a clean one ends it.
     if args.is_durable() && !args.mqtt_version.is_v5() {
         let sweep = plan.without_traffic();
@@ -37,7 +39,7 @@ pub(crate) fn run(args: &Args) -> Result<Report, String> {
         let storm = Args { scenario: Scenario::Storm, ..args.clone() };
         play(&storm, &sweep, &settings, None)?;
     }
-    Ok(Report::new(args, &plan, &outcomes, seen))
+    Ok(Report::new(args, port, &plan, &outcomes, seen))
 }
 
 /// Runs the workers of `plan` through all phases.
@@ -343,8 +345,10 @@ fn settings(args: &Args, plan: &Plan) -> Result<Settings, String> {
         None if is_storm => usize::MAX,
         Some(_) | None => HANDSHAKES_MAX.div_ceil(workers),
     };
+    let way = args.way()?;
     Ok(Settings {
-        address: address(args)?,
+        address: address(&way)?,
+        way,
         version: args.mqtt_version,
         subscription_qos: args.qos(),
         payload_bytes: args.size as usize,
@@ -355,10 +359,10 @@ fn settings(args: &Args, plan: &Plan) -> Result<Settings, String> {
     })
 }
 
-fn address(args: &Args) -> Result<SocketAddr, String> {
-    let host = args.host.as_str();
+fn address(way: &Way) -> Result<SocketAddr, String> {
+    let host = way.host.as_str();
     let mut addresses =
-        (host, args.port).to_socket_addrs().map_err(|it| format!("cannot find {host}: {it}"))?;
+        (host, way.port).to_socket_addrs().map_err(|it| format!("cannot find {host}: {it}"))?;
     addresses.next().ok_or_else(|| format!("cannot find {host}"))
 }
 

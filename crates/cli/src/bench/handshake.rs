@@ -45,7 +45,7 @@ impl Worker<'_> {
 
     /// Sends CONNECT when the TCP handshake is done.
     pub(super) fn on_connect_event(&mut self, index: usize) {
-        match self.clients[index].finish_connect() {
+        match self.clients[index].finish_connect(&self.settings.way) {
             Ok(false) => {}
             Ok(true) => {
                 let plan = &self.plan.clients[index];

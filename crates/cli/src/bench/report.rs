@@ -143,7 +143,13 @@ pub(crate) struct Observations {
 
 impl Report {
     /// Makes the report of a run that was made.
-    pub(crate) fn new(args: &Args, plan: &Plan, outcomes: &[Outcome], seen: Observations) -> Self {
+    pub(crate) fn new(
+        args: &Args,
+        port: u16,
+        plan: &Plan,
+        outcomes: &[Outcome],
+        seen: Observations,
+    ) -> Self {
         let connections = plan.connection_count();
         let mut connack = Latency::new();
         for outcome in outcomes {
@@ -165,7 +171,7 @@ impl Report {
         Self {
             scenario: format!("{:?}", args.scenario).to_lowercase(),
             host: args.host.clone(),
-            port: args.port,
+            port,
             mqtt: args.version_name(),
             qos: args.qos,
             size_bytes: args.size,

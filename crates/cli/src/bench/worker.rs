@@ -26,12 +26,15 @@ use super::latency::Latency;
 use super::pacing::Turn;
 use super::plan::{Stream, WorkerPlan};
 use super::traffic::UNSENT_BYTES_MAX;
+use crate::way::Way;
 
 /// What all workers of a run have in common.
 #[derive(Debug, Clone)]
 pub(crate) struct Settings {
     /// The broker.
     pub address: SocketAddr,
+    /// What lies between a connection and MQTT.
+    pub way: Way,
     /// Version of all connections.
     pub version: Version,
     /// QoS of subscriptions.

@@ -1,0 +1,325 @@
+//! The way to a broker: the host, the port, and what lies between the connection and MQTT.
+
+use std::fmt;
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+
+use clap::Args;
+use rustls::client::Resumption;
+use rustls::client::danger::{HandshakeSignatureValid, ServerCertVerified, ServerCertVerifier};
+use rustls::crypto::{self, CryptoProvider, aws_lc_rs};
+use rustls::pki_types::pem::PemObject;
+use rustls::pki_types::{CertificateDer, PrivateKeyDer, ServerName, UnixTime};
+use rustls::{
+    CertificateError, ClientConfig, DigitallySignedStruct, Error, RootCertStore, SignatureScheme,
+};
+
+use crate::failure::Failure;
+
+/// The flags of TLS.
+#[derive(Clone, Debug, Default, Args)]
+#[command(next_help_heading = "TLS")]
+pub(crate) struct TlsArgs {
+    /// Speaks TLS, and trusts the authorities in this file (PEM). With a URL of mqtts:// or wss:// the system's are
+    /// trusted by default.
+    #[arg(long, value_name = "FILE")]
+    pub(crate) cafile: Option<PathBuf>,
+
+    /// Speaks TLS, and shows this certificate with its chain (PEM).
+    #[arg(long, value_name = "FILE", requires = "key")]
+    pub(crate) cert: Option<PathBuf>,
+
+    /// The private key of the certificate (PEM).
+    #[arg(long, value_name = "FILE", requires = "cert")]
+    pub(crate) key: Option<PathBuf>,
+
+    /// Speaks TLS with whoever answers, whatever its certificate says: only for tests.
+    #[arg(long)]
+    pub(crate) insecure: bool,
+}
+
+/// The way to a broker.
+#[derive(Clone, Debug)]
+pub(crate) struct Way {
+    /// Host name or address.
+    pub(crate) host: String,
+    pub(crate) port: u16,
+    /// What TLS is spoken with, if it is spoken.
+    pub(crate) tls: Option<Arc<ClientConfig>>,
+    /// Where MQTT is, if it is spoken over WebSocket.
+    pub(crate) path: Option<String>,
+}
+
+/// Whether TLS sessions of earlier connections are gone on with.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Resume {
+    /// Where the broker offers it.
+    Offered,
+    /// Each connection is as if it were the first.
+    Never,
+}
+
+impl Way {
+    /// Reads a host or a URL, with what the flags say.
+    pub(crate) fn new(
+        host: &str,
+        port: Option<u16>,
+        flags: &TlsArgs,
+        resume: Resume,
+    ) -> Result<Self, Failure> {
+        let place = Place::read(host).map_err(Failure::usage)?;
+        let wants_tls = flags.cafile.is_some() || flags.cert.is_some() || flags.insecure;
+        let scheme = match place.scheme {
+            Some(scheme) => scheme,
+            None if wants_tls => Scheme::Mqtts,
+            None => Scheme::Mqtt,
+        };
+        if wants_tls && !scheme.has_tls() {
+            let message = format!(
+                "{host} is without TLS: leave out the flags of TLS, or write mqtts:// or wss://"
+            );
+            return Err(Failure::usage(message));
+        }
+        let tls = scheme.has_tls().then(|| client_config(flags, resume)).transpose()?;
+        let port = place.port.or(port).unwrap_or(scheme.port());
+        let path = scheme.is_websocket().then_some(place.path);
+        Ok(Self { host: place.host, port, tls, path })
+    }
+}
+
+impl fmt::Display for Way {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{}:{}", self.host, self.port)
+    }
+}
+
+/// How a URL begins.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Scheme {
+    Mqtt,
+    Mqtts,
+    Ws,
+    Wss,
+}
+
+impl Scheme {
+    fn has_tls(self) -> bool {
+        matches!(self, Self::Mqtts | Self::Wss)
+    }
+
+    fn is_websocket(self) -> bool {
+        matches!(self, Self::Ws | Self::Wss)
+    }
+
+    fn port(self) -> u16 {
+        match self {
+            Self::Mqtt => 1883,
+            Self::Mqtts => 8883,
+            Self::Ws => 80,
+            Self::Wss => 443,
+        }
+    }
+}
+
+/// A host or a URL, taken apart.
+#[derive(Debug, PartialEq, Eq)]
+struct Place {
+    scheme: Option<Scheme>,
+    host: String,
+    port: Option<u16>,
+    path: String,
+}
+
+impl Place {
+    fn read(text: &str) -> Result<Self, String> {
+        let Some((scheme, rest)) = text.split_once("://") else {
+            let path = DEFAULT_PATH.to_owned();
+            return Ok(Self { scheme: None, host: text.to_owned(), port: None, path });
+        };
+        let scheme = match scheme {
+            "mqtt" => Scheme::Mqtt,
+            "mqtts" => Scheme::Mqtts,
+            "ws" => Scheme::Ws,
+            "wss" => Scheme::Wss,
+            _ => {
+                return Err(format!(
+                    "{text} begins with none of mqtt://, mqtts://, ws:// and wss://"
+                ));
+            }
+        };
+        let (authority, path) = rest.find('/').map_or((rest, ""), |at| rest.split_at(at));
+        let (host, port) = match authority.strip_prefix('[').and_then(|it| it.split_once(']')) {
+            Some((host, port)) => (host, port.strip_prefix(':')),
+            None => match authority.split_once(':') {
+                Some((host, port)) => (host, Some(port)),
+                None => (authority, None),
+            },
+        };
+        let port =
+            port.map(str::parse).transpose().map_err(|_| format!("{text} has a wrong port"))?;
+        if host.is_empty() || host.contains('@') {
+            return Err(format!("{text} has no host: -u and -P give user name and password"));
+        }
+        if !scheme.is_websocket() && !matches!(path, "" | "/") {
+            return Err(format!("{text} has a path, which only ws:// and wss:// can have"));
+        }
+        let path = if matches!(path, "" | "/") { DEFAULT_PATH } else { path };
+        Ok(Self { scheme: Some(scheme), host: host.to_owned(), port, path: path.to_owned() })
+    }
+}
+
+fn client_config(flags: &TlsArgs, resume: Resume) -> Result<Arc<ClientConfig>, Failure> {
+    let provider = Arc::new(aws_lc_rs::default_provider());
+    let builder = ClientConfig::builder_with_provider(Arc::clone(&provider))
+        .with_safe_default_protocol_versions()
+        .map_err(Failure::new)?;
+    let builder = if flags.insecure {
+        builder.dangerous().with_custom_certificate_verifier(Arc::new(Anyone(provider)))
+    } else {
+        builder.with_root_certificates(roots(flags.cafile.as_deref())?)
+    };
+    let mut config = match (&flags.cert, &flags.key) {
+        (Some(certificate), Some(key)) => {
+            let chain = certificates(certificate)?;
+            let private =
+                PrivateKeyDer::from_pem_file(key).map_err(|error| unusable(key, error))?;
+            builder.with_client_auth_cert(chain, private).map_err(|error| unusable(key, error))?
+        }
+        _ => builder.with_no_client_auth(),
+    };
+    if resume == Resume::Never {
+        config.resumption = Resumption::disabled();
+    }
+    Ok(Arc::new(config))
+}
+
+fn roots(file: Option<&Path>) -> Result<RootCertStore, Failure> {
+    let mut roots = RootCertStore::empty();
+    match file {
+        Some(file) => {
+            for certificate in certificates(file)? {
+                roots.add(certificate).map_err(|error| unusable(file, error))?;
+            }
+        }
+        None => {
+            // Some of what a system trusts may be too odd to be read; the rest is as good.
+            roots.add_parsable_certificates(rustls_native_certs::load_native_certs().certs);
+            if roots.is_empty() {
+                let message =
+                    "this system names no authorities that are trusted: --cafile gives some";
+                return Err(Failure::new(message));
+            }
+        }
+    }
+    Ok(roots)
+}
+
+fn certificates(file: &Path) -> Result<Vec<CertificateDer<'static>>, Failure> {
+    let text = std::fs::read(file).map_err(|error| unusable(file, error))?;
+    let found: Result<Vec<_>, _> = CertificateDer::pem_slice_iter(&text).collect();
+    match found {
+        Ok(found) if found.is_empty() => Err(unusable(file, "there is no certificate in it")),
+        Ok(found) => Ok(found),
+        Err(error) => Err(unusable(file, error)),
+    }
+}
+
+fn unusable(file: &Path, why: impl fmt::Display) -> Failure {
+    Failure::usage(format!("cannot use {}: {why}", file.display()))
+}
+
+/// Trusts anyone who has the key of the certificate that they show.
+#[derive(Debug)]
+struct Anyone(Arc<CryptoProvider>);
+
+impl ServerCertVerifier for Anyone {
+    fn verify_server_cert(
+        &self,
+        _: &CertificateDer<'_>,
+        _: &[CertificateDer<'_>],
+        _: &ServerName<'_>,
+        _: &[u8],
+        _: UnixTime,
+    ) -> Result<ServerCertVerified, Error> {
+        Ok(ServerCertVerified::assertion())
+    }
+
+    fn verify_tls12_signature(
+        &self,
+        message: &[u8],
+        certificate: &CertificateDer<'_>,
+        signature: &DigitallySignedStruct,
+    ) -> Result<HandshakeSignatureValid, Error> {
+        let algorithms = &self.0.signature_verification_algorithms;
+        crypto::verify_tls12_signature(message, certificate, signature, algorithms)
+    }
+
+    fn verify_tls13_signature(
+        &self,
+        message: &[u8],
+        certificate: &CertificateDer<'_>,
+        signature: &DigitallySignedStruct,
+    ) -> Result<HandshakeSignatureValid, Error> {
+        let algorithms = &self.0.signature_verification_algorithms;
+        crypto::verify_tls13_signature(message, certificate, signature, algorithms)
+    }
+
+    fn supported_verify_schemes(&self) -> Vec<SignatureScheme> {
+        self.0.signature_verification_algorithms.supported_schemes()
+    }
+}
+
+/// Returns what helps a user whose TLS has failed with `error`, if anything does.
+pub(crate) fn hint(error: &Error) -> &'static str {
+    match error {
+        Error::InvalidCertificate(CertificateError::UnknownIssuer) => {
+            ". --cafile names the authority that issued the broker's certificate"
+        }
+        Error::InvalidCertificate(
+            CertificateError::NotValidForName | CertificateError::NotValidForNameContext { .. },
+        ) => ". The certificate is for another host than the one that was named",
+        _ => "",
+    }
+}
+
+/// Where MQTT is by convention.
+const DEFAULT_PATH: &str = "/mqtt";
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn hosts_and_urls_are_read() {
+        check("localhost", None, "localhost", None, "/mqtt");
+        check("::1", None, "::1", None, "/mqtt");
+        check("mqtt://a", Some(Scheme::Mqtt), "a", None, "/mqtt");
+        check("mqtts://a:1/", Some(Scheme::Mqtts), "a", Some(1), "/mqtt");
+        check("ws://[::1]:8083/x/y?z", Some(Scheme::Ws), "::1", Some(8083), "/x/y?z");
+        check("wss://[::1]", Some(Scheme::Wss), "::1", None, "/mqtt");
+        for wrong in
+            ["http://a", "mqtt://", "mqtt://a:b", "mqtt://a/path", "mqtt://u:p@a", "ws://a:70000"]
+        {
+            Place::read(wrong).expect_err(wrong);
+        }
+    }
+
+    #[test]
+    fn flags_of_tls_ask_for_tls() {
+        let insecure = TlsArgs { insecure: true, ..TlsArgs::default() };
+        let plain = TlsArgs::default();
+        let way = |host, flags| Way::new(host, None, flags, Resume::Offered);
+        assert_eq!(way("a", &insecure).expect("it is right").port, 8883);
+        assert_eq!(way("a", &plain).expect("it is right").port, 1883);
+        assert!(way("a", &plain).expect("it is right").tls.is_none());
+        way("ws://a", &insecure).expect_err("this is without TLS");
+        let wss = way("wss://a", &insecure).expect("it is right");
+        assert_eq!((wss.port, wss.path.as_deref()), (443, Some("/mqtt")));
+    }
+
+    #[track_caller]
+    fn check(text: &str, scheme: Option<Scheme>, host: &str, port: Option<u16>, path: &str) {
+        let expected = Place { scheme, host: host.to_owned(), port, path: path.to_owned() };
+        assert_eq!(Place::read(text), Ok(expected), "{text}");
+    }
+}
