@@ -13,7 +13,9 @@ use tokio::sync::{Semaphore, mpsc, oneshot};
 use tokio::time::MissedTickBehavior;
 
 use crate::auth::Request;
+use crate::clock::Clock;
 use crate::mail::Letter;
+use crate::net::Read;
 use crate::os;
 use crate::shard::Shared;
 use crate::sys::Reporter;
@@ -49,7 +51,7 @@ impl Control {
         let (end, ended) = oneshot::channel();
         let runtime = Builder::new_current_thread()
             .enable_all()
-            .max_blocking_threads(AUTHENTICATIONS_AT_ONCE)
+            .max_blocking_threads(AUTHENTICATIONS_AT_ONCE + FILE_WATCHERS)
             .build()?;
         // Before anyone is told that the broker runs: from then on a signal stops it in good order.
         let watched = runtime.block_on(async { Watched::new() });
@@ -60,6 +62,7 @@ impl Control {
             }
             runtime.spawn(report(Arc::clone(&shared)));
             runtime.spawn(give_memory_back(Arc::clone(&shared)));
+            runtime.spawn(watch_files(Arc::clone(&shared)));
             runtime.spawn(authenticate(shared, requests));
             // An error means that the broker was dropped, not stopped: serve on.
             if runtime.block_on(ended).is_err() {
@@ -150,6 +153,32 @@ async fn give_memory_back(shared: Arc<Shared>) {
     }
 }
 
+/// Reads the files of TLS again when they have changed, and warns of certificates that expire, once a day.
+async fn watch_files(shared: Arc<Shared>) {
+    let clock = Clock::start();
+    let mut interval = tokio::time::interval(LOOK_EVERY);
+    interval.set_missed_tick_behavior(MissedTickBehavior::Skip);
+    let mut warned_at = clock.elapsed();
+    loop {
+        interval.tick().await;
+        let is_warning_due = clock.elapsed() - warned_at >= WARN_EVERY;
+        if is_warning_due {
+            warned_at = clock.elapsed();
+        }
+        let shared = Arc::clone(&shared);
+        let look = move || {
+            for entrance in &shared.entrances {
+                entrance.look_at_files(clock.wall(), Read::WhenSettled);
+                if is_warning_due {
+                    entrance.warn_of_expiries(clock.wall());
+                }
+            }
+        };
+        // A look that panicked would have been logged; the next one is as good.
+        let _ = tokio::task::spawn_blocking(look).await;
+    }
+}
+
 /// Works out steps of authentications, a bounded number at once.
 async fn authenticate(shared: Arc<Shared>, mut requests: mpsc::Receiver<Request>) {
     let places = Arc::new(Semaphore::new(AUTHENTICATIONS_AT_ONCE));
@@ -166,6 +195,15 @@ async fn authenticate(shared: Arc<Shared>, mut requests: mpsc::Receiver<Request>
 
 /// Authentications worked out at once.
 const AUTHENTICATIONS_AT_ONCE: usize = 4;
+
+/// Looks at files at once.
+const FILE_WATCHERS: usize = 1;
+
+/// How often it is looked whether files have changed.
+const LOOK_EVERY: Duration = Duration::from_secs(1);
+
+/// How often it is said that a certificate expires.
+const WARN_EVERY: Duration = Duration::from_secs(86_400);
 
 /// How often it is looked whether memory can be given back.
 const TRIM_EVERY: Duration = Duration::from_secs(2);

@@ -20,7 +20,7 @@ use crate::config::Config;
 use crate::control::{Control, Signal};
 use crate::counters::Totals;
 use crate::mail::{Letter, Mailbox};
-use crate::net::{Acceptor, Entrance, Home, MaterialError, Sockets, WAKE, bind, spawn};
+use crate::net::{Acceptor, Entrance, Home, MaterialError, Read, Sockets, WAKE, bind, spawn};
 use crate::os;
 use crate::shard::{Post, Shard, Shared};
 
@@ -126,11 +126,13 @@ impl Broker {
         let (sender, signals) = channel();
         let completions = Arc::new(Post::new(Arc::clone(&mailboxes), sender.clone()));
         let wall_at_zero = clock.wall_at_zero();
+        let entrances = listeners.iter().map(|(_, entrance)| Arc::clone(entrance)).collect();
         let (backend, recovered) = Backend::open(&config, completions, wall_at_zero)?;
         let (authority, requests) = Authority::new(extensions.authenticator);
         let seed = random_seed();
         let store = backend.store();
-        let shared = Shared::new(config, mailboxes, store, authority, seed, wall_at_zero);
+        let shared =
+            Shared::new(config, entrances, mailboxes, store, authority, seed, wall_at_zero);
         let shared = Arc::new(shared);
         let new_shard = |index| Shard::new(ShardIndex(index), Arc::clone(&shared), clock.now());
         let mut shards: Vec<Shard> = (0..polls.len() as u16).map(new_shard).collect();
@@ -166,6 +168,15 @@ impl Broker {
     /// Returns what was counted since the start.
     pub fn totals(&self) -> Totals {
         self.shared.totals()
+    }
+
+    /// Reads the files of TLS again: certificates, keys, authorities and lists of revocations. This happens by itself
+    /// soon after they change; here it has happened on return. Files that are not right are logged, and change nothing.
+    pub fn reload_files(&self) {
+        let now = Clock::start().wall();
+        for entrance in &self.shared.entrances {
+            entrance.look_at_files(now, Read::Now);
+        }
     }
 
     /// Waits for SIGTERM, SIGINT or SIGHUP, or for the disk to fail: the process must end then, with

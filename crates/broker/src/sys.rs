@@ -51,6 +51,13 @@ impl Reporter {
         let refused = shared.connections_refused.load(std::sync::atomic::Ordering::Relaxed);
         add("connections/refused", refused.to_string());
         self.clients_maximum = self.clients_maximum.max(totals.clients_connected);
+        let expires_at = shared.entrances.iter().filter_map(|it| it.expires_at()).min();
+        if let Some(at) = expires_at {
+            let days = at.saturating_sub(self.clock.wall()).as_secs() / 86_400;
+            add("tls/days to expiry", days.to_string());
+            let refused: u64 = shared.entrances.iter().map(|it| it.refused_files()).sum();
+            add("tls/files refused", refused.to_string());
+        }
         add("clients/maximum", self.clients_maximum.to_string());
         for (name, reading) in COUNTS {
             add(name, reading(&totals).to_string());

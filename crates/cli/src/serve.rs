@@ -23,7 +23,10 @@ pub(crate) fn run(args: &ConfigArgs) -> Result<(), Failure> {
     }
     loop {
         match broker.wait_for_signal() {
-            Signal::Reload => reload(args, &mut running, &logging),
+            Signal::Reload => {
+                reload(args, &mut running, &logging);
+                broker.reload_files();
+            }
             Signal::Stop => {
                 broker.stop();
                 return Ok(());

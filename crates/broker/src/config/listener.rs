@@ -1,7 +1,7 @@
 //! Where the broker listens, and what it asks of those who come.
 
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 
 use quelea_transport::upgrade::Rules;
 
@@ -84,6 +84,14 @@ choice! {
         V12 = "1.2",
         /// TLS 1.3.
         V13 = "1.3",
+    }
+}
+
+impl Tls {
+    /// Returns every file that the settings name.
+    pub(crate) fn files(&self) -> impl Iterator<Item = &Path> {
+        let lists = [&self.certificates, &self.keys, &self.client_cas, &self.crls];
+        lists.into_iter().flatten().map(PathBuf::as_path)
     }
 }
 

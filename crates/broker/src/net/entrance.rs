@@ -2,22 +2,21 @@
 
 use std::fmt;
 use std::net::IpAddr;
+use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
-use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
 use quelea_transport::upgrade::Rules;
 use rustls::ServerConfig;
 
-use super::tls::{Material, MaterialError};
+use super::tls::{Credentials, MaterialError, Read};
 use crate::config::{Listener, Network};
 
 /// What a listener asks of those who come in by it.
 pub(crate) struct Entrance {
     connections_max: usize,
     connection_count: AtomicUsize,
-    /// Taken for an instant by each new connection, and by whoever reads the files again.
-    tls: Option<Mutex<Arc<ServerConfig>>>,
+    tls: Option<Credentials>,
     upgrade_rules: Option<Rules>,
     /// Proxies whose word on the client's address counts.
     forwarded_for: Vec<Network>,
@@ -35,14 +34,8 @@ impl Entrance {
     pub(crate) fn open(settings: &Listener, now: Duration) -> Result<Self, MaterialError> {
         let upgrade_rules = settings.upgrade_rules();
         let protocol = if upgrade_rules.is_some() { ALPN_HTTP } else { ALPN_MQTT };
-        let tls = match &settings.tls {
-            Some(tls) => {
-                let material = Material::load(tls, protocol)?;
-                material.warn_of_expiries(now);
-                Some(Mutex::new(material.config))
-            }
-            None => None,
-        };
+        let tls = settings.tls.as_ref();
+        let tls = tls.map(|tls| Credentials::load(tls, protocol, now)).transpose()?;
         let connections_max = settings.connections_max.map_or(usize::MAX, |max| max as usize);
         Ok(Self {
             connections_max,
@@ -51,6 +44,30 @@ impl Entrance {
             upgrade_rules,
             forwarded_for: settings.forwarded_for.clone(),
         })
+    }
+
+    /// Looks whether the files have changed, and reads them again. Blocks: not for a shard.
+    pub(crate) fn look_at_files(&self, now: Duration, read: Read) {
+        if let Some(tls) = &self.tls {
+            tls.look(now, read);
+        }
+    }
+
+    /// Logs which certificates expire soon.
+    pub(crate) fn warn_of_expiries(&self, now: Duration) {
+        if let Some(tls) = &self.tls {
+            tls.warn_of_expiries(now);
+        }
+    }
+
+    /// Returns when the first of its certificates expires, since 1970.
+    pub(crate) fn expires_at(&self) -> Option<Duration> {
+        self.tls.as_ref().and_then(Credentials::expires_at)
+    }
+
+    /// Returns how often its files were not right when they were read again.
+    pub(crate) fn refused_files(&self) -> u64 {
+        self.tls.as_ref().map_or(0, Credentials::refused)
     }
 
     /// Lets one more connection in, unless there are too many.
@@ -70,8 +87,7 @@ impl Place {
 
     /// Returns what TLS is spoken with, if it is spoken.
     pub(super) fn tls(&self) -> Option<Arc<ServerConfig>> {
-        let config = self.0.tls.as_ref()?;
-        Some(Arc::clone(&config.lock().unwrap_or_else(PoisonError::into_inner)))
+        self.0.tls.as_ref().map(Credentials::current)
     }
 
     /// Returns what a WebSocket is asked for, if one is spoken.

@@ -18,7 +18,7 @@ pub(crate) use accept::{Acceptor, RoundRobin, bind};
 pub(crate) use entrance::Entrance;
 pub(crate) use runner::{Home, WAKE, spawn};
 pub(crate) use sockets::{Sockets, Stream};
-pub(crate) use tls::MaterialError;
+pub(crate) use tls::{MaterialError, Read};
 
 use crate::arena::Key;
 

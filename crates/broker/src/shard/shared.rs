@@ -19,13 +19,15 @@ use crate::config::{Config, QueueOverflow, SharedStrategy as Strategy};
 use crate::control::Signal;
 use crate::counters::{Counters, Totals};
 use crate::mail::{Letter, Mailbox};
-use crate::net::RoundRobin;
+use crate::net::{Entrance, RoundRobin};
 use crate::retained::Retained;
 use crate::table::Table;
 
 /// The broker's state that belongs to no shard.
 pub(crate) struct Shared {
     pub(crate) config: Config,
+    /// The listeners.
+    pub(crate) entrances: Vec<Arc<Entrance>>,
     pub(crate) server_limits: ServerLimits,
     pub(crate) table: Table,
     pub(crate) retained: Retained,
@@ -59,6 +61,7 @@ struct TurnCount(AtomicU32);
 impl Shared {
     pub(crate) fn new(
         config: Config,
+        entrances: Vec<Arc<Entrance>>,
         mailboxes: Arc<[Mailbox]>,
         store: Arc<dyn Store>,
         authority: Authority,
@@ -80,6 +83,7 @@ impl Shared {
             arrivals: RoundRobin::default(),
             is_stopping: AtomicBool::new(false),
             config,
+            entrances,
             mailboxes,
             store,
             authority,

@@ -10,7 +10,7 @@ use crate::pki::{Directory, Identity};
 pub(crate) struct House {
     broker: Option<Broker>,
     pub(crate) address: SocketAddr,
-    _directory: Directory,
+    pub(crate) directory: Directory,
 }
 
 impl House {
@@ -21,7 +21,7 @@ impl House {
         change(&mut listener, &directory);
         let broker = start(listener).unwrap();
         let address = broker.local_addrs()[0];
-        Self { broker: Some(broker), address, _directory: directory }
+        Self { broker: Some(broker), address, directory }
     }
 
     /// Starts a broker with one listener for TLS, as `change` would have it.
@@ -31,6 +31,11 @@ impl House {
             change(&mut tls, directory);
             listener.tls = Some(tls);
         })
+    }
+
+    /// Has the broker read the files of TLS again, at once.
+    pub(crate) fn reload(&self) {
+        self.broker.as_ref().unwrap().reload_files();
     }
 
     pub(crate) fn totals(&self) -> Totals {

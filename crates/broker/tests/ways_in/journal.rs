@@ -31,6 +31,13 @@ pub(crate) fn expect(words: &[&str]) -> String {
     }
 }
 
+/// Returns the last line in which all of `words` are.
+pub(crate) fn last(words: &[&str]) -> String {
+    let lines = LINES.lock().unwrap();
+    let found = lines.iter().rev().find(|line| words.iter().all(|word| line.contains(word)));
+    found.cloned().unwrap_or_default()
+}
+
 struct Journal;
 
 impl Subscriber for Journal {

@@ -7,6 +7,7 @@ mod client;
 mod house;
 mod journal;
 mod pki;
+mod reload;
 mod tls;
 mod websocket;
 mod websocket_client;

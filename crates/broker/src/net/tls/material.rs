@@ -21,10 +21,10 @@ use crate::config::{ClientCertificate, Tls, TlsVersion};
 
 /// What the files of a listener make together.
 #[derive(Debug)]
-pub(crate) struct Material {
-    pub(crate) config: Arc<ServerConfig>,
+pub(super) struct Material {
+    pub(super) config: Arc<ServerConfig>,
     /// When the certificates in the files expire, since 1970: each file's first to go.
-    pub(crate) expiries: Vec<(PathBuf, Duration)>,
+    pub(super) expiries: Vec<(PathBuf, Duration)>,
 }
 
 /// What is wrong with a file.
@@ -41,7 +41,7 @@ impl Material {
     /// # Errors
     ///
     /// A file cannot be read, holds something else, or does not fit to the others.
-    pub(crate) fn load(settings: &Tls, protocol: &[u8]) -> Result<Self, MaterialError> {
+    pub(super) fn load(settings: &Tls, protocol: &[u8]) -> Result<Self, MaterialError> {
         let provider = Arc::new(provider(settings)?);
         let mut expiries = Vec::new();
         let mut identities = Vec::new();
@@ -72,17 +72,22 @@ impl Material {
     }
 
     /// Logs which certificates expire soon, or did, when the wall clock shows `now`, counted since 1970.
-    pub(crate) fn warn_of_expiries(&self, now: Duration) {
-        for (file, at) in &self.expiries {
-            let file = file.display();
-            match at.checked_sub(now) {
-                None => tracing::warn!(%file, "the certificate has expired"),
-                Some(left) if left < WARNED_BEFORE => {
-                    let days = left.as_secs() / SECS_PER_DAY;
-                    tracing::warn!(%file, days, "the certificate expires soon");
-                }
-                Some(_) => {}
+    pub(super) fn warn_of_expiries(&self, now: Duration) {
+        warn_of_expiries(&self.expiries, now);
+    }
+}
+
+/// Logs which certificates expire soon, or did.
+pub(super) fn warn_of_expiries(expiries: &[(PathBuf, Duration)], now: Duration) {
+    for (file, at) in expiries {
+        let file = file.display();
+        match at.checked_sub(now) {
+            None => tracing::warn!(%file, "the certificate has expired"),
+            Some(left) if left < WARNED_BEFORE => {
+                let days = left.as_secs() / SECS_PER_DAY;
+                tracing::warn!(%file, days, "the certificate expires soon");
             }
+            Some(_) => {}
         }
     }
 }

@@ -5,6 +5,7 @@
 //! else beside its keys. This module is the only one that knows the interface, which the next major version of
 //! rustls changes.
 
+mod credentials;
 mod identity;
 mod material;
 mod validity;
@@ -17,7 +18,10 @@ use rustls::unbuffered::{
 };
 use rustls::{Error, ServerConfig};
 
-pub(crate) use material::{Material, MaterialError};
+pub(crate) use credentials::Read;
+pub(crate) use material::MaterialError;
+
+pub(super) use credentials::Credentials;
 
 /// One connection's TLS, on the server's side.
 pub(super) struct Tls {
