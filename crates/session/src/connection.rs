@@ -33,6 +33,8 @@ pub struct Connection {
     qos_max: QoS,
     is_retain_available: bool,
     wants_problem_information: bool,
+    /// The peer is a server, whose messages say which subscriptions they came through.
+    takes_subscription_ids: bool,
 }
 
 /// A packet above the peer's Maximum Packet Size.
@@ -55,7 +57,13 @@ impl Connection {
             qos_max: settings.qos_max,
             is_retain_available: settings.is_retain_available,
             wants_problem_information: settings.wants_problem_information,
+            takes_subscription_ids: false,
         }
+    }
+
+    /// Returns the state of a client's connection.
+    pub(crate) fn to_server(settings: &Negotiated) -> Self {
+        Self { takes_subscription_ids: true, ..Self::new(settings) }
     }
 
     /// Writes a PUBACK, PUBREC, PUBREL or PUBCOMP.
@@ -167,7 +175,10 @@ impl Connection {
             return Err(Violation::RetainNotSupported);
         }
         // MQTT 3.x has no properties: spare it the look at them.
-        if self.version.is_v5() && !publish.properties.subscription_ids.is_empty() {
+        if self.version.is_v5()
+            && !self.takes_subscription_ids
+            && !publish.properties.subscription_ids.is_empty()
+        {
             return Err(Violation::SubscriptionIdFromClient);
         }
         match publish.properties.topic_alias {

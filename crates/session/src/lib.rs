@@ -12,6 +12,7 @@ extern crate alloc;
 mod acknowledging;
 mod alias_in;
 mod alias_out;
+pub mod client;
 mod connect;
 mod connection;
 mod delivering;

@@ -4,6 +4,7 @@ use std::collections::{BTreeMap, BTreeSet, VecDeque};
 
 use quelea_codec::{PacketId, PacketKind, QoS, ReasonCode};
 
+use crate::Peer;
 use crate::wire::Wire;
 
 pub(crate) struct Client {
@@ -16,7 +17,7 @@ pub(crate) struct Client {
     /// QoS 2 messages that are not released: session state.
     unreleased: BTreeMap<PacketId, u32>,
     answers: VecDeque<Wire>,
-    pub(crate) received: Vec<(QoS, u32)>,
+    received: Vec<(QoS, u32)>,
 
     // What it publishes.
     next_id: u16,
@@ -25,7 +26,7 @@ pub(crate) struct Client {
     /// In the order of publishing: session state. The last field tells whether it was written on this connection.
     sent: Vec<(PacketId, Exchange, bool)>,
     waiting: VecDeque<(QoS, u32)>,
-    pub(crate) published: Vec<(QoS, u32)>,
+    published: Vec<(QoS, u32)>,
 }
 
 #[derive(Clone, Copy, PartialEq)]
@@ -49,43 +50,6 @@ impl Client {
             sent: Vec::new(),
             waiting: VecDeque::new(),
             published: Vec::new(),
-        }
-    }
-
-    pub(crate) fn publish(&mut self, qos: QoS) {
-        self.waiting.push_back((qos, self.next_number));
-        self.published.push((qos, self.next_number));
-        self.next_number += 1;
-    }
-
-    pub(crate) fn reconnect(&mut self, window: u16) {
-        self.window = usize::from(window);
-        self.unacknowledged.clear();
-        // It may be late with a PUBREC, which it owes until it has a PUBREL.
-        self.answers.retain(|answer| matches!(answer, Wire::Ack { kind: PacketKind::PubRec, .. }));
-        self.send_quota = self.receive_maximum;
-        for (_, exchange, is_written) in &mut self.sent {
-            if let Exchange::Publish { dup, .. } = exchange {
-                *dup |= *is_written;
-            }
-            *is_written = false;
-        }
-    }
-
-    pub(crate) fn read(&mut self, packet: Wire) {
-        match packet {
-            Wire::Publish { dup, qos, packet_id, number } => {
-                self.on_publish(dup, qos, packet_id, number)
-            }
-            Wire::Ack { kind: PacketKind::PubRel, packet_id, .. } => {
-                let known = self.unreleased.remove(&packet_id);
-                let reason = match known {
-                    Some(_) => ReasonCode::SUCCESS,
-                    None => ReasonCode::PACKET_IDENTIFIER_NOT_FOUND,
-                };
-                self.answers.push_back(Wire::Ack { kind: PacketKind::PubComp, packet_id, reason });
-            }
-            Wire::Ack { kind, packet_id, reason } => self.on_ack(kind, packet_id, reason),
         }
     }
 
@@ -132,18 +96,6 @@ impl Client {
         }
         self.sent.remove(index);
         self.send_quota = (self.send_quota + 1).min(self.receive_maximum);
-    }
-
-    /// Writes up to `count` packets: answers first, then what is due of its own exchanges, then new messages.
-    pub(crate) fn write(&mut self, count: u8) -> Vec<Wire> {
-        let mut written = Vec::new();
-        while written.len() < usize::from(count) {
-            let Some(packet) = self.next_packet() else {
-                break;
-            };
-            written.push(packet);
-        }
-        written
     }
 
     fn next_packet(&mut self) -> Option<Wire> {
@@ -194,14 +146,72 @@ impl Client {
             }
         }
     }
+}
 
-    pub(crate) fn is_at_rest(&self) -> bool {
+impl Peer for Client {
+    fn publish(&mut self, qos: QoS) {
+        self.waiting.push_back((qos, self.next_number));
+        self.published.push((qos, self.next_number));
+        self.next_number += 1;
+    }
+
+    fn reconnect(&mut self, window: u16) {
+        self.window = usize::from(window);
+        self.unacknowledged.clear();
+        // It may be late with a PUBREC, which it owes until it has a PUBREL.
+        self.answers.retain(|answer| matches!(answer, Wire::Ack { kind: PacketKind::PubRec, .. }));
+        self.send_quota = self.receive_maximum;
+        for (_, exchange, is_written) in &mut self.sent {
+            if let Exchange::Publish { dup, .. } = exchange {
+                *dup |= *is_written;
+            }
+            *is_written = false;
+        }
+    }
+
+    fn read(&mut self, packet: Wire) {
+        match packet {
+            Wire::Publish { dup, qos, packet_id, number } => {
+                self.on_publish(dup, qos, packet_id, number)
+            }
+            Wire::Ack { kind: PacketKind::PubRel, packet_id, .. } => {
+                let known = self.unreleased.remove(&packet_id);
+                let reason = match known {
+                    Some(_) => ReasonCode::SUCCESS,
+                    None => ReasonCode::PACKET_IDENTIFIER_NOT_FOUND,
+                };
+                self.answers.push_back(Wire::Ack { kind: PacketKind::PubComp, packet_id, reason });
+            }
+            Wire::Ack { kind, packet_id, reason } => self.on_ack(kind, packet_id, reason),
+        }
+    }
+
+    fn write(&mut self, count: u8) -> Vec<Wire> {
+        let mut written = Vec::new();
+        while written.len() < usize::from(count) {
+            let Some(packet) = self.next_packet() else {
+                break;
+            };
+            written.push(packet);
+        }
+        written
+    }
+
+    fn is_at_rest(&self) -> bool {
         self.answers.is_empty() && self.sent.is_empty() && self.waiting.is_empty()
     }
 
-    pub(crate) fn check_at_rest(&self) {
+    fn check_at_rest(&self) {
         assert!(self.unacknowledged.is_empty());
         assert!(self.unreleased.is_empty(), "never released: {:?}", self.unreleased);
         assert!(self.sent.is_empty() && self.waiting.is_empty(), "never answered");
+    }
+
+    fn received(&self) -> &[(QoS, u32)] {
+        &self.received
+    }
+
+    fn published(&self) -> &[(QoS, u32)] {
+        &self.published
     }
 }

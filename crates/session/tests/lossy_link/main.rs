@@ -4,6 +4,7 @@
 
 mod client;
 mod host;
+mod library;
 mod wire;
 
 use std::collections::{BTreeMap, BTreeSet, VecDeque};
@@ -14,6 +15,7 @@ use quelea_session::{Class, Overflow, SessionLimits};
 
 use client::Client;
 use host::Host;
+use library::LibraryClient;
 use wire::Wire;
 
 /// One step of a run.
@@ -48,6 +50,12 @@ enum Step {
     Crash { window: u16 },
 }
 
+impl Step {
+    fn keeps_the_connection(&self) -> bool {
+        !matches!(self, Self::Reconnect { .. } | Self::Crash { .. })
+    }
+}
+
 /// What is the same for a whole run.
 #[derive(Clone, Copy, Debug)]
 struct Setting {
@@ -66,7 +74,15 @@ proptest! {
         setting in setting(Class::Live),
         steps in prop::collection::vec(step(), 0..300),
     ) {
-        run(setting, steps.into_iter().filter(|step| !matches!(step, Step::Reconnect { .. } | Step::Crash { .. })));
+        run(plain_client(setting), setting, steps.into_iter().filter(Step::keeps_the_connection));
+    }
+
+    #[test]
+    fn live_sessions_and_our_client_deliver_while_they_last(
+        setting in setting(Class::Live),
+        steps in prop::collection::vec(step(), 0..300),
+    ) {
+        run(library_client(setting), setting, steps.into_iter().filter(Step::keeps_the_connection));
     }
 
     #[test]
@@ -74,12 +90,28 @@ proptest! {
         setting in setting(Class::Durable),
         steps in prop::collection::vec(step(), 0..300),
     ) {
-        run(setting, steps.into_iter());
+        run(plain_client(setting), setting, steps.into_iter());
+    }
+
+    #[test]
+    fn durable_sessions_and_our_client_deliver_over_broken_connections_and_crashes(
+        setting in setting(Class::Durable),
+        steps in prop::collection::vec(step(), 0..300),
+    ) {
+        run(library_client(setting), setting, steps.into_iter());
     }
 }
 
-fn run(setting: Setting, steps: impl Iterator<Item = Step>) {
-    let mut world = World::new(setting);
+fn plain_client(setting: Setting) -> Client {
+    Client::new(setting.window, host::RECEIVE_MAXIMUM)
+}
+
+fn library_client(setting: Setting) -> LibraryClient {
+    LibraryClient::new(setting.version, setting.window, host::RECEIVE_MAXIMUM)
+}
+
+fn run(client: impl Peer, setting: Setting, steps: impl Iterator<Item = Step>) {
+    let mut world = World::new(client, setting);
     for step in steps {
         world.step(step);
         world.host.check_bounds();
@@ -87,16 +119,39 @@ fn run(setting: Setting, steps: impl Iterator<Item = Step>) {
     world.finish();
 }
 
+/// The client's end of the link.
+trait Peer {
+    /// Has a message published in its turn.
+    fn publish(&mut self, qos: QoS);
+
+    /// The link was made again.
+    fn reconnect(&mut self, window: u16);
+
+    fn read(&mut self, packet: Wire);
+
+    /// Writes up to `count` packets.
+    fn write(&mut self, count: u8) -> Vec<Wire>;
+
+    /// Returns whether nothing is left that happens without the host.
+    fn is_at_rest(&self) -> bool;
+
+    fn check_at_rest(&self);
+
+    fn received(&self) -> &[(QoS, u32)];
+
+    fn published(&self) -> &[(QoS, u32)];
+}
+
 /// Both ends and the link between them.
-struct World {
+struct World<P> {
     host: Host,
-    client: Client,
+    client: P,
     to_client: VecDeque<Wire>,
     to_host: VecDeque<Wire>,
 }
 
-impl World {
-    fn new(setting: Setting) -> Self {
+impl<P: Peer> World<P> {
+    fn new(client: P, setting: Setting) -> Self {
         let limits = SessionLimits {
             queued_messages_max: 8,
             queued_bytes_max: 1000,
@@ -104,7 +159,7 @@ impl World {
         };
         Self {
             host: Host::new(setting, limits),
-            client: Client::new(setting.window, host::RECEIVE_MAXIMUM),
+            client,
             to_client: VecDeque::new(),
             to_host: VecDeque::new(),
         }
@@ -166,8 +221,8 @@ impl World {
         }
         self.host.check_at_rest();
         self.client.check_at_rest();
-        check_deliveries(&self.host.expected, &self.host.revived, &self.client.received);
-        check_routed(&self.client.published, &self.host.routed);
+        check_deliveries(&self.host.expected, &self.host.revived, self.client.received());
+        check_routed(self.client.published(), &self.host.routed);
     }
 }
 
