@@ -33,6 +33,8 @@ pub(super) struct Owed {
     pub(super) qos: QoS,
     /// What it will say, once that is known.
     pub(super) answer: Option<ReasonCode>,
+    /// Nobody will answer: the broker is to send the message again on the next connection.
+    is_abandoned: bool,
 }
 
 /// A QoS 2 message of an earlier connection that the application has not acknowledged. It must not get it again.
@@ -53,7 +55,7 @@ impl AckOrder {
         answer: Option<ReasonCode>,
     ) -> Receipt {
         let number = self.first + self.owed.len() as u64;
-        self.owed.push_back(Owed { packet_id, qos, answer });
+        self.owed.push_back(Owed { packet_id, qos, answer, is_abandoned: false });
         Receipt { generation: self.generation, number }
     }
 
@@ -85,11 +87,34 @@ impl AckOrder {
         Some(orphan.packet_id)
     }
 
+    /// Notes that nobody will answer. Returns the packet identifier as [`Self::answer`] does.
+    pub(super) fn abandon(&mut self, receipt: Receipt) -> Option<PacketId> {
+        if receipt.generation == self.generation {
+            if let Some(owed) = self.owed_mut(receipt.number) {
+                owed.is_abandoned = true;
+            }
+            return None;
+        }
+        let index = self.orphans.iter().position(|it| it.receipt == receipt)?;
+        let orphan = self.orphans.swap_remove(index);
+        match orphan.repeated_as.and_then(|number| self.owed_mut(number)) {
+            Some(owed) => {
+                owed.is_abandoned = true;
+                None
+            }
+            None => Some(orphan.packet_id),
+        }
+    }
+
     fn set(&mut self, number: u64, reason: ReasonCode) {
-        let index = number.checked_sub(self.first).and_then(|it| usize::try_from(it).ok());
-        if let Some(owed) = index.and_then(|index| self.owed.get_mut(index)) {
+        if let Some(owed) = self.owed_mut(number) {
             owed.answer.get_or_insert(reason);
         }
+    }
+
+    fn owed_mut(&mut self, number: u64) -> Option<&mut Owed> {
+        let index = number.checked_sub(self.first).and_then(|it| usize::try_from(it).ok())?;
+        self.owed.get_mut(index)
     }
 
     /// Takes the next acknowledgement whose turn it is.
@@ -102,7 +127,7 @@ impl AckOrder {
     }
 
     /// Leaves the connection behind. Calls `settle` for each QoS 2 message that was acknowledged and only waited
-    /// for its turn.
+    /// for its turn, and with a failure for each that was abandoned: it is to be new when it comes again.
     pub(super) fn disconnect(&mut self, mut settle: impl FnMut(PacketId, ReasonCode)) {
         for orphan in &mut self.orphans {
             orphan.repeated_as = None;
@@ -115,6 +140,9 @@ impl AckOrder {
             match (owed.qos, owed.answer) {
                 (QoS::AtMostOnce | QoS::AtLeastOnce, _) => {}
                 (QoS::ExactlyOnce, Some(reason)) => settle(owed.packet_id, reason),
+                (QoS::ExactlyOnce, None) if owed.is_abandoned => {
+                    settle(owed.packet_id, ReasonCode::UNSPECIFIED_ERROR);
+                }
                 (QoS::ExactlyOnce, None) if is_known => {}
                 (QoS::ExactlyOnce, None) => {
                     let packet_id = owed.packet_id;

@@ -77,6 +77,14 @@ impl<T> ClientSession<T> {
         }
     }
 
+    /// Notes that the application will never acknowledge a message: the broker is to send it again on the next
+    /// connection. Until then nothing that came after it is acknowledged, because that has to be in order.
+    pub fn abandon(&mut self, receipt: Receipt) {
+        if let Some(packet_id) = self.acks.abandon(receipt) {
+            self.session.settle_publish(packet_id, ReasonCode::UNSPECIFIED_ERROR);
+        }
+    }
+
     fn on_connack<'p>(
         &mut self,
         now: Time,

@@ -261,6 +261,24 @@ fn an_acknowledgement_between_two_connections_is_remembered_at_qos_2() {
     assert_eq!(desk.written(), ["PUBREC #1"]);
 }
 
+#[test]
+fn a_message_that_was_abandoned_is_given_again() {
+    for is_abandoned_late in [false, true] {
+        let mut desk = Desk::connected(Version::V5);
+        desk.arrive(QoS::ExactlyOnce, 1);
+        let receipt = desk.receipts.remove(0);
+        if !is_abandoned_late {
+            desk.session.abandon(receipt);
+        }
+        desk.session.disconnected();
+        if is_abandoned_late {
+            desk.session.abandon(receipt);
+        }
+        desk.connect(true);
+        assert_eq!(desk.arrive(QoS::ExactlyOnce, 1), ["message t"]);
+    }
+}
+
 /// [MQTT-3.3.4-9] is the broker's duty, and this what becomes of one that breaks it.
 #[test]
 fn a_broker_beyond_our_receive_maximum_is_left() {
