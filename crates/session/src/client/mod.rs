@@ -2,8 +2,8 @@
 //! next.
 //!
 //! A [`ClientSession`] is a value without a clock and without a socket. It shares windows, exchanges, packet
-//! identifiers and aliases with the server's side, a durable [`Session`](crate::Session): only that its store is in
-//! memory, and that it is the peer's packets which tell what the queue may do.
+//! identifiers and aliases with the server's side, a durable [`Session`]: only that its store is in memory,
+//! and that it is the peer's packets which tell what the queue may do.
 //!
 //! # How to call it
 //!
