@@ -1,0 +1,423 @@
+//! What the application has subscribed to: which streams a message goes to, and what the broker has still to be told.
+//!
+//! ```text
+//!          SUBSCRIBE          SUBACK
+//! Wanted -----------> Asked ---------> Confirmed
+//!    ^                  |                  |
+//!    +-- connection -----+---- session -----+
+//!        is lost              is lost
+//! ```
+
+use std::collections::{BTreeMap, VecDeque};
+use std::sync::Arc;
+
+use quelea_codec::{PacketId, QoS, SubscriptionOptions, UserProperties, check_topic_filter};
+use quelea_session::client::{ClientSession, Unsent};
+use quelea_topics::{FilterId, FilterTable, matches};
+use tokio::sync::oneshot;
+
+use crate::error::{Reason, SubscribeError};
+use crate::inbox::Inbox;
+use crate::message::Message;
+use crate::request::Responses;
+
+/// The subscriptions of a client.
+pub(crate) struct Registry {
+    /// By subscription identifier.
+    entries: BTreeMap<u32, Entry>,
+    /// Identifiers of the entries that a topic matches.
+    table: FilterTable<Vec<u32>>,
+    /// Identifiers of the entries that the broker has to be told of, in the order in which they came.
+    wanted: VecDeque<u32>,
+    asked: Vec<(PacketId, u32)>,
+    /// Filters that the broker is to forget.
+    leaving: VecDeque<Leaving>,
+    /// Takes what no subscription does.
+    rest: Option<Arc<Inbox>>,
+    /// Scratch.
+    hits: Vec<FilterId>,
+    targets: Vec<u32>,
+}
+
+/// A topic filter, with all who receive what matches it.
+struct Entry {
+    filter: String,
+    options: SubscriptionOptions,
+    sinks: Vec<Sink>,
+    state: State,
+    /// Who waits to hear whether the broker grants it.
+    waiting: Vec<Granted>,
+}
+
+/// Where messages go.
+#[derive(Clone)]
+pub(crate) enum Sink {
+    Inbox(Arc<Inbox>),
+    Responses(Arc<Responses>),
+}
+
+/// Where the broker's word on a subscription goes: the QoS it grants.
+pub(crate) type Granted = oneshot::Sender<Result<QoS, SubscribeError>>;
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum State {
+    Wanted,
+    Asked,
+    Confirmed(QoS),
+}
+
+struct Leaving {
+    filter: String,
+    asked: Option<PacketId>,
+    /// Who waits for the end.
+    waiting: Option<oneshot::Sender<()>>,
+}
+
+impl Registry {
+    pub(crate) fn new(seed: u64) -> Self {
+        Self {
+            entries: BTreeMap::new(),
+            table: FilterTable::with_seed(seed),
+            wanted: VecDeque::new(),
+            asked: Vec::new(),
+            leaving: VecDeque::new(),
+            rest: None,
+            hits: Vec::new(),
+            targets: Vec::new(),
+        }
+    }
+
+    /// Adds a receiver to a topic filter. With other options than the filter has, the broker is asked for these.
+    pub(crate) fn add(
+        &mut self,
+        filter: &str,
+        options: SubscriptionOptions,
+        sink: Sink,
+        granted: Granted,
+    ) {
+        self.leaving.retain(|it| it.filter != filter || it.asked.is_some());
+        let id = self.id_of(filter);
+        if let Some(entry) = self.entries.get_mut(&id) {
+            entry.sinks.push(sink);
+            match entry.state {
+                State::Confirmed(qos) if entry.options == options => {
+                    // Whoever does not wait for it any more need not hear it.
+                    let _ = granted.send(Ok(qos));
+                    return;
+                }
+                State::Wanted => {}
+                State::Asked if entry.options == options => {}
+                State::Asked | State::Confirmed(_) => {
+                    entry.state = State::Wanted;
+                    self.wanted.push_back(id);
+                }
+            }
+            entry.options = options;
+            entry.waiting.push(granted);
+            return;
+        }
+        let entry = Entry {
+            filter: filter.to_owned(),
+            options,
+            sinks: vec![sink],
+            state: State::Wanted,
+            waiting: vec![granted],
+        };
+        self.table.entry(plain(filter), Vec::new).1.push(id);
+        self.entries.insert(id, entry);
+        self.wanted.push_back(id);
+    }
+
+    /// Takes a receiver from a topic filter, which stays subscribed to.
+    pub(crate) fn detach(&mut self, filter: &str, inbox: &Arc<Inbox>) {
+        if let Some(entry) = self.entries.get_mut(&self.id_of(filter)) {
+            entry.sinks.retain(|it| !it.is(inbox));
+        }
+    }
+
+    /// Takes a receiver from a topic filter. With the last one the broker is told; `gone` hears of it.
+    pub(crate) fn remove(
+        &mut self,
+        filter: &str,
+        inbox: &Arc<Inbox>,
+        gone: Option<oneshot::Sender<()>>,
+    ) {
+        let id = self.id_of(filter);
+        let Some(entry) = self.entries.get_mut(&id) else {
+            return;
+        };
+        entry.sinks.retain(|it| !it.is(inbox));
+        if entry.sinks.is_empty() {
+            self.forget(id);
+            let filter = filter.to_owned();
+            self.leaving.push_back(Leaving { filter, asked: None, waiting: gone });
+        }
+    }
+
+    /// Sets who takes what no subscription does.
+    pub(crate) fn set_rest(&mut self, inbox: Option<Arc<Inbox>>) {
+        self.rest = inbox;
+    }
+
+    /// Forgets a filter; returns its receivers, and who waits to hear of it.
+    fn forget(&mut self, id: u32) -> Option<Entry> {
+        let entry = self.entries.remove(&id)?;
+        if let Some(filter) = self.table.find(plain(&entry.filter))
+            && let Some(ids) = self.table.get_mut(filter)
+        {
+            ids.retain(|it| *it != id);
+            if ids.is_empty() {
+                self.table.remove(filter);
+            }
+        }
+        Some(entry)
+    }
+
+    /// Calls `take` for each receiver of a message on `topic` that came with these subscription identifiers.
+    ///
+    /// The identifiers are believed as far as the topic fits: those of a session that an earlier process began may mean
+    /// something else here.
+    pub(crate) fn receivers(
+        &mut self,
+        topic: &str,
+        subscription_ids: impl Iterator<Item = u32>,
+        mut take: impl FnMut(Sink),
+    ) {
+        self.targets.clear();
+        for id in subscription_ids {
+            let entry = self.entries.get(&id);
+            if entry.is_some_and(|it| matches(plain(&it.filter), topic)) {
+                self.targets.push(id);
+            }
+        }
+        if self.targets.is_empty() {
+            self.hits.clear();
+            self.table.match_into(topic, &mut self.hits);
+            for &hit in &self.hits {
+                self.targets.extend(self.table.get(hit).into_iter().flatten());
+            }
+        }
+        let entries = self.targets.iter().filter_map(|id| self.entries.get(id));
+        let mut is_taken = false;
+        for sink in entries.flat_map(|entry| &entry.sinks) {
+            is_taken = true;
+            take(sink.clone());
+        }
+        if !is_taken && let Some(rest) = &self.rest {
+            take(Sink::Inbox(Arc::clone(rest)));
+        }
+    }
+
+    /// Writes what the broker has to be told. Returns what cannot be asked for: filter, reason, and whether somebody
+    /// waited for it.
+    pub(crate) fn write_requests<T>(
+        &mut self,
+        session: &mut ClientSession<T>,
+        out: &mut Vec<u8>,
+        mut lost: impl FnMut(String, SubscribeError),
+    ) {
+        for leaving in self.leaving.iter_mut().filter(|it| it.asked.is_none()) {
+            let filters = [leaving.filter.as_str()];
+            match session.unsubscribe(&filters, UserProperties::EMPTY, out) {
+                Ok(request) => leaving.asked = Some(request),
+                Err(_) => return,
+            }
+        }
+        while let Some(&id) = self.wanted.front() {
+            let Some(entry) = self.entries.get_mut(&id).filter(|it| it.state == State::Wanted)
+            else {
+                self.wanted.pop_front();
+                continue;
+            };
+            let filters = [(entry.filter.as_str(), entry.options)];
+            match session.subscribe(&filters, Some(id), UserProperties::EMPTY, out) {
+                Ok(request) => {
+                    entry.state = State::Asked;
+                    self.asked.push((request, id));
+                }
+                Err(Unsent::Busy | Unsent::NotConnected) => return,
+                Err(Unsent::NotSupported(code)) => {
+                    let error = SubscribeError::Refused(Reason { code, text: None });
+                    self.fail(id, &error, &mut lost);
+                }
+                Err(Unsent::TooLarge) => self.fail(id, &SubscribeError::TooLarge, &mut lost),
+                Err(_) => self.fail(id, &SubscribeError::FilterInvalid, &mut lost),
+            }
+            self.wanted.pop_front();
+        }
+    }
+
+    /// Notes a SUBACK.
+    pub(crate) fn on_subscribed(
+        &mut self,
+        request: PacketId,
+        reason: Reason,
+        mut lost: impl FnMut(String, SubscribeError),
+    ) {
+        let Some(index) = self.asked.iter().position(|it| it.0 == request) else {
+            return;
+        };
+        let (_, id) = self.asked.swap_remove(index);
+        let Some(entry) = self.entries.get_mut(&id).filter(|it| it.state == State::Asked) else {
+            return;
+        };
+        match QoS::from_byte(reason.code.0) {
+            Some(qos) => {
+                entry.state = State::Confirmed(qos);
+                for waiting in entry.waiting.drain(..) {
+                    let _ = waiting.send(Ok(qos));
+                }
+            }
+            None => self.fail(id, &SubscribeError::Refused(reason), &mut lost),
+        }
+    }
+
+    /// Notes an UNSUBACK. Whatever it says, nobody is there for the filter any more.
+    pub(crate) fn on_unsubscribed(&mut self, request: PacketId) {
+        let Some(index) = self.leaving.iter().position(|it| it.asked == Some(request)) else {
+            return;
+        };
+        if let Some(waiting) = self.leaving.remove(index).and_then(|it| it.waiting) {
+            let _ = waiting.send(());
+        }
+    }
+
+    /// Ends a subscription that the broker does not grant.
+    fn fail(
+        &mut self,
+        id: u32,
+        error: &SubscribeError,
+        lost: &mut impl FnMut(String, SubscribeError),
+    ) {
+        let Some(entry) = self.forget(id) else {
+            return;
+        };
+        if entry.waiting.is_empty() {
+            lost(entry.filter, error.clone());
+        }
+        for waiting in entry.waiting {
+            let _ = waiting.send(Err(error.clone()));
+        }
+        entry.sinks.iter().for_each(Sink::end);
+    }
+
+    /// Notes that the broker has accepted a connection: what it does not know, or may not, is asked for again.
+    pub(crate) fn on_connected(&mut self, knowledge: Knowledge) {
+        if knowledge == Knowledge::Nothing {
+            for leaving in self.leaving.drain(..) {
+                if let Some(waiting) = leaving.waiting {
+                    let _ = waiting.send(());
+                }
+            }
+        }
+        for (&id, entry) in &mut self.entries {
+            let is_known =
+                knowledge == Knowledge::Everything && matches!(entry.state, State::Confirmed(_));
+            if !is_known && entry.state != State::Wanted {
+                entry.state = State::Wanted;
+                self.wanted.push_back(id);
+            }
+        }
+    }
+
+    /// Notes that a connection is gone: requests without an answer are made again on the next.
+    pub(crate) fn on_disconnected(&mut self) {
+        for (_, id) in self.asked.drain(..) {
+            if let Some(entry) = self.entries.get_mut(&id)
+                && entry.state == State::Asked
+            {
+                entry.state = State::Wanted;
+                self.wanted.push_back(id);
+            }
+        }
+        for leaving in &mut self.leaving {
+            leaving.asked = None;
+        }
+    }
+
+    /// Returns whether the broker has still to forget a filter.
+    pub(crate) fn is_leaving(&self) -> bool {
+        !self.leaving.is_empty()
+    }
+
+    /// Ends all streams.
+    pub(crate) fn end(&mut self) {
+        for (_, entry) in std::mem::take(&mut self.entries) {
+            entry.sinks.iter().for_each(Sink::end);
+        }
+        if let Some(rest) = self.rest.take() {
+            rest.end();
+        }
+        self.leaving.clear();
+    }
+
+    /// Returns the identifier of a filter: the same in every process, because a broker that keeps the session keeps the
+    /// identifier.
+    fn id_of(&self, filter: &str) -> u32 {
+        let mut id = hash(filter);
+        while self.entries.get(&id).is_some_and(|it| it.filter != filter) {
+            id = id % SUBSCRIPTION_ID_MAX + 1;
+        }
+        id
+    }
+}
+
+/// What the broker knows of our subscriptions when it has accepted a connection.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Knowledge {
+    /// Those that it has confirmed.
+    Everything,
+    /// It does not say.
+    Perhaps,
+    /// None.
+    Nothing,
+}
+
+impl Sink {
+    /// Returns whether a message at `qos` is acknowledged later, by the application.
+    pub(crate) fn keeps_receipt(&self, qos: QoS) -> bool {
+        match self {
+            Self::Inbox(inbox) => inbox.keeps_receipt(qos),
+            Self::Responses(_) => false,
+        }
+    }
+
+    fn is(&self, inbox: &Arc<Inbox>) -> bool {
+        matches!(self, Self::Inbox(it) if Arc::ptr_eq(it, inbox))
+    }
+
+    pub(crate) fn push(&self, message: Message) {
+        match self {
+            Self::Inbox(inbox) => {
+                inbox.push(message);
+            }
+            Self::Responses(responses) => responses.push(message),
+        }
+    }
+
+    fn end(&self) {
+        match self {
+            Self::Inbox(inbox) => inbox.end(),
+            Self::Responses(responses) => responses.end(),
+        }
+    }
+}
+
+/// Returns the filter that topics are matched against: without `$share/name/`.
+pub(crate) fn plain(filter: &str) -> &str {
+    match check_topic_filter(filter) {
+        Ok(shape) => shape.shared.map_or(filter, |(_, plain)| plain),
+        Err(_) => filter,
+    }
+}
+
+/// Returns a subscription identifier for a filter (FNV-1a).
+fn hash(filter: &str) -> u32 {
+    let hash = filter
+        .bytes()
+        .fold(0x811C_9DC5_u32, |hash, byte| (hash ^ u32::from(byte)).wrapping_mul(0x0100_0193));
+    hash % SUBSCRIPTION_ID_MAX + 1
+}
+
+/// The largest subscription identifier (section 3.8.2.1.2).
+const SUBSCRIPTION_ID_MAX: u32 = 268_435_455;

@@ -1,0 +1,326 @@
+//! The state of a client, between the application's calls and the task that drives the connection.
+//!
+//! One lock holds it together. It is held for as long as it takes to handle what is there, never while waiting for
+//! anything, and no code of the application runs under it. Acknowledgements of the application take another lock, a
+//! small one, so that a message may be dropped anywhere.
+
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::time::Duration;
+
+use quelea_codec::{AckProperties, ReasonCode};
+use quelea_session::client::{ClientSession, ClientSettings, Done, Outcome, Receipt, Unacceptable};
+use quelea_session::{Content, Time};
+use tokio::sync::{Notify, Semaphore, broadcast, oneshot, watch};
+use tokio::time::Instant;
+
+use crate::backoff::Random;
+use crate::claims::Claims;
+use crate::error::{PublishError, Reason};
+use crate::event::{EVENTS_MAX, Event};
+use crate::handle::{Acknowledgement, PublishHandle};
+use crate::message::Publish;
+use crate::options::{Options, QueueOverflow};
+use crate::registry::{Registry, Sink};
+
+/// What the application and the driving task share.
+pub(crate) struct Shared {
+    core: Mutex<Core>,
+    /// What the application says of messages that it has received: at most as many as the broker may have under way.
+    settled: Mutex<Vec<Settled>>,
+    /// Wakes the driving task.
+    pub(crate) wake: Notify,
+    /// Room in the queue, in messages.
+    room: Semaphore,
+    /// Room in the queue, in bytes.
+    room_bytes: Semaphore,
+    pub(crate) events: broadcast::Sender<Event>,
+    /// How many messages were left undone, once the client is closed.
+    pub(crate) closed: watch::Sender<Option<usize>>,
+    pub(crate) options: Options,
+    start: Instant,
+}
+
+pub(crate) struct Core {
+    pub(crate) session: ClientSession<Ticket>,
+    /// Bytes for the broker that the driving task has not taken.
+    pub(crate) out: Vec<u8>,
+    pub(crate) registry: Registry,
+    pub(crate) claims: Claims,
+    pub(crate) lifecycle: Lifecycle,
+    /// A re-authentication is wanted.
+    pub(crate) reauthenticates: bool,
+    /// Scratch.
+    pub(crate) done: Vec<Done<Ticket>>,
+    pub(crate) sinks: Vec<Sink>,
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Lifecycle {
+    Open,
+    /// No message is accepted any more. What is there may be sent until then.
+    Closing(Instant),
+    Closed,
+}
+
+/// What the application said of a message: the reason to acknowledge it with, or that it will not.
+pub(crate) type Settled = (Receipt, Option<ReasonCode>);
+
+/// What is kept of a message beside the message.
+#[derive(Debug)]
+pub(crate) struct Ticket {
+    reply: oneshot::Sender<Result<Acknowledgement, PublishError>>,
+    /// Its part of the queue's bytes.
+    bytes: u32,
+}
+
+/// Room that was taken in the queue, and is given back if no message takes it.
+struct Room<'a> {
+    shared: &'a Shared,
+    bytes: u32,
+}
+
+impl Shared {
+    pub(crate) fn new(options: Options) -> Arc<Self> {
+        let settings = ClientSettings {
+            ping_patience_millis: millis(options.ping_timeout),
+            ..ClientSettings::default()
+        };
+        let core = Core {
+            session: ClientSession::new(settings),
+            out: Vec::new(),
+            registry: Registry::new(Random::from_system().next()),
+            claims: Claims::new(options.receive_maximum),
+            lifecycle: Lifecycle::Open,
+            reauthenticates: false,
+            done: Vec::new(),
+            sinks: Vec::new(),
+        };
+        let queue = options.queue;
+        Arc::new(Self {
+            core: Mutex::new(core),
+            settled: Mutex::default(),
+            wake: Notify::new(),
+            room: Semaphore::new(queue.messages_max.min(Semaphore::MAX_PERMITS)),
+            room_bytes: Semaphore::new(queue.bytes_max.min(Semaphore::MAX_PERMITS)),
+            events: broadcast::Sender::new(EVENTS_MAX),
+            closed: watch::Sender::new(None),
+            options,
+            start: Instant::now(),
+        })
+    }
+
+    /// Accepts a message, waiting for room if the queue is full and its rule is to wait.
+    pub(crate) async fn publish(
+        &self,
+        publish: &Publish<'_>,
+    ) -> Result<PublishHandle, PublishError> {
+        let forwarded = publish.forwarded().map_err(|_| PublishError::PropertyInvalid)?;
+        let bytes = self.size(publish, &forwarded)?;
+        let room = match self.options.queue.overflow {
+            QueueOverflow::Wait => self.wait_for_room(bytes).await?,
+            QueueOverflow::RejectNewest | QueueOverflow::DropOldest => self.take_room(bytes)?,
+        };
+        self.accept(publish, &forwarded, room)
+    }
+
+    /// Accepts a message if there is room, or room can be made, at once.
+    pub(crate) fn try_publish(&self, publish: &Publish<'_>) -> Result<PublishHandle, PublishError> {
+        let forwarded = publish.forwarded().map_err(|_| PublishError::PropertyInvalid)?;
+        let room = self.take_room(self.size(publish, &forwarded)?)?;
+        self.accept(publish, &forwarded, room)
+    }
+
+    /// Returns what a message takes of the queue's bytes, if it could ever fit.
+    fn size(&self, publish: &Publish<'_>, forwarded: &[u8]) -> Result<u32, PublishError> {
+        let bytes = publish.topic.len() + publish.payload.len() + forwarded.len();
+        match u32::try_from(bytes) {
+            Ok(size) if bytes <= self.options.queue.bytes_max => Ok(size),
+            Ok(_) | Err(_) => Err(PublishError::TooLarge),
+        }
+    }
+
+    async fn wait_for_room(&self, bytes: u32) -> Result<Room<'_>, PublishError> {
+        // Whoever has a place and waits for bytes waits only for messages that are under way, and these need neither:
+        // so the two cannot wait for each other.
+        let place = self.room.acquire().await.map_err(|_| PublishError::Closed)?;
+        let share = self.room_bytes.acquire_many(bytes).await.map_err(|_| PublishError::Closed)?;
+        place.forget();
+        share.forget();
+        Ok(Room { shared: self, bytes })
+    }
+
+    fn take_room(&self, bytes: u32) -> Result<Room<'_>, PublishError> {
+        loop {
+            if self.room.is_closed() {
+                return Err(PublishError::Closed);
+            }
+            if let Ok(place) = self.room.try_acquire()
+                && let Ok(share) = self.room_bytes.try_acquire_many(bytes)
+            {
+                place.forget();
+                share.forget();
+                return Ok(Room { shared: self, bytes });
+            }
+            if self.options.queue.overflow != QueueOverflow::DropOldest {
+                return Err(PublishError::QueueFull);
+            }
+            // Each turn drops one message, until none is left that may be.
+            let oldest = self.lock().session.drop_oldest().ok_or(PublishError::QueueFull)?;
+            self.resolve(oldest, Err(PublishError::Displaced));
+        }
+    }
+
+    fn accept(
+        &self,
+        publish: &Publish<'_>,
+        forwarded: &[u8],
+        room: Room<'_>,
+    ) -> Result<PublishHandle, PublishError> {
+        let expires_at = publish.expiry.map(|expiry| self.now().plus_millis(millis(expiry)));
+        let content =
+            Content { topic: publish.topic, payload: publish.payload, forwarded, expires_at };
+        let (reply, receiver) = oneshot::channel();
+        let ticket = Ticket { reply, bytes: room.bytes };
+        let mut core = self.lock();
+        if core.lifecycle != Lifecycle::Open {
+            return Err(PublishError::Closed);
+        }
+        match core.session.accept(&content, publish.qos, publish.retain, ticket) {
+            Ok(_) => {}
+            Err((Unacceptable::TopicInvalid, _)) => return Err(PublishError::TopicInvalid),
+            Err(_) => return Err(PublishError::TooLarge),
+        }
+        drop(core);
+        room.keep();
+        self.wake.notify_one();
+        Ok(PublishHandle::new(receiver))
+    }
+
+    /// Tells the application what became of a message, and gives its room to others.
+    pub(crate) fn resolve(&self, ticket: Ticket, result: Result<Acknowledgement, PublishError>) {
+        self.give_back(ticket.bytes);
+        // The application may have dropped the handle: the message was sent all the same.
+        let _ = ticket.reply.send(result);
+    }
+
+    /// Tells the application of a broker's last word on a message.
+    pub(crate) fn acknowledged(
+        &self,
+        ticket: Ticket,
+        code: ReasonCode,
+        properties: &AckProperties<'_>,
+    ) {
+        let result = if code.is_failure() {
+            let text = properties.reason_string.map(str::to_owned);
+            Err(PublishError::Refused(Reason { code, text }))
+        } else {
+            Ok(Acknowledgement::by_broker(code, properties))
+        };
+        self.resolve(ticket, result);
+    }
+
+    /// Tells the application of messages that are done with, though no acknowledgement came.
+    pub(crate) fn finish(&self, done: &mut Vec<Done<Ticket>>) {
+        for Done { ticket, outcome } in done.drain(..) {
+            self.resolve(ticket, result_of(outcome));
+        }
+    }
+
+    fn give_back(&self, bytes: u32) {
+        self.room_bytes.add_permits(bytes as usize);
+        self.room.add_permits(1);
+    }
+
+    /// Notes what the application says of a message.
+    pub(crate) fn settle(&self, receipt: Receipt, answer: Option<ReasonCode>) {
+        self.settled.lock().unwrap_or_else(PoisonError::into_inner).push((receipt, answer));
+        self.wake.notify_one();
+    }
+
+    /// Takes what the application has said of messages.
+    pub(crate) fn take_settled(&self) -> Vec<Settled> {
+        std::mem::take(&mut *self.settled.lock().unwrap_or_else(PoisonError::into_inner))
+    }
+
+    /// Accepts no more messages, and has the client close when those that are there are done with, or after `limit`.
+    pub(crate) fn begin_close(&self, limit: Duration) {
+        let until = Instant::now() + limit;
+        let mut core = self.lock();
+        core.lifecycle = match core.lifecycle {
+            Lifecycle::Open => Lifecycle::Closing(until),
+            Lifecycle::Closing(earlier) => Lifecycle::Closing(earlier.min(until)),
+            Lifecycle::Closed => Lifecycle::Closed,
+        };
+        drop(core);
+        self.room.close();
+        self.room_bytes.close();
+        self.wake.notify_one();
+    }
+
+    /// Ends everything that waits for the client. The driving task does nothing more.
+    pub(crate) fn finish_close(&self) {
+        let mut core = self.lock();
+        core.lifecycle = Lifecycle::Closed;
+        let unfinished = core.session.unfinished();
+        // Whoever waits for a message of it finds that nobody will answer.
+        core.session = ClientSession::new(ClientSettings::default());
+        core.registry.end();
+        let unclaimed = core.claims.end();
+        drop(core);
+        drop(unclaimed);
+        self.room.close();
+        self.room_bytes.close();
+        self.emit(Event::Closed);
+        self.closed.send_replace(Some(unfinished));
+    }
+
+    /// Tells those who watch.
+    pub(crate) fn emit(&self, event: Event) {
+        // Nobody may be watching.
+        let _ = self.events.send(event);
+    }
+
+    pub(crate) fn lock(&self) -> MutexGuard<'_, Core> {
+        self.core.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// Returns the time as sessions have it.
+    pub(crate) fn now(&self) -> Time {
+        Time::from_millis(millis(self.start.elapsed()))
+    }
+
+    /// Returns when it will be `time`.
+    pub(crate) fn instant(&self, time: Time) -> Instant {
+        self.start + Duration::from_millis(time.as_millis())
+    }
+}
+
+impl Room<'_> {
+    /// Leaves the room to a message that was accepted.
+    fn keep(self) {
+        std::mem::forget(self);
+    }
+}
+
+impl Drop for Room<'_> {
+    fn drop(&mut self) {
+        self.shared.give_back(self.bytes);
+    }
+}
+
+fn result_of(outcome: Outcome) -> Result<Acknowledgement, PublishError> {
+    match outcome {
+        Outcome::Sent => Ok(Acknowledgement::sent()),
+        Outcome::Expired => Err(PublishError::Expired),
+        Outcome::QoSNotSupported => Err(PublishError::QoSNotSupported),
+        Outcome::RetainNotSupported => Err(PublishError::RetainNotSupported),
+        Outcome::TooLarge => Err(PublishError::TooLarge),
+        Outcome::Unknown => Err(PublishError::Unknown),
+        // What a later version of the session may say of a message that no acknowledgement came for.
+        _ => Err(PublishError::Unknown),
+    }
+}
+
+fn millis(duration: Duration) -> u64 {
+    u64::try_from(duration.as_millis()).unwrap_or(u64::MAX)
+}

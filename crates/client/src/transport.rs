@@ -1,0 +1,78 @@
+//! Connections to a broker, whatever carries them.
+
+use std::io;
+use std::sync::Arc;
+
+use tokio::io::{AsyncRead, AsyncWrite};
+use tokio::net::TcpStream;
+
+use crate::error::{ConnectionError, StartError};
+use crate::options::Options;
+use crate::url::{Host, Target};
+
+/// A stream of bytes to a broker and back.
+pub(crate) trait Io: AsyncRead + AsyncWrite + Send + Unpin {}
+
+impl<T: AsyncRead + AsyncWrite + Send + Unpin> Io for T {}
+
+/// Makes connections.
+pub(crate) struct Dialer {
+    #[cfg(feature = "tls")]
+    tls: Option<tokio_rustls::TlsConnector>,
+}
+
+impl Dialer {
+    /// Prepares for connections to `target`, and to whom it may refer.
+    pub(crate) fn new(target: &Target, options: &Options) -> Result<Self, StartError> {
+        let _ = (target, options);
+        #[cfg(feature = "tls")]
+        let tls = match target {
+            Target::Tls(_) => Some(options.tls.build()?.into()),
+            Target::Tcp(_) | Target::Unix(_) => None,
+        };
+        Ok(Self {
+            #[cfg(feature = "tls")]
+            tls,
+        })
+    }
+
+    /// Connects to `target`.
+    pub(crate) async fn dial(&self, target: &Target) -> Result<Box<dyn Io>, ConnectionError> {
+        match target {
+            Target::Tcp(host) => Ok(Box::new(dial_tcp(host).await?)),
+            #[cfg(unix)]
+            Target::Unix(path) => Ok(Box::new(tokio::net::UnixStream::connect(path).await?)),
+            #[cfg(not(unix))]
+            Target::Unix(_) => Err(unsupported()),
+            #[cfg(feature = "tls")]
+            Target::Tls(host) => self.dial_tls(host).await,
+            #[cfg(not(feature = "tls"))]
+            Target::Tls(_) => Err(unsupported()),
+        }
+    }
+
+    #[cfg(feature = "tls")]
+    async fn dial_tls(&self, host: &Host) -> Result<Box<dyn Io>, ConnectionError> {
+        use tokio_rustls::rustls::pki_types::ServerName;
+        let fault = |error| ConnectionError::Tls(Arc::new(error));
+        let connector = self.tls.as_ref().ok_or_else(unsupported)?;
+        let name = ServerName::try_from(host.name.clone())
+            .map_err(|error| fault(io::Error::new(io::ErrorKind::InvalidInput, error)))?;
+        let stream = dial_tcp(host).await?;
+        Ok(Box::new(connector.connect(name, stream).await.map_err(fault)?))
+    }
+}
+
+async fn dial_tcp(host: &Host) -> Result<TcpStream, ConnectionError> {
+    // All addresses of the name, one after the other.
+    let stream = TcpStream::connect((host.name.as_str(), host.port)).await?;
+    // What the client writes is whole: to wait for more would only delay it.
+    stream.set_nodelay(true)?;
+    Ok(stream)
+}
+
+/// The address was read by a build that knew its scheme.
+#[cold]
+fn unsupported() -> ConnectionError {
+    ConnectionError::Io(Arc::new(io::ErrorKind::Unsupported.into()))
+}

@@ -1,0 +1,10 @@
+//! The client opposite Quelea, over links that break.
+
+#![allow(clippy::unwrap_used, reason = "it is a test")]
+
+#[path = "../support/mod.rs"]
+mod support;
+
+mod publishing;
+mod receiving;
+mod subscribing;
