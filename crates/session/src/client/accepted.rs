@@ -64,13 +64,28 @@ impl<T> Accepted<T> {
         ticket: T,
     ) -> Position {
         let position = self.next;
-        self.next = following(position);
         let reason = ReasonCode::SUCCESS;
-        let slot = Slot { position, message: Some(message), ticket, reason, qos, retain };
-        self.slots.push_back(Some(slot));
-        self.positions.push_back(position);
-        self.open_count += 1;
+        self.insert(Slot { position, message: Some(message), ticket, reason, qos, retain });
         position
+    }
+
+    /// Adds a message at its position, which is behind all others.
+    pub(super) fn insert(&mut self, slot: Slot<T>) {
+        debug_assert!(slot.position >= self.next, "{:?} is out of order", slot.position);
+        self.next = following(slot.position);
+        self.positions.push_back(slot.position);
+        self.slots.push_back(Some(slot));
+        self.open_count += 1;
+    }
+
+    /// Has all further messages come at or behind `position`.
+    pub(super) fn pass(&mut self, position: Position) {
+        if position > self.next {
+            self.next = match is_for_requests(position.packet_id()) {
+                true => following(position),
+                false => position,
+            };
+        }
     }
 
     /// Takes the message at `position` out.

@@ -28,8 +28,18 @@ pub(super) struct Desk {
 
 impl Desk {
     pub(super) fn offline(version: Version) -> Self {
+        Self::with(version, ClientSettings::default())
+    }
+
+    /// A client whose host keeps messages beyond the process.
+    pub(super) fn lasting() -> Self {
+        let settings = ClientSettings { keeps_beyond_process: true, ..ClientSettings::default() };
+        Self::with(Version::V5, settings)
+    }
+
+    fn with(version: Version, settings: ClientSettings) -> Self {
         Self {
-            session: ClientSession::new(ClientSettings::default()),
+            session: ClientSession::new(settings),
             version,
             now: Time::ZERO,
             buffer: Vec::new(),
@@ -131,6 +141,7 @@ impl Desk {
                 self.receipts.extend(incoming.receipt);
                 Some(format!("message {}", &*incoming.topic))
             }
+            Event::Received { position } => Some(format!("received {}", position.value())),
             Event::Refused { reason, .. } => Some(format!("refused {:#04x}", reason.0)),
             Event::Subscribed { request, reasons, .. } => {
                 Some(format!("subscribed {request} {reasons:?}"))
@@ -140,6 +151,10 @@ impl Desk {
             }
         };
         text.into_iter().collect()
+    }
+
+    pub(super) fn drop_oldest(&mut self) -> Option<String> {
+        self.session.drop_oldest().map(|(_, ticket)| ticket)
     }
 
     pub(super) fn pump(&mut self) {

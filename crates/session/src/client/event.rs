@@ -5,6 +5,7 @@ use quelea_codec::{
 };
 
 use super::ack_order::Receipt;
+use crate::position::Position;
 use crate::publishing::Topic;
 
 /// What a packet of the broker means to the host.
@@ -16,6 +17,8 @@ pub enum Event<'p, T> {
     Acknowledged {
         /// What the host knows the message by.
         ticket: T,
+        /// Its place among the accepted.
+        position: Position,
         /// What the broker says of it: of QoS 2, what its PUBREC said.
         reason: ReasonCode,
         /// Properties of the last acknowledgement.
@@ -37,6 +40,13 @@ pub enum Event<'p, T> {
     Disconnected(Disconnect<'p>),
     /// A message.
     Message(Incoming<'p>),
+    /// The broker has a QoS 2 message for certain. With
+    /// [`keeps_beyond_process`](super::ClientSettings::keeps_beyond_process) only: the host calls
+    /// [`ClientSession::release`](super::ClientSession::release) once it can never send the message again.
+    Received {
+        /// Its place among the accepted.
+        position: Position,
+    },
     /// The broker has refused the connection.
     Refused {
         /// Why.
@@ -92,6 +102,8 @@ pub struct Incoming<'p> {
 pub struct Done<T> {
     /// What the host knows it by.
     pub ticket: T,
+    /// Its place among the accepted.
+    pub position: Position,
     /// What is known of it.
     pub outcome: Outcome,
 }

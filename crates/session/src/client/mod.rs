@@ -37,6 +37,7 @@ mod fault;
 mod handshake;
 mod keep_alive;
 mod receiving;
+mod recovery;
 mod requests;
 mod sending;
 mod subscribing;
@@ -76,6 +77,8 @@ pub struct ClientSession<T> {
     accepted: Accepted<T>,
     /// The position behind the last message that the session's queue was given on this connection.
     fed_before: Position,
+    /// Nothing from this position on is sent: the host does not know yet that it may have been.
+    send_before: Position,
     requests: Requests,
     acks: AckOrder,
     keep_alive: KeepAlive,
@@ -92,6 +95,9 @@ pub struct ClientSettings {
     pub topic_alias_maximum_out: u16,
     /// How long the broker may take to show life after a PINGREQ.
     pub ping_patience_millis: u64,
+    /// Whether the host keeps messages beyond the process: then nothing is sent before it has said so
+    /// ([`ClientSession::allow_sending_before`]), and PUBREL waits for [`ClientSession::release`].
+    pub keeps_beyond_process: bool,
 }
 
 #[derive(Debug)]
@@ -119,6 +125,7 @@ impl Default for ClientSettings {
             send_window_max: u16::MAX,
             topic_alias_maximum_out: u16::MAX,
             ping_patience_millis: 10_000,
+            keeps_beyond_process: false,
         }
     }
 }
@@ -132,6 +139,7 @@ impl<T> ClientSession<T> {
             phase: Phase::Offline,
             accepted: Accepted::new(),
             fed_before: Position::new(0),
+            send_before: Position::new(if settings.keeps_beyond_process { 0 } else { u64::MAX }),
             requests: Requests::default(),
             acks: AckOrder::default(),
             keep_alive: KeepAlive::new(0, settings.ping_patience_millis, Time::ZERO),

@@ -6,6 +6,7 @@ use quelea_codec::{
     Ack, ConnAck, Packet, PacketKind, Publish, QoS, ReasonCode, SubAck, UnsubAck, Version,
 };
 
+use super::accepted::Slot;
 use super::event::{Done, Event, Incoming, Outcome, Resumption};
 use super::fault::Fault;
 use super::keep_alive::KeepAlive;
@@ -157,7 +158,7 @@ impl<T> ClientSession<T> {
             if slot.qos == QoS::ExactlyOnce
                 && let Some(slot) = self.accepted.remove(position)
             {
-                done.push(Done { ticket: slot.ticket, outcome: Outcome::Unknown });
+                done.push(Done { ticket: slot.ticket, position, outcome: Outcome::Unknown });
             }
             from = position.plus(1);
         }
@@ -208,7 +209,7 @@ impl<T> ClientSession<T> {
     }
 
     fn on_pubrec<'p>(&mut self, ack: &Ack<'p>, out: &mut Vec<u8>) -> Result<Event<'p, T>, Fault> {
-        let Self { session, phase, fx, accepted, .. } = self;
+        let Self { session, phase, fx, accepted, settings, .. } = self;
         let Some(Link { connection, .. }) = phase.link() else {
             return Ok(Event::Nothing);
         };
@@ -219,6 +220,9 @@ impl<T> ClientSession<T> {
                     // [MQTT-4.3.3-6]: its body is of no more use.
                     slot.message = None;
                     slot.reason = ack.reason;
+                }
+                if settings.keeps_beyond_process {
+                    return Ok(Event::Received { position });
                 }
                 ReasonCode::SUCCESS
             }
@@ -239,7 +243,8 @@ impl<T> ClientSession<T> {
         };
         // What PUBREC said is the broker's word on the message; PUBCOMP only ends the exchange.
         let reason = if slot.is_released() { slot.reason } else { ack.reason };
-        Event::Acknowledged { ticket: slot.ticket, reason, properties: ack.properties }
+        let Slot { ticket, position, .. } = slot;
+        Event::Acknowledged { ticket, position, reason, properties: ack.properties }
     }
 
     fn on_suback<'p>(&mut self, suback: &SubAck<'p>) -> Result<Event<'p, T>, Fault> {

@@ -42,7 +42,7 @@ impl<T> ClientSession<T> {
     }
 
     /// Takes back the oldest message that was certainly never sent, to make room.
-    pub fn drop_oldest(&mut self) -> Option<T> {
+    pub fn drop_oldest(&mut self) -> Option<(Position, T)> {
         self.fx.clear();
         let position = match self.session.drop_oldest_queued(&mut self.fx) {
             Some(position) => position,
@@ -52,7 +52,7 @@ impl<T> ClientSession<T> {
             }
         };
         self.fx.clear();
-        self.accepted.remove(position).map(|slot| slot.ticket)
+        self.accepted.remove(position).map(|slot| (position, slot.ticket))
     }
 
     /// Sends what may go, as long as the outbox has room. Messages that are done with are added to `done`.
@@ -63,8 +63,7 @@ impl<T> ClientSession<T> {
                 return Pumped::Empty;
             };
             self.fx.clear();
-            // The store is memory: it knows of everything that may have been sent.
-            let send_before = Position::new(u64::MAX);
+            let send_before = self.send_before;
             let fx = &mut self.fx;
             let pumped = self.session.pump(connection, now, send_before, &|_, _| true, outbox, fx);
             self.finish(done);
@@ -155,13 +154,13 @@ impl<T> ClientSession<T> {
                     _,
                 )) => Outcome::TooLarge,
             };
-            done.push(Done { ticket: slot.ticket, outcome });
+            done.push(Done { ticket: slot.ticket, position, outcome });
         }
     }
 
     fn finish_one(&mut self, position: Position, outcome: Outcome, done: &mut Vec<Done<T>>) {
         let slot = self.accepted.remove(position);
-        done.extend(slot.map(|slot| Done { ticket: slot.ticket, outcome }));
+        done.extend(slot.map(|slot| Done { ticket: slot.ticket, position, outcome }));
     }
 }
 

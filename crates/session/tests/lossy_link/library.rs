@@ -88,7 +88,7 @@ impl LibraryClient {
         let mut done = Vec::new();
         let mut outbox = Outbox { buffer: &mut self.buffer, unsent_before: 0, bytes_max: 1000 };
         self.session.pump(Time::ZERO, &mut outbox, &mut done);
-        for Done { ticket: (qos, number), outcome } in done {
+        for Done { ticket: (qos, number), outcome, .. } in done {
             assert_eq!((qos, outcome), (QoS::AtMostOnce, Outcome::Sent));
             self.done.push(number);
         }
