@@ -8,10 +8,13 @@ use tokio::sync::{OnceCell, oneshot};
 use tokio::time::timeout;
 
 use crate::driver::Driver;
-use crate::error::{ConnectError, PublishError, RequestError, StartError, SubscribeError};
+use crate::error::{
+    ConnectError, JournalError, PublishError, RequestError, StartError, SubscribeError,
+};
 use crate::event::{Event, Events};
 use crate::handle::PublishHandle;
 use crate::inbox::{Buffering, Inbox};
+use crate::journal;
 use crate::message::{Message, Publish};
 use crate::options::Options;
 use crate::registry::Sink;
@@ -84,7 +87,14 @@ impl Client {
         let url = Url::parse(url)?;
         let options = options.complete(&url)?;
         let dialer = Dialer::new(&url.target, &options)?;
-        let shared = Shared::new(options);
+        let path = options.queue_file.clone();
+        let mut file = path.as_deref().map(|it| journal::open(it, options.id())).transpose()?;
+        let shared = Shared::new(options, file.as_mut());
+        if let Some(file) = file {
+            let started = shared.keep_in(file);
+            let path = path.unwrap_or_default();
+            started.map_err(|error| JournalError::Io { path, error: error.to_string() })?;
+        }
         // Before the task could tell anything.
         let events = Events::new(shared.events.subscribe());
         let driver = Driver::new(Arc::clone(&shared), dialer, url.target.clone());

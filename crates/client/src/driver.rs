@@ -11,6 +11,7 @@ use crate::authentication::Exchange;
 use crate::backoff::Waits;
 use crate::error::{ConnectionError, Reason};
 use crate::event::Event;
+use crate::journal::Operation;
 use crate::link::{Link, Step};
 use crate::options::Attempt;
 use crate::registry::Knowledge;
@@ -73,6 +74,9 @@ impl Driver {
                 break;
             }
         }
+        if let Some(journal) = self.shared.journal() {
+            journal.close().await;
+        }
         self.shared.finish_close();
     }
 
@@ -87,6 +91,10 @@ impl Driver {
             dialed = timeout_at(until, self.dialer.dial(&target)) => dialed,
         };
         let io = dialed.map_err(|_| ConnectionError::TimedOut(limit))??;
+        // What the broker has received on the last connection is kept before its PUBREL goes out again on this.
+        if let Some(journal) = self.shared.journal() {
+            journal.flush().await;
+        }
         self.serve(io, until).await
     }
 
@@ -171,6 +179,7 @@ impl Driver {
             }
         }
         core.session.on_deadline(now, &mut core.out)?;
+        shared.extend_mark(core);
         let bytes_max = OUTBOX_BYTES_MAX.saturating_sub(link.unsent());
         let mut outbox = Outbox { buffer: &mut core.out, unsent_before: 0, bytes_max };
         core.session.pump(now, &mut outbox, &mut core.done);
@@ -208,8 +217,13 @@ impl Driver {
         let event = core.session.on_packet(now, packet, &mut core.out, &mut core.done)?;
         match event {
             SessionEvent::Nothing => {}
-            SessionEvent::Acknowledged { ticket, reason, properties } => {
-                self.shared.acknowledged(ticket, reason, &properties);
+            SessionEvent::Acknowledged { ticket, position, reason, properties } => {
+                self.shared.acknowledged(position, ticket, reason, &properties);
+            }
+            SessionEvent::Received { position } => {
+                if let Some(journal) = self.shared.journal() {
+                    journal.submit(Operation::Received(position));
+                }
             }
             SessionEvent::Message(incoming) => {
                 if let Some(topic) = core.deliver(&self.shared, &incoming) {

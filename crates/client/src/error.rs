@@ -2,6 +2,7 @@
 
 use std::fmt;
 use std::io;
+use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -49,8 +50,41 @@ pub enum StartError {
     Options(&'static str),
     /// The address of the broker cannot be read.
     Url(UrlError),
+    /// The file for accepted messages cannot be used.
+    Journal(JournalError),
     /// The certificates cannot be used.
     Tls(String),
+}
+
+/// Why the file for accepted messages cannot be used.
+#[derive(Clone, Debug, PartialEq, Eq)]
+#[non_exhaustive]
+pub enum JournalError {
+    /// A record is damaged, and those behind it are not: it was not a crash that did this.
+    Corrupt {
+        /// The file.
+        path: PathBuf,
+        /// Where the damaged record begins.
+        offset: u64,
+    },
+    /// Another client has it open, of this process or another.
+    InUse(PathBuf),
+    /// It cannot be opened, read or written.
+    Io {
+        /// The file.
+        path: PathBuf,
+        /// What the system says.
+        error: String,
+    },
+    /// It is another file than one of a client's messages.
+    NotOurs(PathBuf),
+    /// It has the messages of another client id. Their packet identifiers are those of its session.
+    OtherClient {
+        /// The file.
+        path: PathBuf,
+        /// That client id.
+        client_id: String,
+    },
 }
 
 /// Why a client did not connect.
@@ -78,6 +112,10 @@ pub enum PublishError {
     Displaced,
     /// Its expiry passed before it could be sent.
     Expired,
+    /// The file for accepted messages cannot be written any more.
+    JournalFailed,
+    /// Accepted messages go to a file, and that takes waiting: [`publish`](crate::Client::publish) does.
+    NeedsWaiting,
     /// A property is too long, or is no text or topic that MQTT can carry.
     PropertyInvalid,
     /// The broker's highest QoS is below the message's.
@@ -195,7 +233,35 @@ impl fmt::Display for StartError {
         match self {
             Self::Options(what) => f.write_str(what),
             Self::Url(error) => error.fmt(f),
+            Self::Journal(error) => error.fmt(f),
             Self::Tls(what) => write!(f, "the certificates cannot be used: {what}"),
+        }
+    }
+}
+
+impl fmt::Display for JournalError {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Corrupt { path, offset } => write!(
+                f,
+                "{} is damaged at byte {offset}, and whole behind it. It has messages that were not published: move it \
+                 away to go on without them",
+                path.display()
+            ),
+            Self::InUse(path) => {
+                write!(f, "{} is in use: each client needs a queue file of its own", path.display())
+            }
+            Self::Io { path, error } => write!(f, "{}: {error}", path.display()),
+            Self::NotOurs(path) => write!(
+                f,
+                "{} has something else than messages to be published: choose another path",
+                path.display()
+            ),
+            Self::OtherClient { path, client_id } => write!(
+                f,
+                "{} has messages of the client id \"{client_id}\": use that one, or another file",
+                path.display()
+            ),
         }
     }
 }
@@ -219,6 +285,12 @@ impl fmt::Display for PublishError {
                 f.write_str("dropped for a newer message, because the queue was full")
             }
             Self::Expired => f.write_str("expired before it could be sent"),
+            Self::JournalFailed => f.write_str(
+                "the file for accepted messages cannot be written: Event::JournalFailed says why",
+            ),
+            Self::NeedsWaiting => {
+                f.write_str("with Options::queue_file only publish() accepts messages: it waits for the disk")
+            }
             Self::PropertyInvalid => f.write_str(
                 "a property is no valid text or response topic, or longer than 65535 bytes",
             ),
@@ -283,6 +355,7 @@ impl std::error::Error for ConnectionError {
 }
 
 impl std::error::Error for StartError {}
+impl std::error::Error for JournalError {}
 
 impl std::error::Error for ConnectError {
     fn source(&self) -> Option<&(dyn std::error::Error + 'static)> {
@@ -300,6 +373,12 @@ impl std::error::Error for RequestError {}
 impl From<UrlError> for StartError {
     fn from(error: UrlError) -> Self {
         Self::Url(error)
+    }
+}
+
+impl From<JournalError> for StartError {
+    fn from(error: JournalError) -> Self {
+        Self::Journal(error)
     }
 }
 

@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use tokio::sync::broadcast;
 
-use crate::error::{ConnectionError, SubscribeError};
+use crate::error::{ConnectionError, PublishError, SubscribeError};
 
 /// Something that happened to a client.
 #[derive(Clone, Debug)]
@@ -23,6 +23,18 @@ pub enum Event {
         error: ConnectionError,
         /// How long it waits before the next attempt.
         retry_in: Duration,
+    },
+    /// The file for accepted messages cannot be written any more: nothing more is accepted or sent.
+    JournalFailed(
+        /// What the system says.
+        String,
+    ),
+    /// A message that an earlier process had accepted was not, or may not have been, published.
+    NotPublished {
+        /// Its topic.
+        topic: String,
+        /// Why.
+        error: PublishError,
     },
     /// The broker did not confirm a subscription that it had confirmed before, or that nobody waits for: its stream
     /// ends.

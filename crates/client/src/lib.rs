@@ -38,6 +38,7 @@ mod error;
 mod event;
 mod handle;
 mod inbox;
+mod journal;
 mod link;
 mod message;
 mod options;
@@ -55,7 +56,8 @@ pub use authentication::{Authenticator, Exchange};
 pub use backoff::Backoff;
 pub use client::Client;
 pub use error::{
-    ConnectError, ConnectionError, PublishError, Reason, RequestError, StartError, SubscribeError,
+    ConnectError, ConnectionError, JournalError, PublishError, Reason, RequestError, StartError,
+    SubscribeError,
 };
 pub use event::{Event, Events};
 pub use handle::{Acknowledgement, PublishHandle};

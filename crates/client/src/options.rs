@@ -2,6 +2,7 @@
 
 use std::fmt;
 use std::num::{NonZeroU16, NonZeroU32};
+use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -43,6 +44,7 @@ pub struct Options {
     pub(crate) packet_bytes_max: NonZeroU32,
     topic_alias_maximum: u16,
     pub(crate) queue: Queue,
+    pub(crate) queue_file: Option<PathBuf>,
     pub(crate) connect_timeout: Duration,
     pub(crate) ping_timeout: Duration,
     pub(crate) backoff: Backoff,
@@ -104,6 +106,7 @@ impl Options {
             packet_bytes_max: const { NonZeroU32::new(16 * 1024 * 1024).unwrap() },
             topic_alias_maximum: 32,
             queue: Queue::default(),
+            queue_file: None,
             connect_timeout: Duration::from_secs(10),
             ping_timeout: Duration::from_secs(10),
             backoff: Backoff::default(),
@@ -216,6 +219,16 @@ impl Options {
         Self { queue, ..self }
     }
 
+    /// Keeps accepted messages in a file, so that they survive the process: a message is accepted when it is on the
+    /// disk. The next process that is started with the same file and client id publishes what is left.
+    ///
+    /// Needs [`resume_session`](Self::resume_session), because QoS 2 is exact over a crash only as long as the broker
+    /// keeps the session. The limits of the [queue](Self::queue) are the file's; it may take twice as much on the disk.
+    #[must_use]
+    pub fn queue_file(self, path: impl Into<PathBuf>) -> Self {
+        Self { queue_file: Some(path.into()), ..self }
+    }
+
     /// Sets how long one attempt to connect may take: ten seconds unless set.
     #[must_use]
     pub fn connect_timeout(self, connect_timeout: Duration) -> Self {
@@ -292,6 +305,12 @@ impl Options {
         }
         if self.authenticator.is_some() && !self.version.is_v5() {
             return Err("enhanced authentication needs MQTT 5");
+        }
+        if self.queue_file.is_some() && !self.resumes_session {
+            return Err(
+                "messages that survive the process need Options::resume_session: without the session a crash would \
+                        publish some twice",
+            );
         }
         if self.queue.messages_max == 0 || self.queue.bytes_max == 0 {
             return Err("a queue without room cannot publish anything");

@@ -4,12 +4,13 @@
 //! anything, and no code of the application runs under it. Acknowledgements of the application take another lock, a
 //! small one, so that a message may be dropped anywhere.
 
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::io;
+use std::sync::{Arc, Mutex, MutexGuard, OnceLock, PoisonError};
 use std::time::Duration;
 
 use quelea_codec::{AckProperties, ReasonCode};
 use quelea_session::client::{ClientSession, ClientSettings, Done, Outcome, Receipt, Unacceptable};
-use quelea_session::{Content, Time};
+use quelea_session::{Content, Position, Time};
 use tokio::sync::{Notify, Semaphore, broadcast, oneshot, watch};
 use tokio::time::Instant;
 
@@ -18,6 +19,7 @@ use crate::claims::Claims;
 use crate::error::{PublishError, Reason};
 use crate::event::{EVENTS_MAX, Event};
 use crate::handle::{Acknowledgement, PublishHandle};
+use crate::journal::{self, Journal, JournalFile, Operation};
 use crate::message::Publish;
 use crate::options::{Options, QueueOverflow};
 use crate::registry::{Registry, Sink};
@@ -27,6 +29,8 @@ pub(crate) struct Shared {
     core: Mutex<Core>,
     /// What the application says of messages that it has received: at most as many as the broker may have under way.
     settled: Mutex<Vec<Settled>>,
+    /// Keeps accepted messages beyond the process.
+    journal: OnceLock<Journal>,
     /// Wakes the driving task.
     pub(crate) wake: Notify,
     /// Room in the queue, in messages.
@@ -47,11 +51,24 @@ pub(crate) struct Core {
     pub(crate) registry: Registry,
     pub(crate) claims: Claims,
     pub(crate) lifecycle: Lifecycle,
+    /// What is in the file, if there is one.
+    pub(crate) kept: Kept,
     /// A re-authentication is wanted.
     pub(crate) reauthenticates: bool,
     /// Scratch.
     pub(crate) done: Vec<Done<Ticket>>,
     pub(crate) sinks: Vec<Sink>,
+}
+
+/// How far the file for accepted messages has come.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Kept {
+    /// One past the last message in it.
+    pub(crate) kept_before: Position,
+    /// What is before may be sent.
+    pub(crate) mark: Position,
+    /// The mark that it was told last.
+    mark_told: Position,
 }
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -68,9 +85,18 @@ pub(crate) type Settled = (Receipt, Option<ReasonCode>);
 /// What is kept of a message beside the message.
 #[derive(Debug)]
 pub(crate) struct Ticket {
-    reply: oneshot::Sender<Result<Acknowledgement, PublishError>>,
+    owner: Owner,
     /// Its part of the queue's bytes.
     bytes: u32,
+}
+
+/// Who wants to know what became of a message.
+#[derive(Debug)]
+enum Owner {
+    /// Who holds the handle.
+    Handle(oneshot::Sender<Result<Acknowledgement, PublishError>>),
+    /// Nobody: an earlier process accepted it, on this topic.
+    Earlier(String),
 }
 
 /// Room that was taken in the queue, and is given back if no message takes it.
@@ -80,32 +106,46 @@ struct Room<'a> {
 }
 
 impl Shared {
-    pub(crate) fn new(options: Options) -> Arc<Self> {
+    /// Returns the state of a client that begins, with what the file of an earlier one has.
+    pub(crate) fn new(options: Options, file: Option<&mut JournalFile>) -> Arc<Self> {
         let settings = ClientSettings {
             ping_patience_millis: millis(options.ping_timeout),
+            keeps_beyond_process: file.is_some(),
             ..ClientSettings::default()
         };
+        let mut session = ClientSession::new(settings);
+        let start = Instant::now();
+        let recovered =
+            file.map(|file| journal::recover(file, &mut session, Time::ZERO)).unwrap_or_default();
         let core = Core {
-            session: ClientSession::new(settings),
+            session,
             out: Vec::new(),
             registry: Registry::new(Random::from_system().next()),
             claims: Claims::new(options.receive_maximum),
             lifecycle: Lifecycle::Open,
+            kept: Kept {
+                kept_before: recovered.kept_before,
+                mark: recovered.mark,
+                mark_told: recovered.mark,
+            },
             reauthenticates: false,
             done: Vec::new(),
             sinks: Vec::new(),
         };
-        let queue = options.queue;
+        // What came back counts, even beyond a limit that was lowered since.
+        let room = options.queue.messages_max.saturating_sub(recovered.messages);
+        let room_bytes = options.queue.bytes_max.saturating_sub(recovered.bytes);
         Arc::new(Self {
             core: Mutex::new(core),
             settled: Mutex::default(),
             wake: Notify::new(),
-            room: Semaphore::new(queue.messages_max.min(Semaphore::MAX_PERMITS)),
-            room_bytes: Semaphore::new(queue.bytes_max.min(Semaphore::MAX_PERMITS)),
+            journal: OnceLock::new(),
+            room: Semaphore::new(room.min(Semaphore::MAX_PERMITS)),
+            room_bytes: Semaphore::new(room_bytes.min(Semaphore::MAX_PERMITS)),
             events: broadcast::Sender::new(EVENTS_MAX),
             closed: watch::Sender::new(None),
             options,
-            start: Instant::now(),
+            start,
         })
     }
 
@@ -120,14 +160,22 @@ impl Shared {
             QueueOverflow::Wait => self.wait_for_room(bytes).await?,
             QueueOverflow::RejectNewest | QueueOverflow::DropOldest => self.take_room(bytes)?,
         };
-        self.accept(publish, &forwarded, room)
+        let (handle, kept) = self.accept(publish, &forwarded, room)?;
+        match kept {
+            None => Ok(handle),
+            // Without an answer the file is gone, and with it the client.
+            Some(kept) => kept.await.unwrap_or(Err(PublishError::Closed)).map(|()| handle),
+        }
     }
 
     /// Accepts a message if there is room, or room can be made, at once.
     pub(crate) fn try_publish(&self, publish: &Publish<'_>) -> Result<PublishHandle, PublishError> {
+        if self.journal.get().is_some() {
+            return Err(PublishError::NeedsWaiting);
+        }
         let forwarded = publish.forwarded().map_err(|_| PublishError::PropertyInvalid)?;
         let room = self.take_room(self.size(publish, &forwarded)?)?;
-        self.accept(publish, &forwarded, room)
+        self.accept(publish, &forwarded, room).map(|(handle, _)| handle)
     }
 
     /// Returns what a message takes of the queue's bytes, if it could ever fit.
@@ -165,47 +213,98 @@ impl Shared {
                 return Err(PublishError::QueueFull);
             }
             // Each turn drops one message, until none is left that may be.
-            let oldest = self.lock().session.drop_oldest().ok_or(PublishError::QueueFull)?;
-            self.resolve(oldest, Err(PublishError::Displaced));
+            let oldest = self.lock().session.drop_oldest();
+            let (position, oldest) = oldest.ok_or(PublishError::QueueFull)?;
+            self.resolve(position, oldest, Err(PublishError::Displaced));
         }
     }
 
+    /// Hands a message to the session, and to the file if there is one: then it is accepted when that says so.
     fn accept(
         &self,
         publish: &Publish<'_>,
         forwarded: &[u8],
         room: Room<'_>,
-    ) -> Result<PublishHandle, PublishError> {
+    ) -> Result<(PublishHandle, Option<KeptReply>), PublishError> {
         let expires_at = publish.expiry.map(|expiry| self.now().plus_millis(millis(expiry)));
         let content =
             Content { topic: publish.topic, payload: publish.payload, forwarded, expires_at };
         let (reply, receiver) = oneshot::channel();
-        let ticket = Ticket { reply, bytes: room.bytes };
+        let ticket = Ticket { owner: Owner::Handle(reply), bytes: room.bytes };
         let mut core = self.lock();
         if core.lifecycle != Lifecycle::Open {
             return Err(PublishError::Closed);
         }
-        match core.session.accept(&content, publish.qos, publish.retain, ticket) {
-            Ok(_) => {}
+        let position = match core.session.accept(&content, publish.qos, publish.retain, ticket) {
+            Ok(position) => position,
             Err((Unacceptable::TopicInvalid, _)) => return Err(PublishError::TopicInvalid),
             Err(_) => return Err(PublishError::TooLarge),
-        }
+        };
+        // Under the lock: the file has the messages in their order.
+        let kept = self.journal.get().map(|journal| {
+            let expires_at_wall = publish
+                .expiry
+                .map_or(0, |expiry| journal::wall_millis().saturating_add(millis(expiry)));
+            let (qos, retain) = (publish.qos, publish.retain);
+            let record = journal::accepted(position, &content, qos, retain, expires_at_wall);
+            let (reply, kept) = oneshot::channel();
+            journal.submit(Operation::Accept { position, record, reply });
+            kept
+        });
         drop(core);
         room.keep();
         self.wake.notify_one();
-        Ok(PublishHandle::new(receiver))
+        Ok((PublishHandle::new(receiver), kept))
+    }
+
+    /// Starts to keep messages in a file.
+    pub(crate) fn keep_in(self: &Arc<Self>, file: JournalFile) -> io::Result<()> {
+        let journal = Journal::start(file, self)?;
+        // It is called once.
+        let _ = self.journal.set(journal);
+        Ok(())
+    }
+
+    pub(crate) fn journal(&self) -> Option<&Journal> {
+        self.journal.get()
+    }
+
+    /// Has the file say, before it is so, that further messages may have been sent.
+    pub(crate) fn extend_mark(&self, core: &mut Core) {
+        let Some(journal) = self.journal.get() else {
+            return;
+        };
+        let sent_before = core.session.sent_before();
+        if sent_before.plus(MARK_AHEAD / 2) > core.kept.mark_told {
+            let mark = sent_before.plus(MARK_AHEAD);
+            core.kept.mark_told = mark;
+            journal.submit(Operation::Mark(mark));
+        }
     }
 
     /// Tells the application what became of a message, and gives its room to others.
-    pub(crate) fn resolve(&self, ticket: Ticket, result: Result<Acknowledgement, PublishError>) {
+    pub(crate) fn resolve(
+        &self,
+        position: Position,
+        ticket: Ticket,
+        result: Result<Acknowledgement, PublishError>,
+    ) {
+        if let Some(journal) = self.journal.get() {
+            journal.submit(Operation::Done(position));
+        }
         self.give_back(ticket.bytes);
-        // The application may have dropped the handle: the message was sent all the same.
-        let _ = ticket.reply.send(result);
+        match (ticket.owner, result) {
+            // The application may have dropped the handle: the message was sent all the same.
+            (Owner::Handle(reply), result) => drop(reply.send(result)),
+            (Owner::Earlier(_), Ok(_)) => {}
+            (Owner::Earlier(topic), Err(error)) => self.emit(Event::NotPublished { topic, error }),
+        }
     }
 
     /// Tells the application of a broker's last word on a message.
     pub(crate) fn acknowledged(
         &self,
+        position: Position,
         ticket: Ticket,
         code: ReasonCode,
         properties: &AckProperties<'_>,
@@ -216,13 +315,13 @@ impl Shared {
         } else {
             Ok(Acknowledgement::by_broker(code, properties))
         };
-        self.resolve(ticket, result);
+        self.resolve(position, ticket, result);
     }
 
     /// Tells the application of messages that are done with, though no acknowledgement came.
     pub(crate) fn finish(&self, done: &mut Vec<Done<Ticket>>) {
-        for Done { ticket, outcome } in done.drain(..) {
-            self.resolve(ticket, result_of(outcome));
+        for Done { ticket, position, outcome } in done.drain(..) {
+            self.resolve(position, ticket, result_of(outcome));
         }
     }
 
@@ -295,6 +394,13 @@ impl Shared {
     }
 }
 
+impl Ticket {
+    /// Returns the ticket of a message that an earlier process accepted.
+    pub(crate) fn recovered(topic: String, bytes: u32) -> Self {
+        Self { owner: Owner::Earlier(topic), bytes }
+    }
+}
+
 impl Room<'_> {
     /// Leaves the room to a message that was accepted.
     fn keep(self) {
@@ -320,6 +426,13 @@ fn result_of(outcome: Outcome) -> Result<Acknowledgement, PublishError> {
         _ => Err(PublishError::Unknown),
     }
 }
+
+/// Where the file says that it has a message.
+type KeptReply = oneshot::Receiver<Result<(), PublishError>>;
+
+/// How many positions the mark is ahead of what was sent. After a crash so many messages may be taken for sent that were
+/// not: they are sent with DUP, which costs nothing, and those at QoS 0 are dropped.
+const MARK_AHEAD: u64 = 1_024;
 
 fn millis(duration: Duration) -> u64 {
     u64::try_from(duration.as_millis()).unwrap_or(u64::MAX)

@@ -8,3 +8,4 @@ mod support;
 mod publishing;
 mod receiving;
 mod subscribing;
+mod surviving;
