@@ -180,6 +180,7 @@ fn append(engine: &mut Engine<RealDisk>, operations: Vec<Operation>) {
     while !batches.is_empty() {
         engine.append(&mut batches).expect("the disk works");
     }
+    engine.sync().expect("the disk works");
     do_chores(engine);
     drop(engine.take_outcomes());
 }

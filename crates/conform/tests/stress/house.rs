@@ -16,7 +16,8 @@ use crate::client::{Client, Options, PATIENCE};
 pub(crate) struct House {
     broker: Option<Broker>,
     pub(crate) address: SocketAddr,
-    _data_dir: DataDir,
+    data_dir: Option<DataDir>,
+    config: Config,
 }
 
 /// A directory of a broker's own, until it is dropped.
@@ -58,13 +59,17 @@ impl House {
             shards: NonZeroUsize::new(shards),
             ..Config::default()
         };
-        let data_dir = DataDir::new();
-        config.store.data_dir.clone_from(&data_dir.0);
         config.stop.flush_timeout_secs = 1;
         change(&mut config);
+        Self::open(config, DataDir::new(), extensions)
+    }
+
+    fn open(mut config: Config, data_dir: DataDir, extensions: Extensions) -> Self {
+        config.store.data_dir.clone_from(&data_dir.0);
+        let kept = config.clone();
         let broker = Broker::start_with(config, extensions).expect("port 0 is always free");
         let address = broker.local_addrs()[0];
-        Self { broker: Some(broker), address, _data_dir: data_dir }
+        Self { broker: Some(broker), address, data_dir: Some(data_dir), config: kept }
     }
 
     /// Connects a client with a clean session.
@@ -100,6 +105,15 @@ impl House {
         self.wait_until("connections are left", |it| {
             it.connections_opened - it.connections_closed == 1
         });
+    }
+
+    /// Stops the broker in good order, and starts another with the same data.
+    pub(crate) fn restart(mut self) -> Self {
+        if let Some(broker) = self.broker.take() {
+            broker.stop();
+        }
+        let data_dir = self.data_dir.take().expect("it has one until it is dropped");
+        Self::open(self.config.clone(), data_dir, Extensions::default())
     }
 
     /// Stops the broker in good order.

@@ -27,7 +27,11 @@ enum Kind<D: Disk> {
 
 pub(super) enum Done<F> {
     Prepared(Result<Prepared<F>, NoRoom>),
-    Read { segment: u64, offset: u64, read: Result<Vec<u8>, StoreError> },
+    Read {
+        segment: u64,
+        offset: u64,
+        read: Result<Vec<u8>, StoreError>,
+    },
     Removed(Result<(), StoreError>),
     /// The file, if it could be written.
     SnapshotWritten(Option<Arc<F>>),
