@@ -162,7 +162,9 @@ impl Shard {
         let known = self.find_session(connect.client_id);
         let is_full = self.shared.session_count() >= self.shared.config.limits.sessions_max.into();
         let is_stored = negotiated.class() == Class::Durable || connect.will.is_some();
-        let has_space = !is_stored || self.shared.store.condition() != Condition::Full;
+        // Whoever comes back may take what fills the disk.
+        let needs_space = is_stored && known.is_none();
+        let has_space = !needs_space || self.shared.store.condition() != Condition::Full;
         if (known.is_none() && is_full) || !has_space {
             self.refuse(key, connect.version, ReasonCode::QUOTA_EXCEEDED);
             return;

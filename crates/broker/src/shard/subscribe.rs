@@ -149,9 +149,6 @@ impl Shard {
     /// Makes or replaces one subscription ([MQTT-3.8.4-3]).
     fn subscribe(&mut self, key: Key, wanted: &Wanted<'_>, changes: &mut Changes) -> ReasonCode {
         let number = self.sessions.get(key).and_then(|session| session.number());
-        if number.is_some() && self.shared.store.condition() == Condition::Full {
-            return ReasonCode::QUOTA_EXCEEDED;
-        }
         let is_new = self.enter(key, number, wanted, changes);
         let Some(is_new) = is_new else { return ReasonCode::QUOTA_EXCEEDED };
         let is_retained_wanted = match wanted.options.retain_handling {
@@ -192,7 +189,9 @@ impl Shard {
         changes: &mut Changes,
     ) -> Option<bool> {
         let count_max = self.shared.config.limits.subscriptions_per_session_max as usize;
-        let is_full = self.sessions.get(key)?.subscriptions.len() >= count_max;
+        // Most clients subscribe anew whenever they come back: what they have is theirs, however full the disk is.
+        let lacks_space = number.is_some() && self.shared.store.condition() == Condition::Full;
+        let is_full = lacks_space || self.sessions.get(key)?.subscriptions.len() >= count_max;
         let is_new = match wanted.group {
             Some(group) => self.join_group(key, number, wanted, group, is_full, changes),
             None => self.subscribe_plain(key, number, wanted, is_full, changes),

@@ -193,7 +193,11 @@ impl<D: Disk> Driver<D> {
         let mut has_chore = false;
         let mut has_room = true;
         let mut unsynced_since: Option<Instant> = None;
+        let mut looked_for_space = None;
         loop {
+            if self.engine.condition() == Condition::Full {
+                self.look_for_space(&mut looked_for_space);
+            }
             if !has_chore && let Some(chore) = self.engine.next_chore() {
                 has_chore = true;
                 // Its thread is there as long as this one.
@@ -269,8 +273,20 @@ impl<D: Disk> Driver<D> {
         if self.engine.wants_append() {
             return Some(Duration::ZERO);
         }
-        let due = unsynced_since? + self.engine.sync_interval();
-        Some(due.saturating_duration_since(Instant::now()))
+        let is_full = self.engine.condition() == Condition::Full;
+        let due = unsynced_since.map(|it| it + self.engine.sync_interval());
+        let due = due.map(|it| it.saturating_duration_since(Instant::now()));
+        due.into_iter().chain(is_full.then_some(SPACE_RETRY)).min()
+    }
+
+    /// Tries now and then whether others have left space on the disk.
+    #[expect(clippy::disallowed_methods, reason = "the thread tells the time by itself")]
+    fn look_for_space(&mut self, last: &mut Option<Instant>) {
+        let now = Instant::now();
+        if last.is_none_or(|it| now.duration_since(it) >= SPACE_RETRY) {
+            *last = Some(now);
+            self.engine.look_for_space();
+        }
     }
 
     fn tell(&mut self) {
@@ -361,5 +377,8 @@ const FAILED: u8 = Condition::Failed as u8;
 /// How long waits what nobody waits for.
 pub(super) const LAZY: Duration = Duration::from_millis(100);
 
-/// How soon a full disk is tried again.
+/// How soon a disk is looked at again on which others may have made space.
+const SPACE_RETRY: Duration = Duration::from_secs(1);
+
+/// How soon is tried again what had no room.
 const NO_ROOM_RETRY: Duration = Duration::from_millis(50);

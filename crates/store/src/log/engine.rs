@@ -149,20 +149,12 @@ impl<D: Disk> Engine<D> {
         self.advance_snapshot();
         let (count, bytes) = self.measure(batches);
         let cleaned = self.cleaning_bytes(bytes);
-        let room = bytes + cleaned;
         if count == 0 && cleaned == 0 {
             return Ok(Appended::Done);
         }
-        match self.tail.make_room(room as u64, &mut self.index.segments) {
-            Ok(()) => {}
-            Err(NoRoom::Full) => {
-                self.is_short_of_space = true;
-                return Ok(Appended::NoRoom);
-            }
-            // The segment comes with the end of a chore.
-            Err(NoRoom::NotYet) => return Ok(Appended::NoRoom),
-            Err(NoRoom::Failed(error)) => return Err(error),
-        }
+        let Some((count, cleaned)) = self.make_room(count, bytes, cleaned)? else {
+            return Ok(Appended::NoRoom);
+        };
         frame::begin(&mut self.frame);
         for (shard, batch) in batches.drain(..count) {
             self.is_sync_due |= batch.is_awaited;
@@ -179,6 +171,30 @@ impl<D: Disk> Engine<D> {
         }
         self.tail.complete(&mut self.frame);
         self.write()
+    }
+
+    /// Finds room for `bytes` of batches and for the cleaner, or at least for one of both. Returns how many batches
+    /// and how many bytes of the cleaner there is room for.
+    fn make_room(
+        &mut self,
+        count: usize,
+        bytes: usize,
+        cleaned: usize,
+    ) -> Result<Option<(usize, usize)>, StoreError> {
+        for (count, cleaned) in [(count, cleaned), (count, 0), (0, cleaned)] {
+            let needed = if count > 0 { bytes + cleaned } else { cleaned };
+            if count == 0 && cleaned == 0 {
+                continue;
+            }
+            match self.tail.make_room(needed as u64, &mut self.index.segments) {
+                Ok(()) => return Ok(Some((count, cleaned))),
+                Err(NoRoom::Full) => self.is_short_of_space = true,
+                // The segment comes with the end of a chore.
+                Err(NoRoom::NotYet) => {}
+                Err(NoRoom::Failed(error)) => return Err(error),
+            }
+        }
+        Ok(None)
     }
 
     /// Makes durable what was appended.
@@ -226,14 +242,17 @@ impl<D: Disk> Engine<D> {
             let segments = std::mem::take(&mut self.retired);
             return Some(Chore::remove(Arc::clone(&self.disk), segments));
         }
+        // What wins space back comes before what takes it.
+        if let Some(it) = self.next_read() {
+            return Some(it);
+        }
         let used = self.index.segments.capacity();
         if let Some(it) = self.tail.next_preparation(used, self.options.disk_bytes_max) {
             return Some(Chore::prepare(it));
         }
         // A log that may not grow is as short of space as a disk that is full.
         self.is_short_of_space |= !self.tail.is_preparing() && !self.tail.has_reserve();
-        let read = self.next_read().or_else(|| self.next_snapshot_chore());
-        read.or_else(|| self.next_verification())
+        self.next_snapshot_chore().or_else(|| self.next_verification())
     }
 
     /// Returns a segment to be looked at that was not when the log was opened.
@@ -265,7 +284,10 @@ impl<D: Disk> Engine<D> {
             Done::Read { segment, offset, read } => {
                 self.cleaner.end_read(segment, offset, read?);
             }
-            Done::Removed(removed) => removed?,
+            Done::Removed(removed) => {
+                removed?;
+                self.look_for_space();
+            }
             Done::SnapshotWritten(file) => self.snapshotter.end_write(file),
             Done::SnapshotReplaced => self.snapshotter.end_replace(),
             Done::Verified(verified) => verified?,
@@ -274,6 +296,11 @@ impl<D: Disk> Engine<D> {
             self.is_short_of_space = false;
         }
         Ok(())
+    }
+
+    /// There may be space on a disk that was full: the next chore tries.
+    pub fn look_for_space(&mut self) {
+        self.tail.look_for_space();
     }
 
     /// Returns whether [`Self::append`] has work even without a batch.

@@ -26,6 +26,8 @@ pub(crate) struct Tail<D: Disk> {
     prepared: VecDeque<Prepared<D::File>>,
     next_prepared: u64,
     is_preparing: bool,
+    /// The last attempt to prepare a segment has found no space.
+    is_disk_full: bool,
 }
 
 /// The segment that is written to.
@@ -121,6 +123,7 @@ impl<D: Disk> Tail<D> {
             prepared: VecDeque::new(),
             next_prepared: next_segment,
             is_preparing: false,
+            is_disk_full: false,
         }
     }
 
@@ -217,7 +220,7 @@ impl<D: Disk> Tail<D> {
         used: u64,
         bytes_max: Option<u64>,
     ) -> Option<Preparation<D>> {
-        if self.is_preparing || self.has_reserve() {
+        if self.is_preparing || self.is_disk_full || self.has_reserve() {
             return None;
         }
         let reserved: u64 = self.prepared.iter().map(|it| it.capacity).sum();
@@ -231,10 +234,16 @@ impl<D: Disk> Tail<D> {
     /// Takes a segment that was prepared, if it was.
     pub(crate) fn end_preparation(&mut self, prepared: Option<Prepared<D::File>>) {
         self.is_preparing = false;
+        self.is_disk_full = prepared.is_none();
         if let Some(prepared) = prepared {
             self.next_prepared += 1;
             self.prepared.push_back(prepared);
         }
+    }
+
+    /// There may be space again.
+    pub(super) fn look_for_space(&mut self) {
+        self.is_disk_full = false;
     }
 
     pub(crate) fn is_preparing(&self) -> bool {
