@@ -17,6 +17,7 @@ pub const TARGETS: &[Target] = &[
     ("framing", codec::check_framing),
     ("packet_decode", codec::check_packet_decode),
     ("packet_encode", codec::check_packet_encode),
+    ("proxy", transport::check_proxy),
     ("session", session::check_operations),
     ("topics", topics::check_operations),
     ("upgrade", transport::check_upgrade),

@@ -1,5 +1,6 @@
 //! What must hold for what lies between a socket and MQTT.
 
+use quelea_transport::proxy;
 use quelea_transport::upgrade::{self, HEAD_BYTES_MAX, Rules};
 use quelea_transport::websocket::{Decoder, Opcode, Side, Violation, append_frame};
 
@@ -63,4 +64,20 @@ pub fn check_upgrade(input: &[u8]) {
     let checked = upgrade::check_response(&response[..head], key);
     assert!(is_granted || checked.is_err());
     let _ = upgrade::check_response(&request[..length], key);
+}
+
+/// A header means the same whatever follows it, and nothing before it is complete.
+///
+/// # Panics
+///
+/// When it does not.
+pub fn check_proxy(input: &[u8]) {
+    let whole = proxy::read(input);
+    let Ok(Some(proxied)) = &whole else { return };
+    let length = proxied.header_bytes;
+    assert!(length <= input.len() && length <= proxy::HEADER_BYTES_MAX);
+    assert_eq!(proxy::read(&input[..length]), whole);
+    for cut in 0..length {
+        assert_eq!(proxy::read(&input[..cut]), Ok(None), "{cut}");
+    }
 }

@@ -5,7 +5,6 @@
 //! bytes in a [`Batch`] that goes back to be filled again.
 
 use std::collections::VecDeque;
-use std::net::SocketAddr;
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
 
@@ -16,7 +15,7 @@ use quelea_topics::FilterId;
 
 use crate::arena::Key;
 use crate::auth::Answer;
-use crate::net::Stream;
+use crate::net::{Peer, Stream};
 
 /// Something for a shard to do in its next turn.
 pub(crate) enum Letter {
@@ -53,7 +52,7 @@ pub(crate) enum Letter {
 /// A network connection on its way to a shard.
 pub(crate) struct Arrival {
     pub(crate) stream: Stream,
-    pub(crate) address: SocketAddr,
+    pub(crate) address: Peer,
     /// What was read and not yet handled. Its first packet is the CONNECT.
     pub(crate) unread: Vec<u8>,
     /// When the network connection was accepted: the time to CONNECT counts from here.

@@ -1,5 +1,10 @@
 //! What only the operating system can do.
 
+use std::env;
+use std::io;
+use std::os::fd::{FromRawFd as _, OwnedFd, RawFd};
+
+use nix::unistd::{Group, User};
 use rustix::process::{Resource, getrlimit, setrlimit};
 
 /// Raises the soft limit of open files to the hard one, as far as it goes.
@@ -16,6 +21,69 @@ pub(crate) fn raise_file_limit() {
         None => tracing::debug!("no limit of open files"),
     }
 }
+
+/// Returns the number of a user, who is given by name or by number.
+pub(crate) fn user_id(name: &str) -> io::Result<u32> {
+    if let Ok(number) = name.parse() {
+        return Ok(number);
+    }
+    let user = User::from_name(name)?;
+    user.map(|user| user.uid.as_raw())
+        .ok_or_else(|| io::Error::other(format!("there is no user {name}")))
+}
+
+/// Returns the number of a group, which is given by name or by number.
+pub(crate) fn group_id(name: &str) -> io::Result<u32> {
+    if let Ok(number) = name.parse() {
+        return Ok(number);
+    }
+    let group = Group::from_name(name)?;
+    group
+        .map(|group| group.gid.as_raw())
+        .ok_or_else(|| io::Error::other(format!("there is no group {name}")))
+}
+
+/// Listening sockets that systemd, or who does the same, has opened for this process.
+#[derive(Debug, Default)]
+pub(crate) struct InheritedSockets(Vec<(String, Option<socket2::Socket>)>);
+
+impl InheritedSockets {
+    /// Takes over the sockets that the environment tells of. To be called once in a process.
+    pub(crate) fn of_process() -> Self {
+        let number = |name: &str| env::var(name).ok()?.parse::<u32>().ok();
+        if number("LISTEN_PID") != Some(std::process::id()) {
+            return Self::default();
+        }
+        let names = env::var("LISTEN_FDNAMES").unwrap_or_default();
+        let mut names = names.split(':').map(str::to_owned);
+        let count = number("LISTEN_FDS").unwrap_or(0).min(INHERITED_MAX);
+        let sockets = (FIRST_INHERITED..).take(count as usize).map(|descriptor| {
+            #[allow(unsafe_code)]
+            // SAFETY: by the protocol of systemd these descriptors were opened for this process alone, which is
+            // the one that LISTEN_PID names, and nothing else here has taken them.
+            let descriptor = unsafe { OwnedFd::from_raw_fd(descriptor) };
+            let socket = socket2::Socket::from(descriptor);
+            // Programs that this one starts do not listen.
+            let _ = socket.set_cloexec(true);
+            (names.next().unwrap_or_default(), Some(socket))
+        });
+        Self(sockets.collect())
+    }
+
+    /// Returns the next socket with this name.
+    pub(crate) fn take(&mut self, name: &str) -> io::Result<socket2::Socket> {
+        let mut named = self.0.iter_mut().filter(|(it, _)| it == name);
+        named.find_map(|(_, socket)| socket.take()).ok_or_else(|| {
+            io::Error::other("systemd has passed no such socket: is there a .socket unit with this FileDescriptorName?")
+        })
+    }
+}
+
+/// The first descriptor that is passed on.
+const FIRST_INHERITED: RawFd = 3;
+
+/// More sockets than this are none.
+const INHERITED_MAX: u32 = 256;
 
 /// Returns freed memory to the system. glibc keeps it otherwise, where the heap has holes.
 pub(crate) fn trim_memory() {

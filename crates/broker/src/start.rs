@@ -16,12 +16,12 @@ use quelea_store::{OpenError, Recovered, RecoveredRetained, SessionNumber, Shard
 use crate::auth::{Authority, EnhancedAuthenticator};
 use crate::backend::Backend;
 use crate::clock::Clock;
-use crate::config::Config;
+use crate::config::{Address, Config, Listener};
 use crate::control::{Control, Signal};
 use crate::counters::Totals;
 use crate::mail::{Letter, Mailbox};
 use crate::net::{Acceptor, Entrance, Home, MaterialError, Read, Sockets, WAKE, bind, spawn};
-use crate::os;
+use crate::os::{self, InheritedSockets};
 use crate::shard::{Post, Shard, Shared};
 
 /// A running broker. Dropping it leaves it running until the process ends; [`Broker::stop`] ends it.
@@ -50,14 +50,14 @@ pub enum StartError {
     /// A listener's address cannot be listened on.
     Listen {
         /// The address.
-        address: SocketAddr,
+        address: Address,
         /// What the system said.
         source: io::Error,
     },
     /// Others than this machine could connect, and it was not said that anyone may.
     Open {
         /// The listener's address.
-        address: SocketAddr,
+        address: Address,
     },
     /// The data directory cannot be used.
     Store(OpenError),
@@ -98,22 +98,28 @@ impl Broker {
         check_exposure(&config)?;
         os::raise_file_limit();
         let clock = Clock::start();
+        let is_inherited = |it: &Listener| matches!(it.address, Address::Inherited(_));
+        let mut inherited = match config.listeners.iter().any(is_inherited) {
+            true => InheritedSockets::of_process(),
+            false => InheritedSockets::default(),
+        };
         let mut listeners = Vec::new();
         for listener in &config.listeners {
             let entrance = Entrance::open(listener, clock.wall()).map_err(StartError::tls)?;
             let entrance = Arc::new(entrance);
-            match bind(listener.address) {
+            match bind(listener, &mut inherited) {
                 Ok(socket) => listeners.push((socket, entrance)),
                 Err(error) if listener.may_be_absent && !is_taken(&error) => {
                     tracing::warn!(address = %listener.address, %error, "not listening");
                 }
                 Err(source) => {
-                    return Err(StartError::Listen { address: listener.address, source });
+                    let address = listener.address.clone();
+                    return Err(StartError::Listen { address, source });
                 }
             }
         }
-        let addresses =
-            listeners.iter().map(|(it, _)| it.local_addr()).collect::<io::Result<Vec<_>>>()?;
+        let addresses = listeners.iter().map(|(it, _)| it.local_addr());
+        let addresses: Vec<_> = addresses.flat_map(Result::transpose).collect::<io::Result<_>>()?;
         let shard_count = config.shards.map_or_else(default_shards, usize::from).min(SHARDS_MAX);
         let mut polls = Vec::new();
         let mut mailboxes = Vec::new();
@@ -126,6 +132,12 @@ impl Broker {
         let (sender, signals) = channel();
         let completions = Arc::new(Post::new(Arc::clone(&mailboxes), sender.clone()));
         let wall_at_zero = clock.wall_at_zero();
+        let others: Vec<String> = config
+            .listeners
+            .iter()
+            .filter(|it| !matches!(it.address, Address::Tcp(_)))
+            .map(|it| it.address.to_string())
+            .collect();
         let entrances = listeners.iter().map(|(_, entrance)| Arc::clone(entrance)).collect();
         let (backend, recovered) = Backend::open(&config, completions, wall_at_zero)?;
         let (authority, requests) = Authority::new(extensions.authenticator);
@@ -157,10 +169,13 @@ impl Broker {
         for address in &addresses {
             tracing::info!("listening on {address}");
         }
+        for address in others {
+            tracing::info!("listening on {address}");
+        }
         Ok(Self { shared, homes, shards, acceptors, addresses, control, signals, backend })
     }
 
-    /// Returns the addresses that clients can connect to, in the order of the configuration.
+    /// Returns the addresses of TCP that clients can connect to, in the order of the configuration.
     pub fn local_addrs(&self) -> &[SocketAddr] {
         &self.addresses
     }
@@ -246,7 +261,7 @@ fn restore(
 fn check_exposure(config: &Config) -> Result<(), StartError> {
     let open = config.listeners.iter().find(|it| it.is_open());
     match (open, config.allow_anonymous) {
-        (Some(listener), None) => Err(StartError::Open { address: listener.address }),
+        (Some(listener), None) => Err(StartError::Open { address: listener.address.clone() }),
         (Some(_), Some(_)) | (None, _) => Ok(()),
     }
 }

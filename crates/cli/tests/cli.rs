@@ -3,6 +3,7 @@
 use std::fs;
 use std::io::{BufRead, BufReader, Read, Write};
 use std::net::{SocketAddr, TcpListener};
+use std::os::fd::OwnedFd;
 use std::path::{Path, PathBuf};
 use std::process::{Child, ChildStdout, Command, Output, Stdio};
 use std::sync::mpsc::{Receiver, channel};
@@ -255,6 +256,26 @@ fn sigterm_ends_in_good_order() {
     assert!(why.contains("Server shutting down (0x8B)"), "{why}");
 }
 
+/// The socket is there before the broker is, and the broker finds it by its name.
+#[test]
+fn socket_of_systemd_is_served() {
+    let listener = TcpListener::bind("127.0.0.1:0").expect("there is a free port");
+    let address = listener.local_addr().expect("it is bound");
+    let config = temporary_file("systemd.toml", "[[listener]]\naddress = \"systemd:mqtt\"\n");
+    let config = config.to_str().expect("the path is UTF-8");
+    let serve = ["serve", "--in-memory", "--allow-anonymous", "--config", config];
+    // As systemd does it: descriptors from 3 on, for the process with this number.
+    let script =
+        "LISTEN_PID=$$ LISTEN_FDS=1 LISTEN_FDNAMES=mqtt exec \"$0\" \"$@\" 3<&0 </dev/null";
+    let mut shell = Command::new("/bin/sh");
+    shell.args(["-c", script, env!("CARGO_BIN_EXE_quelea")]).args(serve).env_clear();
+    shell.stdin(OwnedFd::from(listener)).stderr(Stdio::piped());
+    let broker = Serve::of(shell.spawn().expect("the shell is there"));
+    assert_eq!(broker.address, address);
+    assert_success(&broker.client("pub", &["-t", "t", "-m", "m", "-q", "1"]));
+    assert_eq!(broker.stop().0, Some(0));
+}
+
 #[test]
 fn sighup_reads_the_configuration_again() {
     let file = temporary_file("reload.toml", "[log]\nlevel = \"info\"\n");
@@ -307,7 +328,10 @@ impl Serve {
     }
 
     fn start_with(words: &[&str]) -> Self {
-        let mut child = command(words).stderr(Stdio::piped()).spawn().expect("the binary is there");
+        Self::of(command(words).stderr(Stdio::piped()).spawn().expect("the binary is there"))
+    }
+
+    fn of(mut child: Child) -> Self {
         let stderr = BufReader::new(child.stderr.take().expect("it is piped"));
         let (sender, log) = channel();
         // Reads on for as long as the broker writes, whoever listens.

@@ -2,6 +2,7 @@
 //!
 //! - [`websocket`]: the frames of RFC 6455, for both sides.
 //! - [`upgrade`]: the HTTP request and response that a WebSocket begins with, for both sides.
+//! - [`proxy`]: the header with which a TCP proxy says whom it speaks for.
 //! - [`forwarded`]: whom an HTTP proxy says that it speaks for.
 //!
 //! All of it reads what strangers send: every length is checked, memory is bounded by constants of each module, and
@@ -12,5 +13,6 @@
 mod base64;
 pub mod forwarded;
 mod http;
+pub mod proxy;
 pub mod upgrade;
 pub mod websocket;

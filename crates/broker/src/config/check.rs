@@ -1,9 +1,7 @@
 //! Mistakes that only the configuration as a whole can have.
 
-use std::net::SocketAddr;
-
 use super::mistake::{Mistake, Mistakes, Origin, Origins};
-use super::{Config, Listener, Protocol, Tls, listener};
+use super::{Address, Config, Listener, Protocol, Tls, UnixFile, listener};
 
 impl Config {
     /// Checks the configuration as a whole, for whoever made it without loading it.
@@ -37,7 +35,7 @@ impl Config {
         }
         let open = self.listeners.iter().filter(|listener| listener.is_open());
         for listener in open.filter(|_| self.allow_anonymous.is_none()) {
-            let address = listener.address;
+            let address = &listener.address;
             let message = format!(
                 "clients on other machines can reach {address}, and no authentication is configured: listen on 127.0.0.1 \
                  or [::1] instead, or let everybody in with allow_anonymous = true (--allow-anonymous)"
@@ -52,12 +50,16 @@ impl Config {
         }
         for (index, second) in self.listeners.iter().enumerate() {
             let mut others = self.listeners[..index].iter();
-            if let Some(first) = others.find(|it| overlap(it.address, second.address)) {
-                let (first, second_address) = (first.address, second.address);
+            if let Some(first) = others.find(|it| overlap(&it.address, &second.address)) {
+                let (first, second_address) = (&first.address, &second.address);
                 note(
                     &listener_key(second),
                     format!("the listeners {first} and {second_address} are in each other's way"),
                 );
+            }
+            if second.unix != UnixFile::default() && !matches!(second.address, Address::Unix(_)) {
+                let message = "listener.mode, listener.owner and listener.group need an address that begins with unix:";
+                note(&listener_key(second), message.to_owned());
             }
             let tls = second.tls.iter().flat_map(tls_mistakes);
             for message in tls.chain(websocket_mistakes(second)) {
@@ -158,7 +160,13 @@ fn tls_mistakes(tls: &Tls) -> Vec<String> {
 }
 
 /// Two listeners overlap if no connection could tell them apart; the system gives any free port for port 0.
-fn overlap(first: SocketAddr, second: SocketAddr) -> bool {
+fn overlap(first: &Address, second: &Address) -> bool {
+    let (first, second) = match (first, second) {
+        (Address::Tcp(first), Address::Tcp(second)) => (first, second),
+        // Sockets from systemd may share a name.
+        (Address::Unix(first), Address::Unix(second)) => return first == second,
+        _ => return false,
+    };
     let same_family = first.is_ipv4() == second.is_ipv4();
     let same_ip =
         first.ip() == second.ip() || first.ip().is_unspecified() || second.ip().is_unspecified();

@@ -3,6 +3,7 @@
 use std::fmt::Write as _;
 
 use super::check::listener_key;
+use super::listener_keys::ListenerKey;
 use super::{Config, Kind, Loaded, Setting, listener_keys};
 
 impl Loaded {
@@ -68,16 +69,24 @@ impl Config {
 
 fn example_listeners() -> String {
     let mut out = EXAMPLE_LISTENERS.to_owned();
-    for key in listener_keys::keys() {
-        let mut explained = key.values.to_owned();
-        explained[..1].make_ascii_uppercase();
-        out.push_str("#\n");
-        for line in wrapped(&format!("{explained}. {}", key.doc)) {
-            let _ = writeln!(out, "# {line}");
-        }
-        let _ = writeln!(out, "# {} = {}", key.name, key.sample);
+    for key in listener_keys::keys().filter(|key| !key.is_for_unix()) {
+        explain(&mut out, key);
+    }
+    out.push_str(EXAMPLE_UNIX);
+    for key in listener_keys::keys().filter(|key| key.is_for_unix()) {
+        explain(&mut out, key);
     }
     out
+}
+
+fn explain(out: &mut String, key: &ListenerKey) {
+    let mut explained = key.values.to_owned();
+    explained[..1].make_ascii_uppercase();
+    out.push_str("#\n");
+    for line in wrapped(&format!("{explained}. {}", key.doc)) {
+        let _ = writeln!(out, "# {line}");
+    }
+    let _ = writeln!(out, "# {} = {}", key.name, key.sample);
 }
 
 /// Breaks a text into lines for a file.
@@ -147,7 +156,15 @@ const EXAMPLE_LISTENERS: &str = "
 # [[listener]]
 # address = \"[::1]:1883\"
 #
-# And one with all that a listener can have:
+# One with all that a listener of TCP can have:
 #
 # [[listener]]
+";
+
+const EXAMPLE_UNIX: &str = "\
+#
+# And a Unix socket:
+#
+# [[listener]]
+# address = \"unix:/run/quelea/mqtt.sock\"
 ";

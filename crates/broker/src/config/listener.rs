@@ -1,5 +1,6 @@
 //! Where the broker listens, and what it asks of those who come.
 
+use std::fmt;
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
 use std::path::{Path, PathBuf};
 
@@ -11,8 +12,8 @@ use super::value::choice;
 /// An address that clients connect to.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Listener {
-    /// Address and port. Port 0 takes any free one, which the broker prints at start.
-    pub address: SocketAddr,
+    /// Where it is.
+    pub address: Address,
     /// Whether the broker starts without it, with a warning, when the system does not have the address at
     /// all. Only the default `[::1]:1883` is such: hosts without IPv6 are common.
     pub may_be_absent: bool,
@@ -25,10 +26,63 @@ pub struct Listener {
     pub allowed_origins: Vec<String>,
     /// With WebSocket: the proxies whose `X-Forwarded-For` is believed.
     pub forwarded_for: Vec<Network>,
+    /// The proxies that say by the PROXY protocol whom they speak for. If there are any, nobody else may connect.
+    pub proxy_protocol: Vec<Network>,
+    /// With a Unix socket: its file.
+    pub unix: UnixFile,
     /// Connections through this listener at once, below `limits.connections_max`.
     pub connections_max: Option<u32>,
     /// TLS, if clients have to speak it.
     pub tls: Option<Tls>,
+}
+
+/// Where a listener is.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Address {
+    /// Address and port. Port 0 takes any free one, which the broker prints at start.
+    Tcp(SocketAddr),
+    /// The file of a Unix socket.
+    Unix(PathBuf),
+    /// The socket with this name that systemd has opened.
+    Inherited(String),
+}
+
+/// The file of a Unix socket.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct UnixFile {
+    /// Its permissions.
+    pub mode: u32,
+    /// The user whom it belongs to, by name or number; the broker's by default.
+    pub owner: Option<String>,
+    /// The group that it belongs to, by name or number; the broker's by default.
+    pub group: Option<String>,
+}
+
+impl Default for UnixFile {
+    fn default() -> Self {
+        Self { mode: 0o660, owner: None, group: None }
+    }
+}
+
+impl Address {
+    /// Returns whether only this machine can reach it. What systemd has opened may be anything.
+    fn is_local(&self) -> bool {
+        match self {
+            Self::Tcp(address) => address.ip().is_loopback(),
+            Self::Unix(_) => true,
+            Self::Inherited(_) => false,
+        }
+    }
+}
+
+impl fmt::Display for Address {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Tcp(address) => write!(f, "{address}"),
+            Self::Unix(path) => write!(f, "{UNIX}{}", path.display()),
+            Self::Inherited(name) => write!(f, "{INHERITED}{name}"),
+        }
+    }
 }
 
 /// How a listener speaks TLS.
@@ -98,6 +152,11 @@ impl Tls {
 impl Listener {
     /// Makes a listener for MQTT over TCP that must be there.
     pub fn new(address: SocketAddr) -> Self {
+        Self::at(Address::Tcp(address))
+    }
+
+    /// Makes a listener for MQTT that must be there.
+    pub fn at(address: Address) -> Self {
         Self {
             address,
             may_be_absent: false,
@@ -105,6 +164,8 @@ impl Listener {
             path: None,
             allowed_origins: Vec::new(),
             forwarded_for: Vec::new(),
+            proxy_protocol: Vec::new(),
+            unix: UnixFile::default(),
             connections_max: None,
             tls: None,
         }
@@ -126,7 +187,7 @@ impl Listener {
 
     /// Returns whether a client of another machine can connect without proving who it is.
     pub fn is_open(&self) -> bool {
-        !self.address.ip().is_loopback() && !self.demands_certificate()
+        !self.address.is_local() && !self.demands_certificate()
     }
 
     fn demands_certificate(&self) -> bool {
@@ -140,12 +201,24 @@ impl Listener {
 /// Where MQTT is by convention.
 const DEFAULT_PATH: &str = "/mqtt";
 
+/// What the address of a Unix socket begins with.
+const UNIX: &str = "unix:";
+
+/// What that of a socket from systemd begins with.
+const INHERITED: &str = "systemd:";
+
 /// The port that is registered for MQTT over TCP.
 const MQTT_PORT: u16 = 1883;
 
 /// Reads an address; the error says how one is written.
-pub(super) fn read_address(text: &str) -> Result<SocketAddr, String> {
-    text.parse().map_err(|_| {
+pub(super) fn read_address(text: &str) -> Result<Address, String> {
+    if let Some(path) = text.strip_prefix(UNIX).filter(|path| !path.is_empty()) {
+        return Ok(Address::Unix(path.into()));
+    }
+    if let Some(name) = text.strip_prefix(INHERITED) {
+        return Ok(Address::Inherited(name.to_owned()));
+    }
+    text.parse().map(Address::Tcp).map_err(|_| {
         format!("{text} is no address: write an IP address and a port, such as \"127.0.0.1:1883\" or \"[::1]:1883\"")
     })
 }

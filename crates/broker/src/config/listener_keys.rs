@@ -8,7 +8,9 @@ use std::path::PathBuf;
 use toml::Spanned;
 use toml::de::DeValue;
 
-use super::listener::{ClientCertificate, Listener, Protocol, Tls, TlsVersion, read_address};
+use super::listener::{
+    Address, ClientCertificate, Listener, Protocol, Tls, TlsVersion, read_address,
+};
 use super::value::{Raw, Value, quoted};
 use super::{Kind, Network};
 
@@ -24,6 +26,13 @@ pub(super) struct ListenerKey {
     pub(super) sample: &'static str,
     pub(super) read: fn(&mut Listener, &Given) -> Result<(), String>,
     pub(super) show: fn(&Listener) -> Option<String>,
+}
+
+impl ListenerKey {
+    /// Returns whether only a Unix socket has it.
+    pub(super) fn is_for_unix(&self) -> bool {
+        matches!(self.name, "mode" | "owner" | "group")
+    }
 }
 
 /// A value as it was written.
@@ -90,6 +99,14 @@ impl Given {
         })
     }
 
+    fn mode(&self) -> Result<u32, String> {
+        let mode = match self {
+            Self::Text(text) => u32::from_str_radix(text, 8).ok().filter(|mode| *mode <= 0o777),
+            _ => None,
+        };
+        mode.ok_or_else(|| format!("must be permissions such as \"0660\", not {}", self.written()))
+    }
+
     fn value<T: Value>(&self, kind: &Kind) -> Result<T, String> {
         match self {
             Self::Text(text) => T::read(Raw::String(text), kind),
@@ -150,11 +167,12 @@ const CONNECTIONS: Kind = Kind::Count(1..=10_000_000);
 const KEYS: &[ListenerKey] = &[
     ListenerKey {
         name: "address",
-        values: "an IP address and a port",
+        values: "an IP address and a port, unix:PATH, or systemd:NAME",
         doc: "Port 0 takes any free port; the log says which. Without any listener the broker takes `127.0.0.1:1883` and \
               `[::1]:1883`, and starts without the latter on a host that has no IPv6. On an address that others can reach it \
               starts only with `allow_anonymous = true`, or if the listener demands a certificate of its clients, as long as \
-              there is no other authentication.",
+              there is no other authentication. `unix:/run/quelea/mqtt.sock` is the file of a Unix socket, and `systemd:mqtt` a \
+              socket that systemd has opened, of a `.socket` unit with `FileDescriptorName=mqtt`.",
         sample: "\"0.0.0.0:8883\"",
         read: |listener, given| match given {
             Given::Text(text) => put(&mut listener.address, read_address(text)),
@@ -203,6 +221,43 @@ const KEYS: &[ListenerKey] = &[
         sample: "[\"10.0.0.0/8\", \"::1\"]",
         read: |listener, given| put(&mut listener.forwarded_for, given.networks()),
         show: |listener| show_networks(&listener.forwarded_for),
+    },
+    ListenerKey {
+        name: "proxy_protocol.trusted",
+        values: "a list of addresses and networks",
+        doc: "The proxies that begin each connection with a header of the PROXY protocol, version 1 or 2, which says whom \
+              they speak for. With this key nobody else may connect, and a connection without the header is closed. By a Unix \
+              socket whoever may open it is trusted.",
+        sample: "[\"10.0.0.0/8\"]",
+        read: |listener, given| put(&mut listener.proxy_protocol, given.networks()),
+        show: |listener| show_networks(&listener.proxy_protocol),
+    },
+    ListenerKey {
+        name: "mode",
+        values: "permissions in octal digits",
+        doc: "With a Unix socket: the permissions of its file. Who may write to it may connect. \"0660\" by default.",
+        sample: "\"0660\"",
+        read: |listener, given| put(&mut listener.unix.mode, given.mode()),
+        show: |listener| {
+            let is_unix = matches!(listener.address, Address::Unix(_));
+            is_unix.then(|| format!("\"{:04o}\"", listener.unix.mode))
+        },
+    },
+    ListenerKey {
+        name: "owner",
+        values: "the name or number of a user",
+        doc: "With a Unix socket: whom its file belongs to. By default the user that the broker runs as.",
+        sample: "\"quelea\"",
+        read: |listener, given| put(&mut listener.unix.owner, given.value(&Kind::Text).map(Some)),
+        show: |listener| listener.unix.owner.as_deref().map(quoted),
+    },
+    ListenerKey {
+        name: "group",
+        values: "the name or number of a group",
+        doc: "With a Unix socket: the group of its file. By default that of the broker.",
+        sample: "\"mqtt\"",
+        read: |listener, given| put(&mut listener.unix.group, given.value(&Kind::Text).map(Some)),
+        show: |listener| listener.unix.group.as_deref().map(quoted),
     },
     ListenerKey {
         name: "connections_max",

@@ -96,7 +96,7 @@ impl Loading {
         let mut listeners = Vec::new();
         for (origin, address) in addresses {
             match listener::read_address(&address) {
-                Ok(address) => listeners.push((origin, Listener::new(address))),
+                Ok(address) => listeners.push((origin, Listener::at(address))),
                 Err(expected) => self.mistake(origin, expected),
             }
         }

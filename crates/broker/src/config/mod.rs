@@ -24,7 +24,7 @@ mod value;
 use std::num::NonZeroUsize;
 
 pub use limits::{Limits, QueueOverflow};
-pub use listener::{ClientCertificate, Listener, Protocol, Tls, TlsVersion};
+pub use listener::{Address, ClientCertificate, Listener, Protocol, Tls, TlsVersion, UnixFile};
 pub use load::{Flag, Loaded, Sources};
 pub use mistake::{Mistake, Mistakes, Origin, Origins};
 pub use network::Network;

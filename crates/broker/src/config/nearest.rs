@@ -15,7 +15,9 @@ pub(super) fn nearest_key(unknown: &str) -> Option<String> {
     known
         .chain(sections.filter(|section| !section.is_empty()))
         .chain(listener)
-        .chain([table.to_owned(), format!("{table}.tls"), format!("{table}.forwarded_for")])
+        .chain(
+            ["", ".tls", ".forwarded_for", ".proxy_protocol"].map(|name| format!("{table}{name}")),
+        )
         .map(|key| (difference(unknown, &key), key))
         .filter(|(difference, key)| *difference <= key.len().min(unknown.len()) / 3)
         .min()

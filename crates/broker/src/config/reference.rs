@@ -50,14 +50,20 @@ fn example_is_right_when_all_is_uncommented() {
     let file = Some(("quelea.example.toml".to_owned(), example));
     let loaded = Loaded::from_sources(&Sources { file, ..Sources::default() });
     let listeners = loaded.expect("the example is right").config.listeners;
-    assert_eq!(listeners.len(), 3);
+    assert_eq!(listeners.len(), 4);
     for key in listener_keys::keys() {
-        assert!((key.show)(&listeners[2]).is_some(), "{} is not in the example", key.name);
+        let listener = if key.is_for_unix() { &listeners[3] } else { &listeners[2] };
+        assert!((key.show)(listener).is_some(), "{} is not in the example", key.name);
     }
 }
 
 fn listener_lines() -> Vec<String> {
-    let plain = ["[[listener]]", "address = \"127.0.0.1:1883\"", "address = \"[::1]:1883\""];
+    let plain = [
+        "[[listener]]",
+        "address = \"127.0.0.1:1883\"",
+        "address = \"[::1]:1883\"",
+        "address = \"unix:/run/quelea/mqtt.sock\"",
+    ];
     let keys = listener_keys::keys().map(|key| format!("{} = {}", key.name, key.sample));
     plain.into_iter().map(str::to_owned).chain(keys).collect()
 }

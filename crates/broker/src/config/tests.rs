@@ -24,8 +24,9 @@ fn flags_win_over_environment_over_file() {
     assert_eq!(config.limits.receive_maximum, 1);
     assert_eq!(config.limits.connections_max, 2);
     assert_eq!(config.shards.map(NonZeroUsize::get), Some(3));
-    let ports: Vec<u16> = config.listeners.iter().map(|listener| listener.address.port()).collect();
-    assert_eq!(ports, [3, 3]);
+    let ports: Vec<String> =
+        config.listeners.iter().map(|listener| listener.address.to_string()).collect();
+    assert_eq!(ports, ["127.0.0.1:3", "[::1]:3"]);
 }
 
 #[test]
@@ -238,6 +239,57 @@ forwarded_for = { trusted = ["10.0.0.0/80"] }
             "q.toml:6: listener.path must begin with /, and mqtt does not",
             "q.toml:12: listener.forwarded_for.trusted must be a list of addresses and networks, such as \"10.0.0.0/8\", not \
              [\"10.0.0.0/80\"]",
+        ],
+    );
+}
+
+#[test]
+fn sockets_of_other_kinds_are_read() {
+    let file = r#"
+        [[listener]]
+        address = "unix:/run/quelea/mqtt.sock"
+        mode = "0666"
+        owner = "quelea"
+        group = "7"
+        [[listener]]
+        address = "systemd:mqtt"
+        proxy_protocol = { trusted = ["10.0.0.1"] }
+    "#;
+    let loaded = load(file, &[("QUELEA_ALLOW_ANONYMOUS", "true")], &[]).expect("nothing is wrong");
+    let [unix, inherited] = loaded.config.listeners.as_slice() else { panic!("there are two") };
+    assert_eq!(unix.address, Address::Unix("/run/quelea/mqtt.sock".into()));
+    let owner = Some("quelea".to_owned());
+    assert_eq!(unix.unix, UnixFile { mode: 0o666, owner, group: Some("7".to_owned()) });
+    assert_eq!(inherited.address, Address::Inherited("mqtt".to_owned()));
+    assert_eq!(inherited.proxy_protocol.len(), 1);
+    let shown = load(&loaded.to_toml(), &[], &[]).expect("what is shown is right");
+    assert_eq!(shown.config, loaded.config);
+
+    check(
+        load(
+            r#"
+[[listener]]
+address = "unix:a"
+mode = "0888"
+[[listener]]
+address = "127.0.0.1:1"
+mode = "0600"
+[[listener]]
+address = "systemd:mqtt"
+[[listener]]
+address = "unix:b"
+[[listener]]
+address = "unix:b"
+"#,
+            &[],
+            &[],
+        ),
+        &[
+            "q.toml:4: listener.mode must be permissions such as \"0660\", not \"0888\"",
+            "q.toml:6: listener.mode, listener.owner and listener.group need an address that begins with unix:",
+            "q.toml:9: clients on other machines can reach systemd:mqtt, and no authentication is configured: listen on \
+             127.0.0.1 or [::1] instead, or let everybody in with allow_anonymous = true (--allow-anonymous)",
+            "q.toml:13: the listeners unix:b and unix:b are in each other's way",
         ],
     );
 }

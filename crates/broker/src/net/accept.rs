@@ -3,37 +3,18 @@
 //! `SO_REUSEPORT` is not used: a second broker would start on the same port without a word.
 
 use std::io;
-use std::net::{SocketAddr, TcpListener};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use std::thread::JoinHandle;
 use std::time::Duration;
 
 use mio::{Events, Interest, Poll, Token, Waker};
-use socket2::{Domain, Protocol, Socket, TcpKeepalive, Type};
 
-use super::{Entrance, Stream};
+use super::socket::Socket;
+use super::{Entrance, ListeningSocket, Peer, Stream};
 use crate::clock::Clock;
 use crate::mail::{Arrival, Letter};
 use crate::shard::Shared;
-
-/// Opens a listening socket.
-///
-/// # Errors
-///
-/// The address is in use, not of this machine, or not permitted.
-pub(crate) fn bind(address: SocketAddr) -> io::Result<TcpListener> {
-    let socket = Socket::new(Domain::for_address(address), Type::STREAM, Some(Protocol::TCP))?;
-    socket.set_reuse_address(true)?;
-    if address.is_ipv6() {
-        // `[::]` must not take the IPv4 port too: that is a listener of its own.
-        socket.set_only_v6(true)?;
-    }
-    socket.bind(&address.into())?;
-    socket.listen(BACKLOG)?;
-    socket.set_nonblocking(true)?;
-    Ok(socket.into())
-}
 
 /// A thread that accepts connections of one listener.
 pub(crate) struct Acceptor {
@@ -49,14 +30,13 @@ impl Acceptor {
     ///
     /// The system is out of files, memory or threads.
     pub(crate) fn start(
-        listener: TcpListener,
+        mut listener: ListeningSocket,
         entrance: Arc<Entrance>,
         shared: Arc<Shared>,
         clock: Clock,
     ) -> io::Result<Self> {
-        let mut listener = mio::net::TcpListener::from_std(listener);
         let poll = Poll::new()?;
-        poll.registry().register(&mut listener, LISTENER, Interest::READABLE)?;
+        poll.registry().register(listener.source(), LISTENER, Interest::READABLE)?;
         let waker = Waker::new(poll.registry(), WAKE)?;
         let is_over = Arc::new(AtomicBool::new(false));
         let is_over_too = Arc::clone(&is_over);
@@ -76,7 +56,7 @@ impl Acceptor {
 }
 
 struct Work {
-    listener: mio::net::TcpListener,
+    listener: ListeningSocket,
     entrance: Arc<Entrance>,
     poll: Poll,
     shared: Arc<Shared>,
@@ -107,7 +87,7 @@ impl Work {
     fn accept_all(&self, reserve: &mut Reserve) -> bool {
         while !self.is_over.load(Ordering::SeqCst) {
             match self.listener.accept() {
-                Ok((stream, address)) => self.admit(stream, address),
+                Ok((socket, peer)) => self.admit(socket, peer),
                 Err(error) if error.kind() == io::ErrorKind::WouldBlock => return true,
                 Err(error) if is_out_of_files(&error) => {
                     tracing::warn!(%error, "a connection was refused");
@@ -127,22 +107,19 @@ impl Work {
         true
     }
 
-    fn admit(&self, stream: mio::net::TcpStream, address: SocketAddr) {
+    fn admit(&self, socket: Socket, peer: Peer) {
         let count = self.shared.connection_count.fetch_add(1, Ordering::Relaxed);
         let is_full = count >= self.shared.config.limits.connections_max as usize;
-        let Some(place) = self.entrance.enter().filter(|_| !is_full) else {
+        let Some(place) = self.entrance.enter().filter(|place| !is_full && place.admits(peer))
+        else {
             self.shared.connection_count.fetch_sub(1, Ordering::Relaxed);
             self.shared.connections_refused.fetch_add(1, Ordering::Relaxed);
             return;
         };
-        // Neither is worth refusing a connection for.
-        let _ = stream.set_nodelay(true);
-        let keepalive = TcpKeepalive::new().with_time(PROBE_AFTER).with_interval(PROBE_EVERY);
-        let _ = socket2::SockRef::from(&stream).set_tcp_keepalive(&keepalive);
         let mailbox = &self.shared.mailboxes[self.shared.next_shard()];
         mailbox.send(Letter::Arrived(Box::new(Arrival {
-            stream: Stream::new(stream, place),
-            address,
+            stream: Stream::new(socket, place, peer),
+            address: peer,
             unread: Vec::new(),
             accepted_at: self.clock.now(),
             is_home: false,
@@ -160,7 +137,7 @@ impl Reserve {
     }
 
     /// Accepts one connection and closes it. Returns false when not even that worked.
-    fn turn_away(&mut self, listener: &mio::net::TcpListener) -> bool {
+    fn turn_away(&mut self, listener: &ListeningSocket) -> bool {
         if self.0.take().is_none() {
             *self = Self::open();
             return false;
@@ -185,18 +162,8 @@ impl RoundRobin {
     }
 }
 
-/// Connections that the system keeps for us while we are busy: std and mio ask for 128 only, and a
-/// storm after an outage is thousands.
-const BACKLOG: i32 = 4_096;
-
 /// How often a listener without files looks for some.
 const RETRY: Duration = Duration::from_millis(100);
-
-/// A silent peer is probed by TCP after this time, for clients that keep alive at 0.
-const PROBE_AFTER: Duration = Duration::from_secs(300);
-
-/// And then every so often.
-const PROBE_EVERY: Duration = Duration::from_secs(30);
 
 const LISTENER: Token = Token(0);
 const WAKE: Token = Token(1);

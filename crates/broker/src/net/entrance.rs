@@ -9,6 +9,7 @@ use std::time::Duration;
 use quelea_transport::upgrade::Rules;
 use rustls::ServerConfig;
 
+use super::Peer;
 use super::tls::{Credentials, MaterialError, Read};
 use crate::config::{Listener, Network};
 
@@ -20,6 +21,8 @@ pub(crate) struct Entrance {
     upgrade_rules: Option<Rules>,
     /// Proxies whose word on the client's address counts.
     forwarded_for: Vec<Network>,
+    /// Proxies that speak the PROXY protocol. If there are any, nobody else may connect.
+    proxies: Vec<Network>,
 }
 
 /// A connection's place among those of its listener, which is free again when this is dropped.
@@ -43,6 +46,7 @@ impl Entrance {
             tls,
             upgrade_rules,
             forwarded_for: settings.forwarded_for.clone(),
+            proxies: settings.proxy_protocol.clone(),
         })
     }
 
@@ -82,7 +86,18 @@ impl Place {
     /// Returns whether the connection is the bare socket, and nobody counts it.
     pub(super) fn is_plain(&self) -> bool {
         let is_counted = self.0.connections_max != usize::MAX;
-        !self.has_tls() && self.upgrade_rules().is_none() && !is_counted
+        !self.has_tls() && self.upgrade_rules().is_none() && !is_counted && !self.awaits_proxy()
+    }
+
+    /// Returns whether `peer` may connect at all. Who may open a Unix socket is a matter of its file.
+    pub(super) fn admits(&self, peer: Peer) -> bool {
+        let is_proxy = |ip| self.0.proxies.iter().any(|network| network.contains(ip));
+        !self.awaits_proxy() || peer.ip().is_none_or(is_proxy)
+    }
+
+    /// Returns whether a connection begins with a header of the PROXY protocol.
+    pub(super) fn awaits_proxy(&self) -> bool {
+        !self.0.proxies.is_empty()
     }
 
     /// Returns what TLS is spoken with, if it is spoken.

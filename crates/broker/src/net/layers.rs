@@ -14,24 +14,28 @@
 //! A read hands on all that it took in, so that a connection may move to another shard after any read.
 
 use std::io::{self, Read, Write};
-use std::net::{Shutdown, SocketAddr};
+use std::net::SocketAddr;
 
-use mio::net::TcpStream;
+use mio::event::Source;
+use quelea_transport::proxy::{self, HEADER_BYTES_MAX};
 
-use super::Received;
 use super::entrance::Place;
+use super::socket::Socket;
 use super::tls::Tls;
 use super::websocket::{self, WebSocket};
+use super::{Peer, Received};
 
 /// A socket and its layers.
 pub(crate) struct Layered {
-    socket: TcpStream,
+    socket: Socket,
     place: Place,
+    /// Who is at the other end; or whom a trusted proxy speaks for.
+    peer: Peer,
+    /// The header of the PROXY protocol is still to come.
+    awaits_proxy: bool,
     /// Made when the first bytes come: who connects and says nothing costs as little as without TLS.
     tls: Option<Box<Tls>>,
     websocket: Option<Box<WebSocket>>,
-    /// Whom a trusted proxy speaks for.
-    client: Option<Box<SocketAddr>>,
     /// For the socket, which had no room. At most what one write makes, and a few answers.
     unsent: Vec<u8>,
     /// The peer has ended its side.
@@ -67,14 +71,15 @@ impl Tools {
 }
 
 impl Layered {
-    pub(super) fn new(socket: TcpStream, place: Place) -> Self {
+    pub(super) fn new(socket: Socket, place: Place, peer: Peer) -> Self {
         let websocket = place.upgrade_rules().map(|_| Box::new(WebSocket::new()));
         Self {
             socket,
+            peer,
+            awaits_proxy: place.awaits_proxy(),
             place,
             tls: None,
             websocket,
-            client: None,
             unsent: Vec::new(),
             is_ended: false,
             is_ending: false,
@@ -83,19 +88,22 @@ impl Layered {
     }
 
     /// Returns what is registered with a poll.
-    pub(super) fn source(&mut self) -> &mut TcpStream {
+    pub(super) fn source(&mut self) -> &mut dyn Source {
         &mut self.socket
     }
 
     /// As [`super::Io::client`].
-    pub(super) fn client(&self) -> Option<SocketAddr> {
-        self.client.as_deref().copied()
+    pub(super) fn client(&self) -> Peer {
+        self.peer
     }
 
     /// As [`super::Io::read`].
     pub(super) fn read(&mut self, buffer: &mut [u8], tools: &mut Tools) -> io::Result<Received> {
         if self.is_broken {
             return self.discard(tools);
+        }
+        if self.awaits_proxy && !self.take_proxy_header(tools)? {
+            return Ok(Received::END);
         }
         for _ in 0..READS_MAX {
             if self.is_ended {
@@ -252,11 +260,39 @@ impl Layered {
     }
 
     fn note_client(&mut self, forwarded_for: &[String]) {
-        let Ok(peer) = self.socket.peer_addr() else { return };
         let is_trusted = |address| self.place.forwards(address);
-        let client = websocket::client(peer.ip(), forwarded_for, is_trusted);
-        // Of the client's port nothing is known.
-        self.client = client.map(|address| Box::new(SocketAddr::new(address, 0)));
+        let client =
+            self.peer.ip().and_then(|peer| websocket::client(peer, forwarded_for, is_trusted));
+        if let Some(address) = client {
+            // Of the client's port nothing is known.
+            self.peer = SocketAddr::new(address, 0).into();
+        }
+    }
+
+    /// Takes the header of the PROXY protocol. Returns false when the peer has ended its side.
+    fn take_proxy_header(&mut self, tools: &mut Tools) -> io::Result<bool> {
+        tools.inbox.resize(INBOX_BYTES, 0);
+        // Looked at first, because what follows it is for the other layers.
+        let arrived = self.socket.peek(&mut tools.inbox[..HEADER_BYTES_MAX])?;
+        if arrived == 0 {
+            return Ok(false);
+        }
+        let proxied = match proxy::read(&tools.inbox[..arrived]) {
+            Ok(Some(proxied)) => proxied,
+            Ok(None) => return Err(io::ErrorKind::WouldBlock.into()),
+            Err(error) => {
+                self.break_off(tools);
+                return Err(io::Error::new(io::ErrorKind::InvalidData, error));
+            }
+        };
+        self.socket.read_exact(&mut tools.inbox[..proxied.header_bytes])?;
+        self.awaits_proxy = false;
+        let proxy = self.peer;
+        if let Some(client) = proxied.client {
+            self.peer = client.into();
+        }
+        tracing::debug!(%proxy, client = %self.peer, tls = ?proxied.tls, "connected by a proxy");
+        Ok(true)
     }
 
     /// Answers a ping, unless the peer has not read what was said before: then later, and the latest only.
@@ -323,7 +359,7 @@ impl Layered {
     fn end_if_sent(&mut self) {
         if self.unsent.is_empty() {
             // It fails when the peer is gone already; the close that follows says the same.
-            let _ = self.socket.shutdown(Shutdown::Write);
+            let _ = self.socket.end_sending();
         }
     }
 
@@ -338,7 +374,7 @@ impl Layered {
     }
 }
 /// Writes `bytes` behind what is unsent. What the socket does not take is unsent.
-fn send(socket: &mut TcpStream, unsent: &mut Vec<u8>, mut bytes: &[u8]) -> io::Result<()> {
+fn send(socket: &mut Socket, unsent: &mut Vec<u8>, mut bytes: &[u8]) -> io::Result<()> {
     while unsent.is_empty() && !bytes.is_empty() {
         match socket.write(bytes) {
             Ok(0) => return Err(io::ErrorKind::WriteZero.into()),

@@ -4,19 +4,24 @@
 //! trait is the line between the real network and the simulated one.
 
 mod accept;
+mod bind;
 mod entrance;
 mod layers;
+mod peer;
 mod runner;
+mod socket;
 mod sockets;
 mod tls;
 mod websocket;
 
 use std::io;
-use std::net::SocketAddr;
 
-pub(crate) use accept::{Acceptor, RoundRobin, bind};
+pub(crate) use accept::{Acceptor, RoundRobin};
+pub(crate) use bind::bind;
 pub(crate) use entrance::Entrance;
+pub(crate) use peer::Peer;
 pub(crate) use runner::{Home, WAKE, spawn};
+pub(crate) use socket::ListeningSocket;
 pub(crate) use sockets::{Sockets, Stream};
 pub(crate) use tls::{MaterialError, Read};
 
@@ -52,7 +57,7 @@ pub(crate) trait Io: Send {
     fn write(&mut self, key: Key, bytes: &[u8]) -> io::Result<usize>;
 
     /// Returns the client's address if a proxy that is trusted has named it.
-    fn client(&self, key: Key) -> Option<SocketAddr>;
+    fn client(&self, key: Key) -> Option<Peer>;
 
     /// Ends our side of the connection: the peer reads what was written, then the end.
     fn shutdown(&mut self, key: Key);

@@ -1,15 +1,17 @@
 //! The real network: the streams of one shard, registered with its poll.
 
 use std::io::{self, Read, Write};
-use std::net::{Shutdown, SocketAddr};
+use std::net::Shutdown;
 use std::sync::Arc;
 
+use mio::event::Source;
 use mio::net::TcpStream;
 use mio::{Interest, Registry, Token};
 
 use super::entrance::Place;
 use super::layers::{Layered, Tools};
-use super::{Io, Received};
+use super::socket::Socket;
+use super::{Io, Peer, Received};
 use crate::arena::Key;
 use crate::counters::Counters;
 use crate::shard::Shared;
@@ -25,15 +27,14 @@ pub(crate) enum Stream {
 
 impl Stream {
     /// Makes the stream of a connection that was let in.
-    pub(super) fn new(tcp: TcpStream, place: Place) -> Self {
-        if place.is_plain() {
-            Self::Tcp(tcp)
-        } else {
-            Self::Layered(Box::new(Layered::new(tcp, place)))
+    pub(super) fn new(socket: Socket, place: Place, peer: Peer) -> Self {
+        match socket {
+            Socket::Tcp(tcp) if place.is_plain() => Self::Tcp(tcp),
+            socket => Self::Layered(Box::new(Layered::new(socket, place, peer))),
         }
     }
 
-    fn source(&mut self) -> &mut TcpStream {
+    fn source(&mut self) -> &mut dyn Source {
         match self {
             Self::Tcp(tcp) => tcp,
             Self::Layered(layered) => layered.source(),
@@ -120,9 +121,9 @@ impl Io for Sockets {
         }
     }
 
-    fn client(&self, key: Key) -> Option<SocketAddr> {
+    fn client(&self, key: Key) -> Option<Peer> {
         match self.streams.get(key.index as usize)? {
-            Some(Stream::Layered(layered)) => layered.client(),
+            Some(Stream::Layered(layered)) => Some(layered.client()),
             Some(Stream::Tcp(_)) | None => None,
         }
     }

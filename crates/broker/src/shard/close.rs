@@ -7,7 +7,6 @@
 
 use std::collections::VecDeque;
 use std::io;
-use std::net::SocketAddr;
 
 use quelea_codec::{Disconnect, DisconnectProperties, Packet, QoS, ReasonCode, Version};
 use quelea_session::{Time, Unsettled};
@@ -18,7 +17,7 @@ use super::held::{Held, HeldEntry};
 use super::link::{Ending, Stage};
 use super::wheel::Subject;
 use crate::arena::Key;
-use crate::net::Io;
+use crate::net::{Io, Peer};
 
 impl Shard {
     /// Handles a DISCONNECT.
@@ -140,7 +139,7 @@ impl Shard {
         link: Key,
         ending: Ending,
         held: Option<VecDeque<HeldEntry>>,
-        address: SocketAddr,
+        address: Peer,
     ) {
         let Some(session) = self.sessions.get_mut(session_key) else { return };
         if session.link != Some(link) {

@@ -1,7 +1,6 @@
 //! A network connection as its shard sees it.
 
 use std::collections::VecDeque;
-use std::net::SocketAddr;
 
 use quelea_codec::{ReasonCode, Version};
 use quelea_session::{Connection, Outbox, Time};
@@ -9,12 +8,13 @@ use quelea_session::{Connection, Outbox, Time};
 use super::held::{Held, HeldEntry};
 use crate::arena::Key;
 use crate::auth::Pending;
+use crate::net::Peer;
 
 /// One connection, from its arrival until its socket is closed.
 #[derive(Debug)]
 pub(super) struct Link {
     pub(super) stage: Stage,
-    pub(super) address: SocketAddr,
+    pub(super) address: Peer,
     /// When it must have done something: complete its CONNECT, take what keeps it paused, be gone.
     pub(super) stage_ends_at: Time,
     /// When its timer looks at it next; zero when it has none.
@@ -93,7 +93,7 @@ pub(super) enum Ending {
 }
 
 impl Link {
-    pub(super) fn new(address: SocketAddr, now: Time, stage_ends_at: Time) -> Self {
+    pub(super) fn new(address: Peer, now: Time, stage_ends_at: Time) -> Self {
         Self {
             stage: Stage::Connecting,
             address,

@@ -56,6 +56,7 @@ pub(crate) fn start(listener: Listener) -> Result<Broker, StartError> {
     let mut config = Config {
         listeners: vec![listener],
         shards: Some(2.try_into().unwrap()),
+        allow_anonymous: Some(true),
         ..Config::default()
     };
     config.store.durability = Durability::Memory;

@@ -1,0 +1,92 @@
+//! The PROXY protocol: clients behind a proxy of TCP.
+
+use std::io::{ErrorKind, Read, Write};
+
+use rustls::pki_types::ServerName;
+use rustls::{ClientConnection, StreamOwned};
+
+use crate::client::{Client, connect_packet, tcp, unique_id};
+use crate::house::{self, House};
+use crate::journal;
+use crate::pki::{Authority, client_config};
+
+#[test]
+fn clients_are_known_by_their_own_address() {
+    journal::keep();
+    let house = house_for("127.0.0.1");
+    let v2 = b"\r\n\r\n\0\r\nQUIT\n\x21\x11\x00\x0C\xCB\0\x71\x09\x0A\0\0\x01\x12\x67\x22\xB3";
+    let v1 = b"PROXY TCP4 203.0.113.9 10.0.0.1 4711 8883\r\n";
+    let local = b"\r\n\r\n\0\r\nQUIT\n\x20\x00\x00\x00";
+    let cases: [(&[u8], &str); 3] = [
+        (v1, "address=203.0.113.9:4711"),
+        (v2, "address=203.0.113.9:4711"),
+        (local, "address=127.0.0.1:"),
+    ];
+    for (header, expected) in cases {
+        for piece_bytes in [1, 7, 1_000] {
+            let client_id = unique_id();
+            let bytes = [header, &connect_packet(&client_id)].concat();
+            let mut stream = tcp(house.address);
+            for piece in bytes.chunks(piece_bytes) {
+                stream.write_all(piece).unwrap();
+            }
+            let mut client = Client { stream };
+            assert_eq!(client.packet().unwrap(), [0x20, 2, 0, 0]);
+            client.ping().unwrap();
+            drop(client);
+            journal::expect(&["disconnected", &format!("client_id={client_id} "), expected]);
+        }
+    }
+}
+
+/// The header comes before TLS.
+#[test]
+fn tls_follows_the_header() {
+    let ca = Authority::root("ca");
+    let house = House::new(|listener, directory| {
+        *listener = listener_for("127.0.0.0/8");
+        listener.tls = Some(house::tls(&ca.issue("localhost"), directory));
+    });
+    let mut stream = tcp(house.address);
+    stream.write_all(b"PROXY TCP6 2001:db8::1 ::1 1 2\r\n").unwrap();
+    let name = ServerName::try_from("localhost").unwrap();
+    let connection = ClientConnection::new(client_config(&ca, None).into(), name).unwrap();
+    let mut client = Client::connect(StreamOwned::new(connection, stream)).unwrap();
+    client.ping().unwrap();
+}
+
+#[test]
+fn others_may_not_connect() {
+    let house = house_for("10.0.0.0/8");
+    let mut stream = tcp(house.address);
+    // It may be closed before or after this.
+    let _ = stream.write_all(b"PROXY TCP4 203.0.113.9 10.0.0.1 4711 8883\r\n");
+    match stream.read(&mut [0]) {
+        Ok(bytes) => assert_eq!(bytes, 0),
+        Err(error) => assert_eq!(error.kind(), ErrorKind::ConnectionReset),
+    }
+}
+
+#[test]
+fn what_is_no_header_is_refused() {
+    let house = house_for("127.0.0.1");
+    for wrong in [&connect_packet("plain")[..], b"PROXY TCP4 nonsense\r\n", &[b'x'; 10_000]] {
+        let mut stream = tcp(house.address);
+        // It may be closed before all is written.
+        let _ = stream.write_all(wrong);
+        assert_eq!(stream.read(&mut [0]).unwrap_or(0), 0);
+    }
+    while house.totals().transport_errors < 3 {
+        std::thread::yield_now();
+    }
+}
+
+fn house_for(trusted: &str) -> House {
+    House::new(|listener, _| *listener = listener_for(trusted))
+}
+
+fn listener_for(trusted: &str) -> quelea_broker::config::Listener {
+    house::listener_of(&format!(
+        "[[listener]]\naddress = \"127.0.0.1:0\"\nproxy_protocol = {{ trusted = [\"{trusted}\"] }}"
+    ))
+}
