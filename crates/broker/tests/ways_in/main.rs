@@ -4,6 +4,7 @@
 #![allow(clippy::disallowed_methods, reason = "a test may look at the clock")]
 
 mod client;
+mod hostile;
 mod house;
 mod journal;
 mod pki;
