@@ -3,7 +3,8 @@
 //! The programs are in `tests/interop`. Each gets the broker's host and port, prints a line `ok - NAME` or
 //! `not ok - NAME: WHY` for each case, and fails if a case did.
 
-use std::path::PathBuf;
+use std::fs;
+use std::path::{Path, PathBuf};
 use std::process::Command;
 use std::time::{Duration, Instant};
 
@@ -29,8 +30,18 @@ pub(crate) fn run(options: &[&str]) -> Result<(), String> {
 
 /// Runs every program against our own broker, which must also stop well afterwards.
 pub(crate) fn count() -> Result<Counts, String> {
-    let broker = Broker::quelea(&serving::build_quelea("dev")?)?;
-    let mut counts = against(&broker)?;
+    let binary = serving::build_quelea("dev")?;
+    let mut counts = judge(Broker::quelea(&binary)?, against)?;
+    counts += judge(ways_in(&binary)?, by_each_way)?;
+    Ok(counts)
+}
+
+/// Runs programs against a broker of ours, which must also stop well afterwards.
+fn judge(
+    broker: Broker,
+    programs: impl FnOnce(&Broker) -> Result<Counts, String>,
+) -> Result<Counts, String> {
+    let mut counts = programs(&broker)?;
     if counts.failed > 0 {
         println!("--- the broker's log ---\n{}", broker.log());
     }
@@ -42,6 +53,48 @@ pub(crate) fn count() -> Result<Counts, String> {
         }
     }
     Ok(counts)
+}
+
+/// Starts our broker with listeners for TLS and WebSocket, and makes the certificates for them.
+fn ways_in(binary: &Path) -> Result<Broker, String> {
+    let directory = certificates();
+    let failed = |error| format!("{}: {error}", directory.display());
+    fs::create_dir_all(&directory).map_err(failed)?;
+    let script = program::root().join("tests/interop/certificates.sh");
+    program::run(Command::new("bash").arg(script).arg(&directory))?;
+    let file = |name: &str| directory.join(name).display().to_string();
+    let own = format!("certificate = {:?}, key = {:?}", file("server.pem"), file("server.key"));
+    let mutual = format!("{own}, client_ca = {:?}", file("ca.pem"));
+    let listener = "[[listener]]\naddress = \"127.0.0.1:0\"";
+    let websocket = format!("{listener}\nprotocol = \"websocket\"");
+    let configuration = directory.join("quelea.toml");
+    let text = format!(
+        "{listener}\ntls = {{ {own} }}\n{listener}\ntls = {{ {mutual} }}\n{websocket}\n{websocket}\ntls = {{ {own} }}\n"
+    );
+    fs::write(&configuration, text).map_err(failed)?;
+    Broker::quelea_with(binary, &configuration, 4)
+}
+
+/// Runs the programs that come in by TLS and WebSocket.
+fn by_each_way(broker: &Broker) -> Result<Counts, String> {
+    let programs = program::root().join("tests/interop");
+    let mut shell = Command::new("bash");
+    shell.arg(programs.join("secure_clients.sh"));
+    let mut python = Command::new(tools::python()?);
+    python.arg(programs.join("ways_in.py"));
+    let mut node = Command::new("node");
+    node.arg(programs.join("ways_in.js")).env::<_, PathBuf>("NODE_PATH", tools::node_modules()?);
+    let mut counts = Counts::default();
+    for mut command in [shell, python, node] {
+        command.arg(certificates());
+        command.args(broker.addresses.iter().map(|it| it.port().to_string()));
+        counts += follow(Program::start(command)?)?;
+    }
+    Ok(counts)
+}
+
+fn certificates() -> PathBuf {
+    program::target_directory().join("interop-certificates")
 }
 
 fn mosquitto() -> Result<Broker, String> {

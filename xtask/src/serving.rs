@@ -10,8 +10,10 @@ use crate::program::{self, Next, Program};
 
 /// A broker that accepts connections. It is stopped when this is dropped.
 pub(crate) struct Broker {
-    /// Where it listens.
+    /// Where it listens first.
     pub(crate) address: SocketAddr,
+    /// Where it listens, in the order of its configuration.
+    pub(crate) addresses: Vec<SocketAddr>,
     /// The name for reports.
     pub(crate) name: &'static str,
     program: Program,
@@ -22,10 +24,18 @@ impl Broker {
     pub(crate) fn quelea(binary: &Path) -> Result<Self, String> {
         let mut command = Command::new(binary);
         command.args(["serve", "--listen", "127.0.0.1:0", "--in-memory"]);
-        Self::start("Quelea", command, |line| {
-            let (_, rest) = line.split_once("listening on ")?;
-            leading_address(rest)
-        })
+        Self::start("Quelea", command, 1, told_address)
+    }
+
+    /// Starts our own broker with the listeners of `configuration`, of which there are `count`.
+    pub(crate) fn quelea_with(
+        binary: &Path,
+        configuration: &Path,
+        count: usize,
+    ) -> Result<Self, String> {
+        let mut command = Command::new(binary);
+        command.args(["serve", "--in-memory", "--config"]).arg(configuration);
+        Self::start("Quelea", command, count, told_address)
     }
 
     /// Starts Debian's Mosquitto, all in memory and without limits where it would drop or disconnect.
@@ -42,22 +52,25 @@ impl Broker {
         // Debian installs it where an ordinary user's PATH does not look.
         command.env("PATH", "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin");
         command.arg("-c").arg(&configuration);
-        Self::start("Mosquitto", command, |line| line.contains(" running").then_some(address))
+        Self::start("Mosquitto", command, 1, |line| line.contains(" running").then_some(address))
     }
 
     fn start(
         name: &'static str,
         command: Command,
+        count: usize,
         ready: impl Fn(&str) -> Option<SocketAddr>,
     ) -> Result<Self, String> {
         let mut program = Program::start(command)?;
         let deadline = Instant::now() + START_PATIENCE;
         let mut said = String::new();
+        let mut addresses = Vec::new();
         loop {
             match program.next_line(deadline) {
                 Next::Line(line) => {
-                    if let Some(address) = ready(&line) {
-                        return Ok(Self { address, name, program });
+                    addresses.extend(ready(&line));
+                    if addresses.len() == count {
+                        return Ok(Self { address: addresses[0], addresses, name, program });
                     }
                     said += &line;
                     said.push('\n');
@@ -99,6 +112,12 @@ pub(crate) fn build_quelea(profile: &str) -> Result<PathBuf, String> {
     ]))?;
     let directory = if profile == "dev" { "debug" } else { profile };
     Ok(program::target_directory().join(directory).join("quelea"))
+}
+
+/// Returns the address that a line of our broker's log names.
+fn told_address(line: &str) -> Option<SocketAddr> {
+    let (_, rest) = line.split_once("listening on ")?;
+    leading_address(rest)
 }
 
 fn mosquitto_configuration(address: SocketAddr) -> String {

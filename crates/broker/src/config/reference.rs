@@ -57,6 +57,26 @@ fn example_is_right_when_all_is_uncommented() {
     }
 }
 
+/// Whoever copies a recipe gets a broker.
+#[test]
+fn recipes_are_configurations() {
+    let text = fs::read_to_string(repository().join("docs/listeners.md")).expect("it is there");
+    let recipes: Vec<&str> = text.split("```toml\n").skip(1).collect();
+    assert!(recipes.len() > 8);
+    for recipe in recipes {
+        let (recipe, _) = recipe.split_once("```").expect("it ends");
+        let file = match recipe.contains("[[listener]]") {
+            true => recipe.to_owned(),
+            false => format!("[[listener]]\naddress = \"127.0.0.1:1883\"\n{recipe}"),
+        };
+        let file = Some(("docs/listeners.md".to_owned(), file));
+        // What a proxy or the system does in front of the broker is none of its business.
+        let environment = vec![("QUELEA_ALLOW_ANONYMOUS".to_owned(), "true".to_owned())];
+        let loaded = Loaded::from_sources(&Sources { file, environment, ..Sources::default() });
+        assert!(loaded.is_ok(), "{recipe}\n{}", loaded.expect_err("it is wrong"));
+    }
+}
+
 fn listener_lines() -> Vec<String> {
     let plain = [
         "[[listener]]",
