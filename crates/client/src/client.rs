@@ -54,18 +54,30 @@ impl Client {
     ///
     /// Outside of a tokio runtime.
     pub async fn connect(url: &str, options: Options) -> Result<Self, ConnectError> {
-        let (client, target, mut events) = Self::start_to(url, options)?;
+        let (client, target, events) = Self::start_to(url, options)?;
+        client.connected(&target, events).await?;
+        Ok(client)
+    }
+
+    /// Waits for the end of the first attempt to connect.
+    pub(crate) async fn connected(
+        &self,
+        target: &Target,
+        mut events: Events,
+    ) -> Result<(), ConnectError> {
         loop {
             match events.next().await {
-                Some(Event::Connected { .. }) => return Ok(client),
+                Some(Event::Connected { .. }) => return Ok(()),
                 Some(Event::Disconnected { error: source, .. }) => {
-                    client.0.shared.begin_close(Duration::ZERO);
+                    self.0.shared.begin_close(Duration::ZERO);
                     return Err(ConnectError::Connection { broker: target.to_string(), source });
                 }
-                Some(_) => {}
-                None => {
-                    return Err(ConnectError::Start(StartError::Options("the client is closed")));
+                Some(Event::Closed) | None => {
+                    return Err(
+                        StartError::Options("the client was closed while it connected").into()
+                    );
                 }
+                Some(_) => {}
             }
         }
     }
@@ -83,7 +95,10 @@ impl Client {
         Self::start_to(url, options).map(|(client, _, _)| client)
     }
 
-    fn start_to(url: &str, options: Options) -> Result<(Self, Target, Events), StartError> {
+    pub(crate) fn start_to(
+        url: &str,
+        options: Options,
+    ) -> Result<(Self, Target, Events), StartError> {
         let url = Url::parse(url)?;
         let options = options.complete(&url)?;
         let dialer = Dialer::new(&url.target, &options)?;

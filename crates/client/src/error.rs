@@ -54,6 +54,8 @@ pub enum StartError {
     Journal(JournalError),
     /// The certificates cannot be used.
     Tls(String),
+    /// The system has no thread for it.
+    System(String),
 }
 
 /// Why the file for accepted messages cannot be used.
@@ -234,6 +236,7 @@ impl fmt::Display for StartError {
             Self::Options(what) => f.write_str(what),
             Self::Url(error) => error.fmt(f),
             Self::Journal(error) => error.fmt(f),
+            Self::System(error) => write!(f, "the system has no thread for the client: {error}"),
             Self::Tls(what) => write!(f, "the certificates cannot be used: {what}"),
         }
     }

@@ -30,6 +30,7 @@
 
 mod authentication;
 mod backoff;
+pub mod blocking;
 mod claims;
 mod client;
 mod delivery;

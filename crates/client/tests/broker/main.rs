@@ -5,6 +5,7 @@
 #[path = "../support/mod.rs"]
 mod support;
 
+mod blocking;
 mod publishing;
 mod receiving;
 mod subscribing;
