@@ -15,6 +15,7 @@ use crate::authentication::Authenticator;
 use crate::backoff::{Backoff, Random};
 use crate::error::StartError;
 use crate::message::{BINARY_BYTES_MAX, Publish, is_valid_text};
+use crate::proxy::Proxy;
 use crate::url::Url;
 
 /// How a client behaves. What is not set has a default that suits most.
@@ -48,6 +49,7 @@ pub struct Options {
     pub(crate) connect_timeout: Duration,
     pub(crate) ping_timeout: Duration,
     pub(crate) backoff: Backoff,
+    pub(crate) proxy: Option<Proxy>,
     pub(crate) authenticator: Option<Arc<dyn Authenticator>>,
     #[cfg(feature = "tls")]
     pub(crate) tls: crate::Tls,
@@ -110,6 +112,7 @@ impl Options {
             connect_timeout: Duration::from_secs(10),
             ping_timeout: Duration::from_secs(10),
             backoff: Backoff::default(),
+            proxy: None,
             authenticator: None,
             #[cfg(feature = "tls")]
             tls: crate::Tls::default(),
@@ -247,6 +250,12 @@ impl Options {
         Self { backoff, ..self }
     }
 
+    /// Sets the proxy over which the client connects, but for sockets of this machine.
+    #[must_use]
+    pub fn proxy(self, proxy: Proxy) -> Self {
+        Self { proxy: Some(proxy), ..self }
+    }
+
     /// Sets the client's part in an enhanced authentication, of MQTT 5 only.
     #[must_use]
     pub fn authenticator(self, authenticator: Arc<dyn Authenticator>) -> Self {
@@ -267,8 +276,9 @@ impl Options {
 
     /// Completes the options with what `url` says, and with a client id.
     pub(crate) fn complete(mut self, url: &Url) -> Result<Self, StartError> {
-        self.username = self.username.or_else(|| url.username.clone());
-        self.password = self.password.or_else(|| url.password.clone().map(String::into_bytes));
+        self.username = self.username.or_else(|| url.credentials.username.clone());
+        self.password =
+            self.password.or_else(|| url.credentials.password.clone().map(String::into_bytes));
         self.check().map_err(StartError::Options)?;
         self.client_id.get_or_insert_with(|| {
             // MQTT 3.1 allows 23 bytes.

@@ -8,7 +8,9 @@ use tokio::net::TcpStream;
 
 use crate::error::{ConnectionError, StartError};
 use crate::options::Options;
+use crate::proxy::Proxy;
 use crate::url::{Host, Target};
+use crate::websocket::WebSocket;
 
 /// A stream of bytes to a broker and back.
 pub(crate) trait Io: AsyncRead + AsyncWrite + Send + Unpin {}
@@ -17,6 +19,7 @@ impl<T: AsyncRead + AsyncWrite + Send + Unpin> Io for T {}
 
 /// Makes connections.
 pub(crate) struct Dialer {
+    proxy: Option<Proxy>,
     #[cfg(feature = "tls")]
     tls: Option<tokio_rustls::TlsConnector>,
 }
@@ -24,30 +27,32 @@ pub(crate) struct Dialer {
 impl Dialer {
     /// Prepares for connections to `target`, and to whom it may refer.
     pub(crate) fn new(target: &Target, options: &Options) -> Result<Self, StartError> {
-        let _ = (target, options);
-        #[cfg(feature = "tls")]
-        let tls = match target {
-            Target::Tls(_) => Some(options.tls.build()?.into()),
-            Target::Tcp(_) | Target::Unix(_) => None,
-        };
+        #[cfg(not(feature = "tls"))]
+        debug_assert!(!target.is_tls(), "such an address is not read");
         Ok(Self {
+            proxy: options.proxy.clone(),
             #[cfg(feature = "tls")]
-            tls,
+            tls: target.is_tls().then(|| options.tls.build().map(Into::into)).transpose()?,
         })
     }
 
     /// Connects to `target`.
     pub(crate) async fn dial(&self, target: &Target) -> Result<Box<dyn Io>, ConnectionError> {
         match target {
-            Target::Tcp(host) => Ok(Box::new(dial_tcp(host).await?)),
+            Target::Tcp(host) => Ok(Box::new(self.dial_tcp(host).await?)),
+            Target::Tls(host) => self.dial_tls(host).await,
+            Target::Ws(host, path) => {
+                let io = Box::new(self.dial_tcp(host).await?);
+                Ok(Box::new(WebSocket::open(io, host, path).await?))
+            }
+            Target::Wss(host, path) => {
+                let io = self.dial_tls(host).await?;
+                Ok(Box::new(WebSocket::open(io, host, path).await?))
+            }
             #[cfg(unix)]
             Target::Unix(path) => Ok(Box::new(tokio::net::UnixStream::connect(path).await?)),
             #[cfg(not(unix))]
             Target::Unix(_) => Err(unsupported()),
-            #[cfg(feature = "tls")]
-            Target::Tls(host) => self.dial_tls(host).await,
-            #[cfg(not(feature = "tls"))]
-            Target::Tls(_) => Err(unsupported()),
         }
     }
 
@@ -58,17 +63,25 @@ impl Dialer {
         let connector = self.tls.as_ref().ok_or_else(unsupported)?;
         let name = ServerName::try_from(host.name.clone())
             .map_err(|error| fault(io::Error::new(io::ErrorKind::InvalidInput, error)))?;
-        let stream = dial_tcp(host).await?;
+        let stream = self.dial_tcp(host).await?;
         Ok(Box::new(connector.connect(name, stream).await.map_err(fault)?))
     }
-}
 
-async fn dial_tcp(host: &Host) -> Result<TcpStream, ConnectionError> {
-    // All addresses of the name, one after the other.
-    let stream = TcpStream::connect((host.name.as_str(), host.port)).await?;
-    // What the client writes is whole: to wait for more would only delay it.
-    stream.set_nodelay(true)?;
-    Ok(stream)
+    #[cfg(not(feature = "tls"))]
+    async fn dial_tls(&self, _: &Host) -> Result<Box<dyn Io>, ConnectionError> {
+        Err(unsupported())
+    }
+
+    async fn dial_tcp(&self, host: &Host) -> Result<TcpStream, ConnectionError> {
+        let stream = match &self.proxy {
+            Some(proxy) => proxy.dial(host).await?,
+            // All addresses of the name, one after the other.
+            None => TcpStream::connect((host.name.as_str(), host.port)).await?,
+        };
+        // What the client writes is whole: to wait for more would only delay it.
+        stream.set_nodelay(true)?;
+        Ok(stream)
+    }
 }
 
 /// The address was read by a build that knew its scheme.

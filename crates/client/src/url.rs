@@ -7,6 +7,12 @@ use std::path::PathBuf;
 #[derive(Clone, PartialEq, Eq)]
 pub(crate) struct Url {
     pub(crate) target: Target,
+    pub(crate) credentials: Credentials,
+}
+
+/// User name and password, as far as an address has them.
+#[derive(Clone, Default, PartialEq, Eq)]
+pub(crate) struct Credentials {
     pub(crate) username: Option<String>,
     pub(crate) password: Option<String>,
 }
@@ -20,6 +26,10 @@ pub(crate) enum Target {
     Tls(Host),
     /// MQTT over a socket of this machine.
     Unix(PathBuf),
+    /// MQTT over WebSocket.
+    Ws(Host, String),
+    /// MQTT over WebSocket over TLS.
+    Wss(Host, String),
 }
 
 /// A name or an address, and a port.
@@ -34,6 +44,8 @@ pub(crate) struct Host {
 #[derive(Clone, Debug, PartialEq, Eq)]
 #[non_exhaustive]
 pub enum UrlError {
+    /// User name or password of a proxy are longer than 255 bytes.
+    CredentialsTooLong,
     /// There is a path, a query or a fragment, which means nothing to the scheme.
     Excess(String),
     /// A `%` without two hexadecimal digits, or bytes that are not UTF-8.
@@ -44,6 +56,8 @@ pub enum UrlError {
     PathMissing,
     /// The port is not a number from 1 to 65,535.
     Port(String),
+    /// The scheme is none of a proxy.
+    ProxyUnknown(String),
     /// There is no scheme.
     SchemeMissing,
     /// The scheme is none that this client, or this build of it, speaks.
@@ -54,25 +68,26 @@ impl Url {
     /// Reads the address of a broker.
     pub(crate) fn parse(text: &str) -> Result<Self, UrlError> {
         let (scheme, rest) = text.split_once("://").ok_or(UrlError::SchemeMissing)?;
-        let new_target: fn(Host) -> Target = match scheme.to_ascii_lowercase().as_str() {
-            "mqtt" | "tcp" => Target::Tcp,
-            "mqtts" | "ssl" | "tls" if cfg!(feature = "tls") => Target::Tls,
+        let scheme = scheme.to_ascii_lowercase();
+        let default_port = match scheme.as_str() {
+            "mqtt" | "tcp" => 1883,
+            "ws" => 80,
+            "mqtts" | "ssl" | "tls" if cfg!(feature = "tls") => 8883,
+            "wss" if cfg!(feature = "tls") => 443,
             "unix" if cfg!(unix) => return Self::parse_unix(rest),
-            _ => return Err(UrlError::SchemeUnknown(scheme.to_owned())),
+            _ => return Err(UrlError::SchemeUnknown(scheme)),
         };
         let end = rest.find(['/', '?', '#']).unwrap_or(rest.len());
-        let (authority, excess) = rest.split_at(end);
-        if !matches!(excess, "" | "/") {
-            return Err(UrlError::Excess(excess.to_owned()));
-        }
-        let (credentials, host) = match authority.rsplit_once('@') {
-            Some((credentials, host)) => (Some(credentials), host),
-            None => (None, authority),
+        let (authority, path) = rest.split_at(end);
+        let (credentials, host) = Credentials::split(authority, default_port)?;
+        let target = match (scheme.as_str(), path) {
+            ("ws", _) => Target::Ws(host, websocket_path(path)?),
+            ("wss", _) => Target::Wss(host, websocket_path(path)?),
+            (_, "" | "/") if default_port == 1883 => Target::Tcp(host),
+            (_, "" | "/") => Target::Tls(host),
+            (_, excess) => return Err(UrlError::Excess(excess.to_owned())),
         };
-        let (username, password) = read_credentials(credentials)?;
-        let default_port = new_target(Host { name: String::new(), port: 0 }).default_port();
-        let target = new_target(read_host(host, default_port)?);
-        Ok(Self { target, username, password })
+        Ok(Self { target, credentials })
     }
 
     fn parse_unix(path: &str) -> Result<Self, UrlError> {
@@ -80,7 +95,27 @@ impl Url {
             return Err(UrlError::PathMissing);
         }
         let target = Target::Unix(PathBuf::from(unescape(path)?));
-        Ok(Self { target, username: None, password: None })
+        Ok(Self { target, credentials: Credentials::default() })
+    }
+}
+
+impl Credentials {
+    /// Reads `user:password@host:port`, or a part of it.
+    pub(crate) fn split(authority: &str, default_port: u16) -> Result<(Self, Host), UrlError> {
+        let (credentials, host) = match authority.rsplit_once('@') {
+            Some((credentials, host)) => (Self::read(credentials)?, host),
+            None => (Self::default(), authority),
+        };
+        Ok((credentials, read_host(host, default_port)?))
+    }
+
+    fn read(text: &str) -> Result<Self, UrlError> {
+        Ok(match text.split_once(':') {
+            Some((username, password)) => {
+                Self { username: Some(unescape(username)?), password: Some(unescape(password)?) }
+            }
+            None => Self { username: Some(unescape(text)?), password: None },
+        })
     }
 }
 
@@ -89,18 +124,21 @@ impl Target {
     pub(crate) fn referred_to(&self, reference: &str) -> Option<Self> {
         // Several may be named, in the order of preference.
         let first = reference.split_ascii_whitespace().next()?;
-        let host = read_host(first, self.default_port()).ok()?;
+        let new = |default_port| read_host(first, default_port).ok();
         match self {
-            Self::Tcp(_) => Some(Self::Tcp(host)),
-            Self::Tls(_) => Some(Self::Tls(host)),
+            Self::Tcp(_) => new(1883).map(Self::Tcp),
+            Self::Tls(_) => new(8883).map(Self::Tls),
+            Self::Ws(_, path) => new(80).map(|host| Self::Ws(host, path.clone())),
+            Self::Wss(_, path) => new(443).map(|host| Self::Wss(host, path.clone())),
             Self::Unix(_) => None,
         }
     }
 
-    fn default_port(&self) -> u16 {
+    /// Returns whether connections are encrypted.
+    pub(crate) fn is_tls(&self) -> bool {
         match self {
-            Self::Tcp(_) | Self::Unix(_) => 1883,
-            Self::Tls(_) => 8883,
+            Self::Tls(_) | Self::Wss(..) => true,
+            Self::Tcp(_) | Self::Ws(..) | Self::Unix(_) => false,
         }
     }
 }
@@ -111,6 +149,8 @@ impl fmt::Display for Target {
             Self::Tcp(host) => write!(f, "mqtt://{host}"),
             Self::Tls(host) => write!(f, "mqtts://{host}"),
             Self::Unix(path) => write!(f, "unix://{}", path.display()),
+            Self::Ws(host, path) => write!(f, "ws://{host}{path}"),
+            Self::Wss(host, path) => write!(f, "wss://{host}{path}"),
         }
     }
 }
@@ -132,14 +172,16 @@ impl fmt::Debug for Url {
     }
 }
 
-fn read_credentials(text: Option<&str>) -> Result<(Option<String>, Option<String>), UrlError> {
-    let Some(text) = text else {
-        return Ok((None, None));
-    };
-    match text.split_once(':') {
-        Some((username, password)) => Ok((Some(unescape(username)?), Some(unescape(password)?))),
-        None => Ok((Some(unescape(text)?), None)),
+/// Returns the path of a WebSocket: `/mqtt` unless there is one.
+fn websocket_path(path: &str) -> Result<String, UrlError> {
+    if path.contains('#') || path.bytes().any(|byte| byte <= b' ' || byte == 0x7F) {
+        return Err(UrlError::Excess(path.to_owned()));
     }
+    Ok(match path {
+        "" => "/mqtt".to_owned(),
+        path if path.starts_with('/') => path.to_owned(),
+        query => format!("/{query}"),
+    })
 }
 
 fn read_host(text: &str, default_port: u16) -> Result<Host, UrlError> {
@@ -188,6 +230,9 @@ fn unescape(text: &str) -> Result<String, UrlError> {
 impl fmt::Display for UrlError {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
+            Self::CredentialsTooLong => {
+                f.write_str("a proxy's user name and password have at most 255 bytes")
+            }
             Self::Excess(excess) => {
                 write!(f, "nothing may follow the port of a broker, not even \"{excess}\"")
             }
@@ -200,6 +245,9 @@ impl fmt::Display for UrlError {
             }
             Self::PathMissing => f.write_str("the path is missing: write unix:///path/to/socket"),
             Self::Port(port) => write!(f, "\"{port}\" is no port: write a number from 1 to 65535"),
+            Self::ProxyUnknown(scheme) => {
+                write!(f, "\"{scheme}\" is no scheme of a proxy: there are http and socks5")
+            }
             Self::SchemeMissing => {
                 f.write_str("the scheme is missing: write mqtt://host, or mqtts://host for TLS")
             }
@@ -207,7 +255,10 @@ impl fmt::Display for UrlError {
                 "mqtts needs the feature `tls` of quelea-client, which is on by default",
             ),
             Self::SchemeUnknown(scheme) => {
-                write!(f, "\"{scheme}\" is no scheme of MQTT: there are mqtt, mqtts and unix")
+                write!(
+                    f,
+                    "\"{scheme}\" is no scheme of MQTT: there are mqtt, mqtts, ws, wss and unix"
+                )
             }
         }
     }
@@ -229,15 +280,18 @@ mod tests {
         check("tcp://user@host", "mqtt://host:1883");
         if cfg!(feature = "tls") {
             check("mqtts://host", "mqtts://host:8883");
+            check("wss://host/path?token=1", "wss://host:443/path?token=1");
         }
+        check("ws://host", "ws://host:80/mqtt");
+        check("ws://host:8083/", "ws://host:8083/");
         check("unix:///run/mqtt%20socket", "unix:///run/mqtt socket");
     }
 
     #[test]
     fn credentials_may_be_escaped() {
         let url = Url::parse("mqtt://a%40b:p%3aq@host").unwrap();
-        assert_eq!(url.username.as_deref(), Some("a@b"));
-        assert_eq!(url.password.as_deref(), Some("p:q"));
+        assert_eq!(url.credentials.username.as_deref(), Some("a@b"));
+        assert_eq!(url.credentials.password.as_deref(), Some("p:q"));
         assert!(!format!("{url:?}").contains("p:q"));
     }
 
@@ -252,6 +306,8 @@ mod tests {
             ("mqtt://host:0", UrlError::Port("0".to_owned())),
             ("mqtt://host:70000", UrlError::Port("70000".to_owned())),
             ("mqtt://host/topic", UrlError::Excess("/topic".to_owned())),
+            ("ws://host/a b", UrlError::Excess("/a b".to_owned())),
+            ("ws://host/a\r\nb", UrlError::Excess("/a\r\nb".to_owned())),
             ("mqtt://a%4@host", UrlError::Escape("a%4".to_owned())),
             ("mqtt://a%zz@host", UrlError::Escape("a%zz".to_owned())),
             ("unix://", UrlError::PathMissing),
