@@ -25,6 +25,8 @@
 //! - Subscriptions are made again when the broker has lost them.
 //! - Every queue has a limit, and a rule for what happens there: see [`Queue`] for what is published, [`Buffering`] for
 //!   what is received.
+//!
+//! The [guide] has a section for each task, and there is a page for those who come [from rumqttc](from_rumqttc).
 
 #![forbid(unsafe_code)]
 
@@ -55,6 +57,12 @@ mod tls;
 mod transport;
 mod url;
 mod websocket;
+
+#[doc = include_str!("../docs/guide.md")]
+pub mod guide {}
+
+#[doc = include_str!("../docs/from-rumqttc.md")]
+pub mod from_rumqttc {}
 
 pub use authentication::{Authenticator, Exchange};
 pub use backoff::Backoff;

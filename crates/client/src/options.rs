@@ -443,6 +443,7 @@ pub(crate) fn secs(duration: Duration) -> u32 {
 mod tests {
     use super::*;
 
+    /// [Q5-4.7.0-1] v3.1.1 [Q4-4.7.1-1]
     #[test]
     fn what_contradicts_itself_is_refused_with_advice() {
         let v311 = || Options::new().version(Version::V311);
@@ -468,6 +469,7 @@ mod tests {
         assert_eq!(options.username.as_deref(), Some("other"));
     }
 
+    /// [MQTT-3.1.2-4]
     #[test]
     fn a_session_is_begun_once() {
         for (version, resumes, attempt, clean) in [
@@ -485,6 +487,7 @@ mod tests {
         }
     }
 
+    /// v3.1.1 [MQTT-3.1.3-7] [Q3-3.1-1]
     #[test]
     fn generated_ids_fit_every_version() {
         let [first, second] = [(); 2].map(|()| complete(Options::new()).unwrap());

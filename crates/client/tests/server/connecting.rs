@@ -16,6 +16,7 @@ use crate::support::server::Server;
 use crate::support::soon;
 
 /// [MQTT-3.1.0-1], [MQTT-3.1.2-9], [MQTT-3.1.2-17], [MQTT-3.1.2-19], v3.1.1 [MQTT-3.1.2-9]
+/// v3.1.1 [MQTT-3.1.2-19, MQTT-3.1.2-21, MQTT-3.1.3-1, MQTT-3.1.3-3, Q4-3.1.2.2-1] [Q3-3.1-3, Q3-3.1-4]
 #[tokio::test]
 async fn connect_says_what_the_options_say() {
     for version in Version::ALL {
@@ -130,6 +131,7 @@ async fn an_assigned_client_id_is_kept() {
 }
 
 /// [MQTT-4.12.0-3], [MQTT-4.12.1-1]
+/// [MQTT-4.12.1-2]
 #[tokio::test]
 async fn an_authenticator_speaks_for_the_client() {
     let server = Server::new().await;

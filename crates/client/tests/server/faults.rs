@@ -14,6 +14,7 @@ use crate::connecting::hasty;
 use crate::support::server::{Peer, Server};
 use crate::support::soon;
 
+/// [Q5-1.5.5-1, Q5-2.1-1, Q5-2.1.3-1, Q5-3.3.1.2-1] v3.1.1 [Q4-2.1-1, Q4-2.2.3-1]
 #[tokio::test]
 async fn bytes_that_are_no_packet() {
     for bytes in [
@@ -79,6 +80,8 @@ async fn aliases_without_a_meaning() {
 }
 
 /// Acknowledgements for what was never sent are ignored, or answered as the specification says.
+///
+/// [Q5-3.6.2.1-1, Q5-3.7.2.1-1]
 #[tokio::test]
 async fn acknowledgements_of_nothing() {
     let server = Server::new().await;
@@ -123,6 +126,7 @@ async fn a_session_that_nobody_asked_for() {
     assert_eq!(peer.rest().await, [PacketKind::Disconnect]);
 }
 
+/// [Q5-2.1-2] v3.1.1 [Q4-2.1-2]
 #[tokio::test]
 async fn a_server_that_cuts_packets_in_pieces() {
     let server = Server::new().await;

@@ -67,6 +67,7 @@ async fn sockets_of_this_machine() {
 }
 
 /// [MQTT-6.0.0-3]
+/// [MQTT-6.0.0-1, MQTT-6.0.0-2] v3.1.1 [MQTT-6.0.0-1, MQTT-6.0.0-2, MQTT-6.0.0-3]
 #[tokio::test]
 async fn websocket_with_messages_of_every_size() {
     let house = House::with(

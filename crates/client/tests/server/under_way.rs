@@ -257,6 +257,7 @@ async fn a_server_that_reads_nothing() {
 }
 
 /// v3.1.1 [MQTT-3.14.4-1], v3.1.1 [MQTT-3.14.4-2]
+/// [MQTT-3.14.4-2]
 #[tokio::test]
 async fn closing_says_goodbye_after_all_is_acknowledged() {
     let server = Server::new().await;

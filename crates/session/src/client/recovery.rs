@@ -73,3 +73,6 @@ impl<T> ClientSession<T> {
         self.session.sent_before()
     }
 }
+
+#[cfg(test)]
+mod tests;

@@ -13,9 +13,10 @@ use quelea_codec::{
 use super::desk::Desk;
 use super::{Fault, Resumption, Unacceptable, Unsent};
 use crate::testing::{content, id};
-use crate::{Position, Time, Violation};
+use crate::{Time, Violation};
 
 /// [MQTT-3.1.0-1], [MQTT-3.1.2-30]
+/// v3.1.1 [MQTT-3.1.0-1]
 #[test]
 fn nothing_leaves_before_connack() {
     let mut desk = Desk::offline(Version::V5);
@@ -31,6 +32,8 @@ fn nothing_leaves_before_connack() {
 }
 
 /// [MQTT-4.3.2-1], [MQTT-4.3.3-1], [MQTT-4.3.3-4]
+/// [MQTT-2.2.1-2, MQTT-2.2.1-5, MQTT-4.3.3-3] v3.1.1 [MQTT-2.3.1-5, MQTT-2.3.1-6, MQTT-4.3.1-1, MQTT-4.3.2-1,
+/// MQTT-4.3.3-1]
 #[test]
 fn each_qos_ends_with_its_acknowledgement() {
     for version in Version::ALL {
@@ -64,6 +67,8 @@ fn what_the_broker_says_of_a_message_reaches_the_application() {
 }
 
 /// [MQTT-4.4.0-1], [MQTT-4.3.3-6], [MQTT-4.6.0-1]
+/// [MQTT-3.3.1-3, MQTT-3.1.2-23, MQTT-4.1.0-1] v3.1.1 [MQTT-2.3.1-3, MQTT-3.1.2-4, MQTT-3.3.1-1, MQTT-3.3.1-3,
+/// MQTT-4.1.0-1, MQTT-4.1.0-2, MQTT-4.4.0-1, MQTT-4.6.0-1]
 #[test]
 fn a_session_that_the_broker_has_goes_on() {
     let mut desk = Desk::connected(Version::V5);
@@ -82,6 +87,7 @@ fn a_session_that_the_broker_has_goes_on() {
 }
 
 /// [MQTT-3.2.2-5]
+/// v3.1.1 [MQTT-3.1.2-6]
 #[test]
 fn when_the_broker_lost_the_session_qos_1_is_sent_again_and_qos_2_is_unknown() {
     for version in [Version::V311, Version::V5] {
@@ -117,6 +123,7 @@ fn version_3_1_presumes_that_the_session_is_there() {
 }
 
 /// [MQTT-3.3.4-7], [MQTT-3.3.4-8]
+/// [MQTT-4.9.0-3, Q5-3.3.4-8]
 #[test]
 fn the_receive_maximum_holds_back_messages_only() {
     let mut desk = Desk::offline(Version::V5);
@@ -133,6 +140,7 @@ fn the_receive_maximum_holds_back_messages_only() {
 }
 
 /// [MQTT-3.2.2-11], [MQTT-3.2.2-14], [MQTT-3.2.2-15]
+/// [Q5-3.2.2.3.6-1, Q5-3.3.1.2-2, Q5-3.3.1.3-4]
 #[test]
 fn what_the_broker_does_not_take_is_not_sent() {
     let mut desk = Desk::offline(Version::V5);
@@ -158,6 +166,7 @@ fn what_the_broker_does_not_take_is_not_sent() {
     );
 }
 
+/// [MQTT-4.3.3-13]
 #[test]
 fn messages_expire_before_they_are_sent_and_not_after() {
     let mut desk = Desk::connected(Version::V5);
@@ -172,6 +181,7 @@ fn messages_expire_before_they_are_sent_and_not_after() {
 }
 
 /// [MQTT-3.2.2-17], [MQTT-3.2.2-18]
+/// [MQTT-3.3.2-9, Q5-3.2.2.3.8-1, Q5-3.3.4-7]
 #[test]
 fn aliases_are_used_as_far_as_the_broker_has_them() {
     for (maximum, last) in
@@ -188,6 +198,7 @@ fn aliases_are_used_as_far_as_the_broker_has_them() {
 }
 
 /// [MQTT-3.3.2-10], section 3.3.4
+/// [Q5-3.3.4-1]
 #[test]
 fn aliases_of_the_broker_are_understood() {
     let mut desk = Desk::connected(Version::V5);
@@ -213,6 +224,7 @@ fn messages_say_which_subscriptions_they_came_through() {
 }
 
 /// [MQTT-4.5.0-2], [MQTT-4.6.0-2], [MQTT-4.6.0-3]
+/// [MQTT-3.3.4-1] v3.1.1 [MQTT-3.3.4-1, MQTT-4.3.2-2, MQTT-4.5.0-2, MQTT-4.6.0-2, MQTT-4.6.0-3]
 #[test]
 fn acknowledgements_leave_in_the_order_of_the_messages() {
     let mut desk = Desk::connected(Version::V5);
@@ -230,6 +242,7 @@ fn acknowledgements_leave_in_the_order_of_the_messages() {
 }
 
 /// [MQTT-4.3.3-10]
+/// v3.1.1 [MQTT-4.3.3-2]
 #[test]
 fn a_qos_2_message_is_given_once_however_late_it_is_acknowledged() {
     let mut desk = Desk::connected(Version::V5);
@@ -291,6 +304,7 @@ fn a_broker_beyond_our_receive_maximum_is_left() {
 }
 
 /// [MQTT-2.2.1-3]
+/// [Q5-2.2.1-1] v3.1.1 [MQTT-2.3.1-2, Q4-2.3.1-1]
 #[test]
 fn requests_have_identifiers_of_their_own() {
     let mut desk = Desk::connected(Version::V5);
@@ -317,6 +331,8 @@ fn each_filter_has_a_reason_code() {
     check_fault(&mut desk, &suback(request, &[0, 0]), Fault::ReasonsMiscounted);
 }
 
+/// [Q5-3.2.2.3.11-1, Q5-3.2.2.3.12-1, Q5-3.2.2.3.13-1, Q5-3.8.3-1, Q5-3.10.3-1] v3.1.1 [MQTT-3.8.3-1, MQTT-3.8.3-3,
+/// MQTT-3.10.3-1, MQTT-3.10.3-2, MQTT-4.7.1-2, MQTT-4.7.1-3]
 #[test]
 fn subscriptions_that_would_end_the_connection_are_not_asked_for() {
     let mut desk = Desk::offline(Version::V5);
@@ -336,7 +352,21 @@ fn subscriptions_that_would_end_the_connection_are_not_asked_for() {
     ] {
         assert_eq!(desk.subscribe(filter), Err(unsent), "{filter}");
     }
+    // An identifier is only left out.
+    let mut desk = Desk::offline(Version::V5);
+    desk.connect_to(|it| it.subscription_id_available = Some(false));
+    let (filters, none) = ([("t", SubscriptionOptions::default())], UserProperties::EMPTY);
+    desk.session.subscribe(&filters, Some(7), none, &mut desk.buffer).unwrap();
+    assert!(desk.written()[0].contains("subscription_id: None"));
     let mut desk = Desk::connected(Version::V5);
+    assert_eq!(
+        desk.session.subscribe(&[], None, UserProperties::EMPTY, &mut desk.buffer),
+        Err(Unsent::FilterInvalid)
+    );
+    assert_eq!(
+        desk.session.unsubscribe(&[], UserProperties::EMPTY, &mut desk.buffer),
+        Err(Unsent::FilterInvalid)
+    );
     let options = SubscriptionOptions { no_local: true, ..SubscriptionOptions::default() };
     let filters = [("$share/g/a", options)];
     let unsent = desk.session.subscribe(&filters, None, UserProperties::EMPTY, &mut desk.buffer);
@@ -351,6 +381,7 @@ fn a_session_that_was_not_asked_for_is_a_fault() {
     check_fault(&mut desk, &accepted(true), Fault::SessionPresent);
 }
 
+/// [Q5-2.1.2-1, Q3-2.1-1] v3.1.1 [MQTT-4.8.0-1, Q4-2.2.1-1]
 #[test]
 fn packets_at_the_wrong_time_are_faults() {
     for packet in [Packet::PingReq, Packet::PingResp, publish(QoS::AtMostOnce, 0)] {
@@ -367,6 +398,7 @@ fn packets_at_the_wrong_time_are_faults() {
     check_fault(&mut desk, &packet, Fault::Unexpected(PacketKind::Disconnect));
 }
 
+/// [MQTT-4.13.2-1]
 #[test]
 fn a_refusal_is_not_a_fault() {
     let mut desk = Desk::offline(Version::V5);
@@ -394,6 +426,7 @@ fn the_server_keep_alive_rules() {
 }
 
 /// [MQTT-4.12.0-3], [MQTT-4.12.0-5], [MQTT-4.12.0-7], [MQTT-4.12.1-1]
+/// [Q5-3.15-1]
 #[test]
 fn authentication_goes_back_and_forth() {
     let mut desk = Desk::offline(Version::V5);
@@ -419,6 +452,7 @@ fn authentication_goes_back_and_forth() {
 }
 
 /// v3.1.1 [MQTT-3.14.4-2]
+/// [MQTT-3.14.4-1, Q5-4.12-1]
 #[test]
 fn nothing_follows_disconnect() {
     for version in Version::ALL {
@@ -450,74 +484,7 @@ fn the_oldest_that_was_never_sent_makes_room() {
     assert_eq!(desk.session.unfinished(), 1);
 }
 
-#[test]
-fn what_is_not_kept_is_not_sent() {
-    let mut desk = Desk::lasting();
-    desk.publish(QoS::AtLeastOnce, "a");
-    desk.publish(QoS::AtMostOnce, "b");
-    desk.connect(false);
-    assert_eq!(desk.written(), [""; 0]);
-    desk.session.allow_sending_before(Position::new(1));
-    assert_eq!(desk.written(), ["q1 #1 t=a"]);
-    desk.session.allow_sending_before(Position::new(100));
-    assert_eq!(desk.written(), ["q0 t=b"]);
-}
-
-/// [MQTT-4.3.3-6], [MQTT-4.6.0-4]
-#[test]
-fn pubrel_waits_until_it_is_kept_that_the_broker_has_the_message() {
-    let mut desk = Desk::lasting();
-    desk.session.allow_sending_before(Position::new(100));
-    desk.connect(false);
-    desk.publish(QoS::ExactlyOnce, "a");
-    desk.written();
-    assert_eq!(desk.ack(PacketKind::PubRec, 1, ReasonCode::SUCCESS), ["received 0"]);
-    assert_eq!(desk.ack(PacketKind::PubRec, 1, ReasonCode::SUCCESS), [""; 0]);
-    assert_eq!(desk.written(), [""; 0]);
-    desk.session.release(Position::new(0), &mut desk.buffer);
-    desk.session.release(Position::new(0), &mut desk.buffer);
-    assert_eq!(desk.written(), ["PUBREL #1"]);
-    assert_eq!(desk.ack(PacketKind::PubComp, 1, ReasonCode::SUCCESS), ["acknowledged a 0x00"]);
-}
-
-/// [MQTT-4.4.0-1]: packet identifiers are those of the process before.
-#[test]
-fn what_was_kept_goes_on_in_the_next_process() {
-    let recover = || {
-        let mut desk = Desk::lasting();
-        desk.session.recover_mark(Position::new(9));
-        desk.session.recover_received(Position::new(3), "received".to_string());
-        for (position, qos, payload) in [
-            (4, QoS::ExactlyOnce, "sent"),
-            (7, QoS::AtLeastOnce, "sent, too"),
-            (12, QoS::ExactlyOnce, "waiting"),
-        ] {
-            let (position, ticket) = (Position::new(position), payload.to_string());
-            desk.session.recover(position, &content("t", payload), qos, false, ticket);
-        }
-        desk.session.recovered();
-        desk.session.allow_sending_before(Position::new(100));
-        desk
-    };
-    let mut desk = recover();
-    desk.publish(QoS::AtLeastOnce, "new");
-    desk.connect(true);
-    assert_eq!(
-        desk.written(),
-        [
-            "PUBREL #4",
-            "q2 #5 dup t=sent",
-            "q1 #8 dup t=sent, too",
-            "q2 #13 t=waiting",
-            "q1 #14 t=new"
-        ]
-    );
-    let mut desk = recover();
-    desk.connect(false);
-    assert_eq!(desk.done(), ["received Unknown", "sent Unknown"]);
-    assert_eq!(desk.written(), ["q1 #8 t=sent, too", "q2 #13 t=waiting"]);
-}
-
+/// v3.1.1 [MQTT-3.3.2-2, MQTT-4.7.1-1, MQTT-4.7.3-2]
 #[test]
 fn messages_that_no_packet_can_carry_are_not_accepted() {
     let mut desk = Desk::connected(Version::V5);
