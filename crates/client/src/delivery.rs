@@ -1,6 +1,6 @@
 //! From the session to the application: who gets a message, and who says that it may be forgotten.
 
-use std::sync::{Arc, Weak};
+use std::sync::Arc;
 use std::time::Duration;
 
 use quelea_codec::{PublishProperties, ReasonCode};
@@ -20,61 +20,65 @@ impl Core {
         incoming: &Incoming<'_>,
     ) -> Option<String> {
         let Incoming { topic, publish, receipt } = incoming;
+        let Self { session, registry, claims, out, .. } = self;
         let mut message = message(incoming);
-        let mut sinks = std::mem::take(&mut self.sinks);
-        let ids = publish.properties.subscription_ids.iter();
-        self.registry.receivers(topic, ids, |sink| sinks.push(sink));
-        let keeping = sinks.iter().filter(|it| it.keeps_receipt(publish.qos)).count();
-        let mut unclaimed = None;
+        registry.find(topic, publish.properties.subscription_ids.iter());
+        let is_wanted = registry.receivers().next().is_some();
+        let keeps = |sink: &&Sink| sink.keeps_receipt(publish.qos);
+        let keeping = match receipt {
+            Some(_) => registry.receivers().filter(keeps).count(),
+            None => 0,
+        };
         match *receipt {
-            Some(receipt) if sinks.is_empty() && self.claims.has_room() => {
-                message.receipt = Some(Whole::new(receipt, weak(shared), 1).part());
-                self.claims.hold(message);
+            Some(receipt) if !is_wanted && claims.has_room() => {
+                message.receipt = Some(Whole::new(receipt, Arc::downgrade(shared), 1).part());
+                claims.hold(message);
+                None
             }
             Some(receipt) if keeping > 0 => {
-                let whole = Whole::new(receipt, weak(shared), keeping);
-                for sink in sinks.drain(..) {
-                    message.receipt = sink.keeps_receipt(publish.qos).then(|| whole.part());
+                let whole = Whole::new(receipt, Arc::downgrade(shared), keeping);
+                for sink in registry.receivers() {
+                    message.receipt = keeps(&sink).then(|| whole.part());
                     sink.push(message.clone());
                 }
+                None
             }
             _ => {
                 if let Some(receipt) = *receipt {
-                    self.session.acknowledge(receipt, ReasonCode::SUCCESS, &mut self.out);
+                    session.acknowledge(receipt, ReasonCode::SUCCESS, out);
                 }
-                unclaimed = sinks.is_empty().then(|| topic.to_string());
-                hand_out(&mut sinks, message);
+                hand_out(registry.receivers(), message);
+                (!is_wanted).then(|| topic.to_string())
             }
         }
-        self.sinks = sinks;
-        unclaimed
     }
 
     /// Gives the messages that wait to be claimed to those who have subscribed since.
     pub(crate) fn hand_out_claims(&mut self) {
         for message in self.claims.take() {
-            let mut sinks = Vec::new();
-            self.registry.receivers(message.topic(), std::iter::empty(), |sink| sinks.push(sink));
-            if sinks.is_empty() {
+            self.registry.find(message.topic(), std::iter::empty());
+            if self.registry.receivers().next().is_none() {
                 self.claims.hold(message);
                 continue;
             }
-            if !sinks.iter().any(|it| it.keeps_receipt(message.qos)) {
+            if !self.registry.receivers().any(|it| it.keeps_receipt(message.qos)) {
                 message.acknowledge();
             }
-            hand_out(&mut sinks, message);
+            hand_out(self.registry.receivers(), message);
         }
     }
 }
 
-fn hand_out(sinks: &mut Vec<Sink>, message: Message) {
-    let Some(last) = sinks.pop() else {
+/// Gives each receiver the message. Nearly always there is one, and nothing is cloned.
+fn hand_out<'a>(mut sinks: impl Iterator<Item = &'a Sink>, message: Message) {
+    let Some(mut sink) = sinks.next() else {
         return;
     };
-    for sink in sinks.drain(..) {
+    for next in sinks {
         sink.push(message.clone());
+        sink = next;
     }
-    last.push(message);
+    sink.push(message);
 }
 
 fn message(incoming: &Incoming<'_>) -> Message {
@@ -94,8 +98,4 @@ fn message(incoming: &Incoming<'_>) -> Message {
         expiry: properties.message_expiry_secs.map(|secs| Duration::from_secs(secs.into())),
         receipt: None,
     }
-}
-
-fn weak(shared: &Arc<Shared>) -> Weak<Shared> {
-    Arc::downgrade(shared)
 }

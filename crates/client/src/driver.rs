@@ -29,6 +29,8 @@ pub(crate) struct Driver {
     /// Ours, or what the broker assigned.
     client_id: String,
     attempt: Attempt,
+    /// When the broker accepted the present connection.
+    accepted_at: Option<Instant>,
     exchange: Option<Box<dyn Exchange>>,
 }
 
@@ -49,6 +51,7 @@ impl Driver {
             target,
             referral: None,
             attempt: Attempt::First,
+            accepted_at: None,
             exchange: None,
         }
     }
@@ -56,13 +59,12 @@ impl Driver {
     pub(crate) async fn run(mut self) {
         let mut waits = Waits::new(self.shared.options.backoff.clone());
         loop {
-            let start = Instant::now();
             let end = self.connect_and_serve().await;
             self.leave_connection();
             let Err(error) = end else {
                 break;
             };
-            if start.elapsed() > STABLE_AFTER {
+            if self.accepted_at.take().is_some_and(|it| it.elapsed() > STABLE_AFTER) {
                 waits.reset();
             }
             if is_lasting(&error) {
@@ -264,6 +266,7 @@ impl Driver {
     ) -> Result<(), ConnectionError> {
         self.finish_authentication(properties.authentication_data)?;
         self.attempt = Attempt::Later;
+        self.accepted_at = Some(Instant::now());
         if let Some(assigned) = properties.assigned_client_id {
             assigned.clone_into(&mut self.client_id);
         }

@@ -33,15 +33,19 @@ pub(crate) struct Registry {
     /// Filters that the broker is to forget.
     leaving: VecDeque<Leaving>,
     /// Takes what no subscription does.
-    rest: Option<Arc<Inbox>>,
+    rest: Option<Sink>,
     /// Scratch.
     hits: Vec<FilterId>,
+    /// The entries that were found last, and whether none of them has a receiver.
     targets: Vec<u32>,
+    is_for_rest: bool,
 }
 
 /// A topic filter, with all who receive what matches it.
 struct Entry {
     filter: String,
+    /// Where the filter that topics are matched against begins: behind `$share/name/`.
+    plain_from: usize,
     options: SubscriptionOptions,
     sinks: Vec<Sink>,
     state: State,
@@ -84,6 +88,7 @@ impl Registry {
             rest: None,
             hits: Vec::new(),
             targets: Vec::new(),
+            is_for_rest: false,
         }
     }
 
@@ -117,6 +122,7 @@ impl Registry {
             return;
         }
         let entry = Entry {
+            plain_from: filter.len() - plain(filter).len(),
             filter: filter.to_owned(),
             options,
             sinks: vec![sink],
@@ -156,13 +162,13 @@ impl Registry {
 
     /// Sets who takes what no subscription does.
     pub(crate) fn set_rest(&mut self, inbox: Option<Arc<Inbox>>) {
-        self.rest = inbox;
+        self.rest = inbox.map(Sink::Inbox);
     }
 
     /// Forgets a filter; returns its receivers, and who waits to hear of it.
     fn forget(&mut self, id: u32) -> Option<Entry> {
         let entry = self.entries.remove(&id)?;
-        if let Some(filter) = self.table.find(plain(&entry.filter))
+        if let Some(filter) = self.table.find(entry.plain())
             && let Some(ids) = self.table.get_mut(filter)
         {
             ids.retain(|it| *it != id);
@@ -173,20 +179,16 @@ impl Registry {
         Some(entry)
     }
 
-    /// Calls `take` for each receiver of a message on `topic` that came with these subscription identifiers.
+    /// Finds the receivers of a message on `topic` that came with these subscription identifiers, for
+    /// [`Self::receivers`].
     ///
     /// The identifiers are believed as far as the topic fits: those of a session that an earlier process began may mean
     /// something else here.
-    pub(crate) fn receivers(
-        &mut self,
-        topic: &str,
-        subscription_ids: impl Iterator<Item = u32>,
-        mut take: impl FnMut(Sink),
-    ) {
+    pub(crate) fn find(&mut self, topic: &str, subscription_ids: impl Iterator<Item = u32>) {
         self.targets.clear();
         for id in subscription_ids {
             let entry = self.entries.get(&id);
-            if entry.is_some_and(|it| matches(plain(&it.filter), topic)) {
+            if entry.is_some_and(|it| matches(it.plain(), topic)) {
                 self.targets.push(id);
             }
         }
@@ -197,15 +199,15 @@ impl Registry {
                 self.targets.extend(self.table.get(hit).into_iter().flatten());
             }
         }
+        let is_taken = |id: &u32| self.entries.get(id).is_some_and(|it| !it.sinks.is_empty());
+        self.is_for_rest = !self.targets.iter().any(is_taken);
+    }
+
+    /// Returns the receivers that were found last.
+    pub(crate) fn receivers(&self) -> impl Iterator<Item = &Sink> {
         let entries = self.targets.iter().filter_map(|id| self.entries.get(id));
-        let mut is_taken = false;
-        for sink in entries.flat_map(|entry| &entry.sinks) {
-            is_taken = true;
-            take(sink.clone());
-        }
-        if !is_taken && let Some(rest) = &self.rest {
-            take(Sink::Inbox(Arc::clone(rest)));
-        }
+        let rest = self.rest.iter().filter(|_| self.is_for_rest);
+        entries.flat_map(|entry| &entry.sinks).chain(rest)
     }
 
     /// Writes what the broker has to be told. Returns what cannot be asked for: filter, reason, and whether somebody
@@ -359,6 +361,12 @@ impl Registry {
             id = id % SUBSCRIPTION_ID_MAX + 1;
         }
         id
+    }
+}
+
+impl Entry {
+    fn plain(&self) -> &str {
+        &self.filter[self.plain_from..]
     }
 }
 

@@ -22,7 +22,7 @@ use crate::handle::{Acknowledgement, PublishHandle};
 use crate::journal::{self, Journal, JournalFile, Operation};
 use crate::message::Publish;
 use crate::options::{Options, QueueOverflow};
-use crate::registry::{Registry, Sink};
+use crate::registry::Registry;
 
 /// What the application and the driving task share.
 pub(crate) struct Shared {
@@ -57,7 +57,6 @@ pub(crate) struct Core {
     pub(crate) reauthenticates: bool,
     /// Scratch.
     pub(crate) done: Vec<Done<Ticket>>,
-    pub(crate) sinks: Vec<Sink>,
 }
 
 /// How far the file for accepted messages has come.
@@ -130,7 +129,6 @@ impl Shared {
             },
             reauthenticates: false,
             done: Vec::new(),
-            sinks: Vec::new(),
         };
         // What came back counts, even beyond a limit that was lowered since.
         let room = options.queue.messages_max.saturating_sub(recovered.messages);
