@@ -3,8 +3,8 @@
 use std::sync::Arc;
 
 use quelea_codec::{Auth, ConnAckProperties, Disconnect, DisconnectProperties, Packet, ReasonCode};
-use quelea_session::Outbox;
 use quelea_session::client::{Event as SessionEvent, Resumption};
+use quelea_session::{Outbox, Time};
 use tokio::time::{Duration, Instant, timeout, timeout_at};
 
 use crate::authentication::Exchange;
@@ -207,15 +207,20 @@ impl Driver {
         let version = self.shared.options.version;
         let shared = Arc::clone(&self.shared);
         let mut core = shared.lock();
-        core.session.heard(shared.now());
+        let now = shared.now();
+        core.session.heard(now);
         link.frames(packet_bytes_max, |frame| {
             let packet = Packet::decode(frame, version)?;
-            self.handle(&mut core, &packet)
+            self.handle(&mut core, now, &packet)
         })
     }
 
-    fn handle(&mut self, core: &mut Core, packet: &Packet<'_>) -> Result<(), ConnectionError> {
-        let now = self.shared.now();
+    fn handle(
+        &mut self,
+        core: &mut Core,
+        now: Time,
+        packet: &Packet<'_>,
+    ) -> Result<(), ConnectionError> {
         let event = core.session.on_packet(now, packet, &mut core.out, &mut core.done)?;
         match event {
             SessionEvent::Nothing => {}

@@ -37,7 +37,7 @@ pub struct Options {
     username: Option<String>,
     password: Option<Vec<u8>>,
     resumes_session: bool,
-    session_expiry: Duration,
+    session_expiry: Option<Duration>,
     keep_alive: Duration,
     will: Option<OwnedWill>,
     user_properties: Vec<(String, String)>,
@@ -100,7 +100,7 @@ impl Options {
             username: None,
             password: None,
             resumes_session: false,
-            session_expiry: Duration::from_secs(3_600),
+            session_expiry: None,
             keep_alive: Duration::from_secs(60),
             will: None,
             user_properties: Vec::new(),
@@ -147,11 +147,12 @@ impl Options {
         Self { resumes_session: true, ..self }
     }
 
-    /// Sets how long the broker keeps the session without a connection: an hour unless set. Of MQTT 5 only; in 3.x it
-    /// is the broker's to decide.
+    /// Sets how long the broker keeps the session without a connection: a week unless set if it is to be
+    /// [resumed](Self::resume_session), and otherwise five minutes, for nobody but this client would ask for it. Of MQTT 5
+    /// only; in 3.x it is the broker's to decide.
     #[must_use]
     pub fn session_expiry(self, session_expiry: Duration) -> Self {
-        Self { session_expiry, ..self }
+        Self { session_expiry: Some(session_expiry), ..self }
     }
 
     /// Sets after how long a silence the connection is checked: a minute unless set. Zero never checks.
@@ -352,6 +353,8 @@ impl Options {
         // A match on the version, because a session that outlives the connection is asked for in different ways: in
         // 3.x by Clean Session 0 in every CONNECT, in 5.0 by its expiry, and Clean Start is only about the past.
         let clean_start = !self.resumes_session && (!is_v5 || attempt == Attempt::First);
+        let default_expiry = if self.resumes_session { RESUMED_EXPIRY } else { OWN_EXPIRY };
+        let expiry_secs = secs(self.session_expiry.unwrap_or(default_expiry));
         let connect = Connect {
             clean_start,
             keep_alive_secs: u16::try_from(
@@ -362,7 +365,7 @@ impl Options {
             username: self.username.as_deref(),
             password: self.password.as_deref(),
             properties: ConnectProperties {
-                session_expiry_secs: Some(secs(self.session_expiry)).filter(|it| *it > 0),
+                session_expiry_secs: Some(expiry_secs).filter(|it| *it > 0),
                 receive_maximum: Some(self.receive_maximum),
                 packet_bytes_max: Some(self.packet_bytes_max),
                 topic_alias_maximum: Some(self.topic_alias_maximum).filter(|it| *it > 0),
@@ -438,6 +441,12 @@ pub(crate) fn secs(duration: Duration) -> u32 {
     let secs = duration.as_secs() + u64::from(duration.subsec_nanos() > 0);
     u32::try_from(secs).unwrap_or(u32::MAX)
 }
+
+/// How long a session waits for the next process of a client.
+const RESUMED_EXPIRY: Duration = Duration::from_secs(7 * 24 * 3_600);
+
+/// How long one waits for the next connection of a client that has no successor.
+const OWN_EXPIRY: Duration = Duration::from_secs(300);
 
 #[cfg(test)]
 mod tests {
