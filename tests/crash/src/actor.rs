@@ -83,9 +83,12 @@ impl Actor {
     fn come(&mut self, now: u64, scene: &mut Scene<'_>) {
         let is_wanted =
             if scene.is_ending { self.plan.is_back_at_end } else { now >= self.moves_at };
-        if !is_wanted {
-            return;
+        if is_wanted {
+            self.connect(now, scene);
         }
+    }
+
+    fn connect(&mut self, now: u64, scene: &mut Scene<'_>) {
         let Scene { random, history, registry, address, is_ending } = scene;
         let will =
             self.plan.will.as_ref().map(|(topic, delays)| {
@@ -103,7 +106,7 @@ impl Actor {
 
     fn work(&mut self, now: u64, scene: &mut Scene<'_>) {
         if now >= self.moves_at && !scene.is_ending {
-            self.go(scene);
+            self.go(now, scene);
             return;
         }
         self.acknowledge(now, scene);
@@ -121,7 +124,11 @@ impl Actor {
         }
     }
 
-    fn go(&mut self, scene: &mut Scene<'_>) {
+    fn go(&mut self, now: u64, scene: &mut Scene<'_>) {
+        if scene.random.chance(TAKEOVER_PERCENT) {
+            self.connect(now, scene);
+            return;
+        }
         let Scene { random, history, .. } = scene;
         if random.chance(self.plan.abort_percent) {
             self.client.leave(history);
@@ -189,6 +196,9 @@ fn is_due(at: &mut u64, now: u64, pause: &RangeInclusive<u64>, random: &mut Rand
     }
     is_due
 }
+
+/// How often a client connects again instead of leaving: the broker takes its session over.
+const TAKEOVER_PERCENT: u64 = 20;
 
 const CHANGE_PAUSE_MILLIS: RangeInclusive<u64> = 5..=150;
 const PING_PAUSE_MILLIS: RangeInclusive<u64> = 20..=300;

@@ -109,7 +109,8 @@ impl Client {
         }
     }
 
-    /// Connects. A broker that does not listen is not there yet, or no more: the client stays away.
+    /// Connects, in the place of the connection that it may have. A broker that does not listen is not there yet,
+    /// or no more: the client stays as it is.
     pub fn connect(
         &mut self,
         wish: &Wish,
@@ -118,6 +119,8 @@ impl Client {
         history: &mut History,
     ) {
         let Ok(link) = Link::connect(address, registry, Token(self.index.0.into())) else { return };
+        // It is the broker that has to end an older connection, which stays open until CONNECT has left.
+        let _older = self.connection.is_some().then(|| self.leave(history));
         let clean_start = wish.clean_start || self.owes_clean_start;
         let expiry_secs = match self.version {
             Version::V5 => wish.expiry_secs,
@@ -180,10 +183,10 @@ impl Client {
         self.flush();
     }
 
-    /// Closes the connection without a word.
-    pub fn leave(&mut self, history: &mut History) {
+    /// Leaves without a word: the connection is closed when what this returns is dropped.
+    pub fn leave(&mut self, history: &mut History) -> Option<Link> {
         history.add_act(self.index, Act::Left);
-        self.forget_connection();
+        self.forget_connection()
     }
 
     /// Publishes.
@@ -503,10 +506,12 @@ impl Client {
         }
     }
 
-    fn forget_connection(&mut self) {
-        if self.connection.take().is_some_and(|connection| connection.expiry_secs == 0) {
+    fn forget_connection(&mut self) -> Option<Link> {
+        let connection = self.connection.take()?;
+        if connection.expiry_secs == 0 {
             self.forget_session();
         }
+        Some(connection.link)
     }
 
     fn forget_session(&mut self) {
