@@ -238,6 +238,12 @@ impl Shard {
         let Some(session) = self.sessions.get(key) else { return Earlier::None };
         let is_ending = negotiated.clean_start
             || session.extra.as_ref().is_none_or(|extra| extra.expiry_secs == 0);
+        // After a restart a client may be faster than the timer of its session (section 3.1.2.11.2).
+        let ends_at = session.extra.as_ref().and_then(|extra| extra.ends_at);
+        if !is_ending && ends_at.is_some_and(|at| at <= self.now) {
+            self.expire_session(key);
+            return Earlier::Discarded;
+        }
         if let Some(link) = session.link {
             // [MQTT-3.1.4-3]
             self.end_link(link, Ending::TakenOver { ends: is_ending });

@@ -221,9 +221,7 @@ impl Shard {
             return;
         }
         if extra.ends_at.is_some_and(|at| at <= now) {
-            self.counters().sessions_expired.add(1);
-            self.counters().clients_disconnected.add(1_u64.wrapping_neg());
-            self.end_session(key);
+            self.expire_session(key);
             return;
         }
         if extra.will_at.is_some_and(|at| at <= now) {
@@ -235,6 +233,13 @@ impl Shard {
         if let Some(next) = extra.ends_at.into_iter().chain(extra.will_at).min() {
             self.arm_session(key, next);
         }
+    }
+
+    /// Ends a session whose client has stayed away for too long.
+    pub(super) fn expire_session(&mut self, key: Key) {
+        self.counters().sessions_expired.add(1);
+        self.counters().clients_disconnected.add(1_u64.wrapping_neg());
+        self.end_session(key);
     }
 
     /// Publishes a session's will and forgets it ([MQTT-3.1.2-8], [MQTT-3.1.2-10]).
