@@ -8,7 +8,7 @@ use std::collections::HashMap;
 use std::rc::Rc;
 
 use super::Verdict;
-use crate::facts::{Facts, Received, Session};
+use crate::facts::{Facts, Received, Session, certainly_subscribed};
 use crate::history::ClientIndex;
 
 /// What is in order: publisher, topic, quality of service from the publisher and to the receiver.
@@ -24,7 +24,7 @@ pub(super) fn check(facts: &Facts<'_>, verdict: &mut Verdict) {
             let is_first = session.by_message[&id][0] == index;
             let newest = newest.entry(stream.clone()).or_default();
             let last = last.insert((stream, received.connection), id.number);
-            if is_first && id.number < *newest {
+            if is_first && id.number < *newest && !is_late_copy(facts, session, received) {
                 let what = format!(
                     "{id} came to {client} for the first time after number {newest} (entry {})",
                     received.at
@@ -48,6 +48,17 @@ fn stream_of(facts: &Facts<'_>, session: &Session, received: &Received) -> Optio
     let is_ordered = !receipt.retain && !message.is_will && !is_shared;
     let publisher = receipt.message.publisher;
     is_ordered.then(|| (publisher, receipt.topic.clone(), message.publish.qos, receipt.qos))
+}
+
+/// Says whether what came may be the copy that the publisher sent last, because the session may not have been
+/// subscribed yet when it was sent first.
+fn is_late_copy(facts: &Facts<'_>, session: &Session, received: &Received) -> bool {
+    let Some(message) = facts.messages.get(&received.receipt.message) else { return false };
+    let first = message.sent[0];
+    let last = message.sent.iter().rfind(|sent| **sent < received.at).copied().unwrap_or(first);
+    let mut filters = session.matching(&received.receipt.topic);
+    is_twice(facts, received)
+        && !filters.any(|(_, changes)| certainly_subscribed(changes, first, last).is_some())
 }
 
 /// Says whether the broker may have a message twice, because its publisher has sent it again.
@@ -130,6 +141,24 @@ mod tests {
         for number in [1, 2, 1, 2] {
             it.receive(number, "m/a", 1);
         }
+        it.check(&[]);
+    }
+
+    #[test]
+    fn subscription_came_between_first_sending_and_second() {
+        let mut it = Script::new();
+        it.connect(SUBSCRIBER);
+        it.publish(1, "m/a", 1);
+        it.subscribe("m/#", 1);
+        it.publish(2, "m/a", 1);
+        it.receive(2, "m/a", 1);
+        it.crash();
+        it.resume(SUBSCRIBER, true);
+        it.resume(PUBLISHER, true);
+        it.publish_again(1, "m/a", 1);
+        it.publish_again(2, "m/a", 1);
+        it.receive(1, "m/a", 1);
+        it.receive(2, "m/a", 1);
         it.check(&[]);
     }
 
