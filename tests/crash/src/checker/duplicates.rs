@@ -4,6 +4,9 @@
 //! to the broker: there may be as many copies as it was sent. The broker in turn may send a copy again on a later
 //! connection if it cannot know that the client has it: because the client did not acknowledge it, or because the
 //! acknowledgement was lost in a crash.
+//!
+//! How far the delivery of retained messages has come at QoS 0 is acknowledged by nobody: what came just before a
+//! crash may come again.
 
 use super::Verdict;
 use crate::facts::{Change, Connection, Facts, Message, Received, Session};
@@ -39,10 +42,7 @@ fn check_one(
     for (index, received) in receipts.iter().enumerate() {
         let before = &receipts[..index];
         let is_again = received.receipt.qos == 1;
-        let gone = before.iter().filter(|it| {
-            let is_same = it.connection == received.connection;
-            is_same || !is_again || is_settled(facts, client, id, it.connection, received)
-        });
+        let gone = before.iter().filter(|it| is_done(facts, client, it, received));
         let copies = copies_until(received.at);
         if gone.count() + 1 > copies {
             let qos = received.receipt.qos;
@@ -63,26 +63,28 @@ fn check_one(
     }
 }
 
-/// Says whether what came on an earlier connection was acknowledged there, and the broker knew it for ever
-/// before it sent it again.
-fn is_settled(
-    facts: &Facts<'_>,
-    client: ClientIndex,
-    id: MessageId,
-    earlier: usize,
-    again: &Received,
-) -> bool {
+/// Says whether the broker knew that a delivery was done when it made a later one, so that this was another copy.
+fn is_done(facts: &Facts<'_>, client: ClientIndex, earlier: &Received, later: &Received) -> bool {
     let connections = &facts.connections[&client];
-    let (earlier, later) = (&connections[earlier], &connections[again.connection]);
-    earlier.acks.iter().any(|(sent, acked)| *acked == id && is_kept(facts, earlier, *sent, later))
+    let (before, after) = (&connections[earlier.connection], &connections[later.connection]);
+    let id = earlier.receipt.message;
+    match earlier.receipt.qos {
+        _ if earlier.connection == later.connection => true,
+        0 if earlier.receipt.retain => is_kept(facts, earlier.at, earlier.at, after),
+        1 => before.acks.iter().any(|(sent, acked)| {
+            let read = facts.read_at(before, *sent).filter(|_| *acked == id);
+            read.is_some_and(|read| is_kept(facts, *sent, read, after))
+        }),
+        _ => true,
+    }
 }
 
-/// Says whether an acknowledgement was read by the broker, and was on its disk before a crash.
-fn is_kept(facts: &Facts<'_>, earlier: &Connection, sent: usize, later: &Connection) -> bool {
-    let Some(read) = facts.read_at(earlier, sent) else { return false };
+/// Says whether what the broker did between `from` and `until` was on its disk before a crash, and known when the
+/// client came back with the connection `after`.
+fn is_kept(facts: &Facts<'_>, from: usize, until: usize, after: &Connection) -> bool {
     // What the client read last, a broker may have sent that was dead by then.
-    let mut crashes = facts.kills.iter().filter(|kill| (sent..later.sent).contains(kill));
-    crashes.next().is_none_or(|kill| facts.is_long_before(read, *kill))
+    let mut crashes = facts.kills.iter().filter(|kill| (from..after.sent).contains(kill));
+    crashes.next().is_none_or(|kill| facts.is_long_before(until, *kill))
 }
 
 /// Returns how often a retained message may have been owed until `at`: once to each new subscription.
@@ -228,6 +230,23 @@ mod tests {
         it.publish_again(1, "m/a", 2);
         it.receive(1, "m/a", 2);
         it.check(&["duplicates"]);
+    }
+
+    #[test]
+    fn retained_at_qos_0_comes_again_after_a_crash_only() {
+        for (is_crash, expected) in [(true, &[][..]), (false, &["duplicates"])] {
+            let mut it = Script::new();
+            it.connect(SUBSCRIBER);
+            it.retain(1, "r/a", 0);
+            it.subscribe("r/#", 0);
+            it.receive_retained(1, "r/a", 0);
+            if is_crash {
+                it.crash();
+            }
+            it.resume(SUBSCRIBER, true);
+            it.receive_retained(1, "r/a", 0);
+            it.check(expected);
+        }
     }
 
     #[test]
