@@ -34,6 +34,8 @@ pub struct Campaign {
     /// When anything came last.
     heard_at: u64,
     trial: Trial,
+    /// The answer upon which the broker is killed, as soon as one has come.
+    last_answer: Option<fn(&Act) -> bool>,
 }
 
 /// How a campaign ended.
@@ -67,6 +69,7 @@ impl Campaign {
             poll: Poll::new()?,
             heard_at: 0,
             trial,
+            last_answer: None,
         })
     }
 
@@ -114,9 +117,23 @@ impl Campaign {
                 trial::keep(&self.settings.data_path(), &self.settings.kept_path())?;
             }
         }
+        if self.random.chance(UPON_ANSWER_PERCENT) {
+            self.wait_for_answer(address)?;
+        }
         let is_well = self.kill(broker)?;
         trial::bring_back(&self.settings.kept_path(), &self.settings.data_path())?;
         Ok(is_well)
+    }
+
+    /// Goes on until an answer of some kind has come, and no further: what it promises must be kept.
+    fn wait_for_answer(&mut self, address: SocketAddr) -> io::Result<()> {
+        self.last_answer = Some(*self.random.pick(ANSWERS));
+        let give_up_at = self.history.now() + ANSWER_PATIENCE_MILLIS;
+        while self.last_answer.is_some() && self.history.now() < give_up_at {
+            self.turn(address, false)?;
+        }
+        self.last_answer = None;
+        Ok(())
     }
 
     /// The last life: what is under way comes to its end.
@@ -167,7 +184,11 @@ impl Campaign {
 
     /// Reads what has come, and lets every client act.
     fn turn(&mut self, address: SocketAddr, is_ending: bool) -> io::Result<()> {
+        let was_awaited = self.last_answer.is_some();
         self.listen(TURN)?;
+        if was_awaited && self.last_answer.is_none() {
+            return Ok(());
+        }
         let mut scene = Scene {
             address,
             registry: self.poll.registry(),
@@ -197,9 +218,18 @@ impl Campaign {
             client.flush();
             let count = self.history.entries.len();
             client.read(&mut self.history);
-            let is_news = |event: &Event| !matches!(event, Event::Of(_, Act::Pinged));
-            if self.history.entries[count..].iter().any(|entry| is_news(&entry.event)) {
+            let acts = self.history.entries[count..].iter().filter_map(|entry| entry.event.act());
+            let (mut is_news, mut is_last) = (false, false);
+            for act in acts {
+                is_news |= !matches!(act, Act::Pinged);
+                is_last |= self.last_answer.is_some_and(|it| it(act));
+            }
+            if is_news {
                 self.heard_at = self.history.now();
+            }
+            if is_last {
+                self.last_answer = None;
+                return Ok(());
             }
         }
         Ok(())
@@ -272,6 +302,22 @@ const DIES_EARLY_PERCENT: u64 = 10;
 
 /// How often the retained messages are looked at, and how often the broker has to live until they are seen.
 const INSPECTED_PERCENT: u64 = 50;
+
+/// How often the broker dies just after an answer.
+const UPON_ANSWER_PERCENT: u64 = 50;
+
+/// How long such an answer is waited for.
+const ANSWER_PATIENCE_MILLIS: u64 = 1_000;
+
+/// Answers that promise something.
+const ANSWERS: &[fn(&Act) -> bool] = &[
+    |act| matches!(act, Act::Accepted(_)),
+    |act| matches!(act, Act::Closed),
+    |act| matches!(act, Act::Completed(_)),
+    |act| matches!(act, Act::Connected { .. }),
+    |act| matches!(act, Act::Subscribed { .. }),
+    |act| matches!(act, Act::Unsubscribed { .. }),
+];
 
 /// The longest time between two looks of the clients at what they have to do.
 const TURN: Duration = Duration::from_millis(1);

@@ -213,6 +213,16 @@ impl History {
     }
 }
 
+impl Event {
+    /// Returns what a client did or saw.
+    pub fn act(&self) -> Option<&Act> {
+        match self {
+            Self::Of(_, act) => Some(act),
+            Self::Started | Self::Killed => None,
+        }
+    }
+}
+
 impl Act {
     /// Returns the message that it is about.
     pub fn message(&self) -> Option<MessageId> {
