@@ -310,10 +310,10 @@ impl Client {
         self.connection.as_ref().is_some_and(|connection| connection.expiry_secs > 0)
     }
 
-    /// Says whether the broker owes an answer.
+    /// Says whether something is under way that the broker has to answer.
     pub fn is_waiting(&self) -> bool {
-        let is_waiting = |it: &Connection| !it.requests.is_empty() || it.is_pinging;
-        !self.outgoing.is_empty() || self.connection.as_ref().is_some_and(is_waiting)
+        let has_requests = |it: &Connection| !it.requests.is_empty();
+        !self.outgoing.is_empty() || self.connection.as_ref().is_some_and(has_requests)
     }
 
     /// Returns who it is.
