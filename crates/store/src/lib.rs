@@ -27,8 +27,9 @@ use std::sync::Arc;
 use quelea_session::Message;
 
 pub use log::{
-    Appended, Chore, ChoreDone, Disk, Engine, Log, LogFile, Lookup, OpenError, RealDisk,
-    SimulatedDisk, SimulatedFile,
+    Appended, Chore, ChoreDone, Contents, Disk, Engine, Item, Log, LogFile, Lookup, Loss,
+    OpenError, RealDisk, SimulatedDisk, SimulatedFile, StoredMessage, StoredSession, StoredTarget,
+    Strictness, WriteError, Writer,
 };
 pub use memory::Memory;
 pub use operation::{

@@ -17,7 +17,7 @@ use quelea_session::Position;
 pub(crate) use location::{Location, SEGMENTS_MAX};
 pub(crate) use queue::{Entry, Traits};
 pub(crate) use retained::Retained;
-pub(crate) use segments::Segments;
+pub(crate) use segments::{Segment, Segments};
 pub(crate) use sessions::{Sessions, Slot, State, Subscribed, Weighed};
 
 use super::record::{ChangeRecord, MarkRecord, SessionRecord};
@@ -143,6 +143,8 @@ impl<F> Index<F> {
         cursor: Option<CursorPlace>,
         location: Location,
     ) {
+        let until = cursor.as_ref().map_or(0, |it| it.until);
+        self.mark.order = self.mark.order.max(until);
         let Some(slot) = self.sessions.live_mut(session) else { return };
         let Some(it) = slot.details_mut().subscriptions.get_mut(filter) else { return };
         it.cursor = cursor.map(Box::new);

@@ -24,12 +24,15 @@
 mod apply;
 mod chore;
 mod cleaner;
+mod contents;
 mod disk;
 mod driver;
 mod engine;
 mod fetch;
 mod frame;
 mod index;
+mod item;
+mod loss;
 mod numbers;
 mod open_error;
 mod record;
@@ -42,10 +45,16 @@ mod tail;
 #[cfg(test)]
 mod tests;
 mod wire;
+mod writer;
 
 pub use chore::{Chore, ChoreDone};
+pub use contents::Contents;
 pub use disk::{Disk, LogFile, RealDisk, SimulatedDisk, SimulatedFile};
 pub use driver::Log;
 pub use engine::{Appended, Engine};
 pub use fetch::Lookup;
+pub use item::{Item, StoredMessage, StoredSession, StoredTarget};
+pub use loss::Loss;
 pub use open_error::OpenError;
+pub use recovery::Strictness;
+pub use writer::{WriteError, Writer};

@@ -32,6 +32,11 @@ pub enum OpenError {
         /// The directory.
         directory: PathBuf,
     },
+    /// A log that was being made from another, or from an export, is not complete.
+    Unfinished {
+        /// The directory.
+        directory: PathBuf,
+    },
 }
 
 impl fmt::Display for OpenError {
@@ -56,6 +61,12 @@ impl fmt::Display for OpenError {
                  --data-dir",
                 directory.display()
             ),
+            Self::Unfinished { directory } => write!(
+                f,
+                "the log in {} is not complete: the salvage or import that made it was interrupted. Remove the \
+                 directory, and do it again",
+                directory.display()
+            ),
         }
     }
 }
@@ -64,7 +75,10 @@ impl std::error::Error for OpenError {
     fn source(&self) -> Option<&(dyn std::error::Error + 'static)> {
         match self {
             Self::Disk(error) => Some(error),
-            Self::Corrupt { .. } | Self::Format { .. } | Self::Locked { .. } => None,
+            Self::Corrupt { .. }
+            | Self::Format { .. }
+            | Self::Locked { .. }
+            | Self::Unfinished { .. } => None,
         }
     }
 }

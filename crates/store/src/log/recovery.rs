@@ -10,7 +10,8 @@ use std::sync::Arc;
 
 use super::disk::{Disk, LogFile, Tried};
 use super::fetch;
-use super::index::{Index, Location};
+use super::index::{Index, Location, SEGMENTS_MAX, Slot};
+use super::loss::Loss;
 use super::open_error::OpenError;
 use super::record::{Record, WillRecord};
 use super::replay::Replay;
@@ -18,9 +19,10 @@ use super::scan::{Found, Scan, records};
 use super::segment::{HEADER_BYTES, Heading, SegmentHeader, file_name, number_of};
 use super::snapshot::{self, Snapshot};
 use super::tail::Current;
+use super::writer::UNFINISHED;
 use crate::{
-    Recovered, RecoveredRetained, RecoveredSession, RecoveredSubscription, Report, StoreError,
-    StoredWill, WallMillis,
+    Recovered, RecoveredRetained, RecoveredSession, RecoveredSubscription, Report, SessionNumber,
+    StoreError, StoredWill, WallMillis,
 };
 
 /// A log as it was found.
@@ -39,17 +41,15 @@ pub(crate) struct Recovery<F> {
     /// Segments that were not read, because a snapshot says what is in them.
     pub(crate) unverified: Vec<u64>,
     /// What was passed over, when that was asked for.
-    #[expect(dead_code, reason = "for the tools, which come next")]
-    pub(crate) losses: Vec<OpenError>,
+    pub(crate) losses: Vec<Loss>,
 }
 
 /// What to do about damage.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) enum Strictness {
+pub enum Strictness {
     /// Refuse the log.
     Whole,
     /// Pass over what cannot be read, and say so.
-    #[expect(dead_code, reason = "for the tools, which come next")]
     Salvage,
 }
 
@@ -66,7 +66,7 @@ struct Reading<'a, D: Disk> {
     strictness: Strictness,
     replay: Replay<D::File>,
     report: Report,
-    losses: Vec<OpenError>,
+    losses: Vec<Loss>,
     next_frame: u64,
     /// The log was on the disk up to this frame.
     promised: u64,
@@ -74,7 +74,6 @@ struct Reading<'a, D: Disk> {
 
 impl<F: LogFile> Recovery<F> {
     /// Reads a log. Nothing is changed.
-    #[expect(dead_code, reason = "for the tools, which come next")]
     pub(crate) fn read<D: Disk<File = F>>(
         disk: &D,
         strictness: Strictness,
@@ -97,8 +96,9 @@ impl<F: LogFile> Recovery<F> {
     ) -> Result<Self, OpenError> {
         let mut losses = Vec::new();
         let mut files = Files::find(disk, strictness, &mut losses)?;
-        if strictness == Strictness::Whole {
-            files.leave_out_what_is_behind_a_gap();
+        match strictness {
+            Strictness::Whole => files.leave_out_what_is_behind_a_gap(),
+            Strictness::Salvage => files.leave_out_what_is_too_far_behind(disk, &mut losses),
         }
         let snapshot = files.snapshot(disk, snapshot_bytes);
         let Files { log_id, mut segments, mut superfluous } = files;
@@ -130,13 +130,13 @@ impl<F: LogFile> Recovery<F> {
         let mut segments = segments.into_iter().peekable();
         let mut expected = oldest;
         while let Some((number, (header, file))) = segments.next() {
-            while expected < number {
-                reading.pass_over(expected, &file);
-                expected += 1;
+            if expected < number {
+                reading.pass_over(expected, number, header.first_frame, &file);
             }
             expected = number + 1;
             let following = segments.peek().map(|(_, (header, _))| *header);
             let end = reading.segment(number, &header, following.as_ref(), &file, from)?;
+            reading.report.bytes += end.offset;
             from = HEADER_BYTES as u64;
             is_cut = end.is_cut;
             let capacity = file.length().map_err(|it| failed_on("looking at", number, it))?;
@@ -200,30 +200,9 @@ impl<F: LogFile> Recovery<F> {
                 recovered.ghosts.push((session, slot.change(session).sent_before));
                 continue;
             }
-            let change = slot.change(session);
-            let Some(details) = slot.details() else { continue };
-            let will = details.will.map(|it| self.read_will(it.location)).transpose()?;
-            let subscriptions = details.subscriptions.iter();
+            let Some(known) = self.session(session, slot)? else { continue };
             recovered.report.entries += slot.queue.len() as u64;
-            recovered.sessions.push(RecoveredSession {
-                session,
-                identity: details.identity(),
-                expiry_secs: change.expiry_secs,
-                presence: change.presence,
-                sent_before: change.sent_before,
-                queued_messages: slot.queued_messages,
-                queued_bytes: slot.queued_bytes,
-                received: details.inbound.keys().copied().collect(),
-                subscriptions: subscriptions
-                    .map(|(filter, it)| RecoveredSubscription {
-                        filter: filter.clone(),
-                        options: it.options,
-                        subscription_id: it.subscription_id,
-                        cursor: it.cursor.as_deref().cloned(),
-                    })
-                    .collect(),
-                will,
-            });
+            recovered.sessions.push(known);
         }
         // In the order in which they lie on the disk.
         let mut retained: Vec<_> = self.index.retained.iter().collect();
@@ -236,6 +215,37 @@ impl<F: LogFile> Recovery<F> {
             recovered.retained.push(RecoveredRetained { message, qos, order });
         }
         Ok(recovered)
+    }
+
+    /// Returns what a session is; nothing if the log does not say.
+    pub(crate) fn session(
+        &self,
+        session: SessionNumber,
+        slot: &Slot,
+    ) -> Result<Option<RecoveredSession>, StoreError> {
+        let change = slot.change(session);
+        let Some(details) = slot.details() else { return Ok(None) };
+        let will = details.will.map(|it| self.read_will(it.location)).transpose()?;
+        let subscriptions = details.subscriptions.iter();
+        Ok(Some(RecoveredSession {
+            session,
+            identity: details.identity(),
+            expiry_secs: change.expiry_secs,
+            presence: change.presence,
+            sent_before: change.sent_before,
+            queued_messages: slot.queued_messages,
+            queued_bytes: slot.queued_bytes,
+            received: details.inbound.keys().copied().collect(),
+            subscriptions: subscriptions
+                .map(|(filter, it)| RecoveredSubscription {
+                    filter: filter.clone(),
+                    options: it.options,
+                    subscription_id: it.subscription_id,
+                    cursor: it.cursor.as_deref().cloned(),
+                })
+                .collect(),
+            will,
+        }))
     }
 
     fn read_will(&self, location: Location) -> Result<StoredWill, StoreError> {
@@ -251,9 +261,12 @@ impl<F: LogFile> Files<F> {
     fn find<D: Disk<File = F>>(
         disk: &D,
         strictness: Strictness,
-        losses: &mut Vec<OpenError>,
+        losses: &mut Vec<Loss>,
     ) -> Result<Self, OpenError> {
         let names = disk.list().map_err(|error| failed("reading the data directory", error))?;
+        if names.iter().any(|it| it == UNFINISHED) {
+            return Err(OpenError::Unfinished { directory: disk.directory() });
+        }
         let mut numbers: Vec<u64> = names.iter().filter_map(|it| number_of(it)).collect();
         numbers.sort_unstable();
         let mut files = Self { log_id: None, segments: BTreeMap::new(), superfluous: Vec::new() };
@@ -268,9 +281,8 @@ impl<F: LogFile> Files<F> {
                     let known = *files.log_id.get_or_insert(header.log_id);
                     if known != header.log_id {
                         let what = "it belongs to another log".to_owned();
-                        return Err(corrupt(disk, number, 0, what));
-                    }
-                    if header.is_in_use() {
+                        lose(strictness, losses, Loss::of_file(disk, number, &file, what)?)?;
+                    } else if header.is_in_use() {
                         files.segments.insert(number, (header, Arc::new(file)));
                     } else {
                         files.superfluous.push(number);
@@ -285,17 +297,22 @@ impl<F: LogFile> Files<F> {
         }
         let last_in_use = files.segments.last_key_value().map_or(0, |it| *it.0);
         for (number, file) in unreadable {
+            let first = first_frame(&file, number)?;
             // A segment that was being made ready has nothing in it.
-            let is_unused = number > last_in_use && !has_frames(&file, number)?;
-            if is_unused {
+            if first.is_none() && number > last_in_use {
                 files.superfluous.push(number);
                 continue;
             }
-            let error = corrupt(disk, number, 0, "its header is not whole".to_owned());
-            if strictness == Strictness::Whole {
-                return Err(error);
+            let what = "its header is not whole".to_owned();
+            let header_bytes = HEADER_BYTES as u64;
+            let lost = Loss { bytes: header_bytes, ..Loss::at(disk, number, 0, what) };
+            lose(strictness, losses, lost)?;
+            // Frames say which they are without it.
+            if let Some(first_frame) = first {
+                let log_id = files.log_id.unwrap_or_default();
+                let header = SegmentHeader { log_id, number, first_frame, synced: 0, oldest: 0 };
+                files.segments.insert(number, (header, Arc::new(file)));
             }
-            losses.push(error);
         }
         Ok(files)
     }
@@ -322,12 +339,46 @@ impl<F: LogFile> Files<F> {
         self.superfluous.extend(self.segments.keys());
         self.segments = kept;
     }
+
+    /// No log has as many segments as there would be with these.
+    fn leave_out_what_is_too_far_behind<D: Disk>(&mut self, disk: &D, losses: &mut Vec<Loss>) {
+        let Some((&last, _)) = self.segments.last_key_value() else { return };
+        let kept = self.segments.split_off(&last.saturating_sub(SEGMENTS_MAX - 1));
+        for number in self.segments.keys() {
+            let what = "its number is too far from that of the last segment".to_owned();
+            losses.push(Loss::at(disk, *number, 0, what));
+        }
+        self.segments = kept;
+    }
 }
 
 /// Where reading a segment has ended.
 struct End {
     offset: u64,
     is_cut: bool,
+}
+
+/// What is behind the place where a frame should be and is not.
+struct Behind {
+    /// The next frame, whole or not, and its offset.
+    later: Option<(u64, u64)>,
+    /// The highest frame that is said to have been on the disk. Several frames share a sync, and only those behind it
+    /// know of it.
+    synced: u64,
+    /// There is nothing but zeros from here on.
+    end: u64,
+}
+
+impl Behind {
+    fn look<F: LogFile>(scan: &mut Scan<'_, F>, first_frame: u64) -> io::Result<Self> {
+        let (mut later, mut synced) = (None, 0);
+        let mut end = scan.offset;
+        while let Some(header) = scan.find_later(first_frame, &mut end)? {
+            later = later.or(Some((header.number, scan.offset)));
+            synced = synced.max(header.synced);
+        }
+        Ok(Self { later, synced, end })
+    }
 }
 
 impl<D: Disk> Reading<'_, D> {
@@ -346,8 +397,9 @@ impl<D: Disk> Reading<'_, D> {
         self.replay.oldest_needed = self.replay.oldest_needed.max(header.oldest);
         if header.first_frame != self.next_frame && !is_known {
             let (expected, first) = (self.next_frame, header.first_frame);
-            let what = format!("frames {expected} to {} are missing before it", first - 1);
-            self.lose(number, 0, what)?;
+            let what = format!("it begins with frame {first}, and frame {expected} is missing");
+            let frames = first.saturating_sub(expected);
+            self.lose(Loss { frames, ..Loss::at(self.disk, number, 0, what) })?;
             self.next_frame = first;
         }
         let reading = |it| failed_on("reading", number, it);
@@ -367,29 +419,35 @@ impl<D: Disk> Reading<'_, D> {
                 Found::Torn(header) => Some(header),
                 Found::Nothing => None,
             };
-            self.report.bytes += offset;
             let is_last_frame = following.is_some_and(|it| it.first_frame == self.next_frame);
             if is_last_frame {
                 return Ok(End { offset, is_cut: false });
             }
-            let is_torn = torn.is_some_and(|it| it.number >= self.next_frame);
             scan.offset = offset;
-            let later = scan.find_later(self.next_frame).map_err(reading)?;
-            let promised = later.map_or(0, |it| it.synced).max(self.promised);
-            let promised = promised.max(following.map_or(0, |it| it.synced));
-            if promised >= self.next_frame {
-                let what = format!("frame {} is not what was written", self.next_frame);
-                self.lose(number, offset, what)?;
-                if let Some(later) = later {
-                    self.next_frame = later.number;
-                    continue;
+            let behind = Behind::look(&mut scan, self.next_frame).map_err(reading)?;
+            // Whoever says that later frames were on the disk says it of this one, too.
+            let known = [torn.map(|it| it.synced), following.map(|it| it.synced)];
+            let known = known.into_iter().flatten().max().unwrap_or_default();
+            if known.max(behind.synced).max(self.promised) < self.next_frame {
+                let cut_bytes = behind.end - offset;
+                if cut_bytes > 0 {
+                    self.report.cut = Some((file_name(number), cut_bytes));
                 }
+                return Ok(End { offset, is_cut: cut_bytes > 0 });
+            }
+            let what = format!("frame {} is not what was written", self.next_frame);
+            let next = behind.later.map(|it| it.0).or(following.map(|it| it.first_frame));
+            let next = next.unwrap_or(self.next_frame);
+            let frames = next.saturating_sub(self.next_frame);
+            let end = behind.later.map_or(behind.end, |it| it.1);
+            let bytes = end - offset;
+            self.lose(Loss { frames, bytes, ..Loss::at(self.disk, number, offset, what) })?;
+            self.next_frame = next;
+            if behind.later.is_none() {
                 return Ok(End { offset, is_cut: true });
             }
-            if is_torn || later.is_some() {
-                self.report.cut = Some((file_name(number), capacity - offset));
-            }
-            return Ok(End { offset, is_cut: is_torn || later.is_some() });
+            self.replay.index.segments.grow(bytes);
+            scan.offset = end;
         }
     }
 
@@ -402,30 +460,45 @@ impl<D: Disk> Reading<'_, D> {
             });
             if taken != Ok(true) {
                 let what = "a record of a whole frame makes no sense to this version".to_owned();
-                return self.lose(number, offset, what);
+                return self.lose(Loss {
+                    frames: 1,
+                    bytes: payload.len() as u64,
+                    ..Loss::at(self.disk, number, offset, what)
+                });
             }
         }
         Ok(())
     }
 
-    /// Notes that a segment is not there. It has its number all the same, and no bytes.
-    fn pass_over(&mut self, number: u64, stand_in: &Arc<D::File>) {
-        self.replay.index.segments.push(Arc::clone(stand_in), 0, 0);
-        let what = "the segment is missing, or its header is not whole".to_owned();
-        self.losses.push(corrupt(self.disk, number, 0, what));
+    /// Notes that the segments from `first` to the one before `next` are not there. They have their numbers all the
+    /// same, and no bytes.
+    fn pass_over(&mut self, first: u64, next: u64, first_frame: u64, stand_in: &Arc<D::File>) {
+        for _ in first..next {
+            self.replay.index.segments.push(Arc::clone(stand_in), 0, 0);
+        }
+        let what = match next - first {
+            1 => "the segment is missing".to_owned(),
+            count => format!("{count} segments from this one on are missing"),
+        };
+        let frames = first_frame.saturating_sub(self.next_frame);
+        self.losses.push(Loss { frames, ..Loss::at(self.disk, first, 0, what) });
+        self.next_frame = first_frame;
     }
 
     /// Everything was read that is there.
     fn end(&mut self) -> Result<(), OpenError> {
         let oldest = self.replay.index.segments.oldest_number();
         self.report.segments = self.replay.index.segments.count() as u64;
-        let needed = self.replay.oldest_needed;
-        if needed < oldest && self.report.segments > 0 {
-            self.lose(needed, 0, "the segment is missing".to_owned())?;
+        if self.replay.oldest_needed < oldest && self.report.segments > 0 {
+            let what = "the segment is missing".to_owned();
+            self.lose(Loss::at(self.disk, oldest - 1, 0, what))?;
         }
-        if let Some(session) = self.replay.finish_all() {
-            let what = format!("the log tells of session {}, and not what it is", session.0);
-            self.lose(oldest, 0, what)?;
+        for (session, messages) in self.replay.finish_all() {
+            let number = session.0;
+            let what = format!(
+                "the log tells of session {number}, with {messages} queued messages, and not what it is"
+            );
+            self.lose(Loss::at(self.disk, oldest, 0, what))?;
         }
         for (number, segment) in (oldest..).zip(self.replay.index.segments.iter()) {
             if segment.live_count > 0
@@ -433,31 +506,37 @@ impl<D: Disk> Reading<'_, D> {
                 && self.strictness == Strictness::Whole
             {
                 let what = "the segment is missing, and a snapshot tells what was in it".to_owned();
-                return Err(corrupt(self.disk, number, 0, what));
+                return Err(Loss::at(self.disk, number, 0, what).into());
             }
         }
         Ok(())
     }
 
-    fn lose(&mut self, number: u64, offset: u64, what: String) -> Result<(), OpenError> {
-        let error = corrupt(self.disk, number, offset, what);
-        if self.strictness == Strictness::Whole {
-            return Err(error);
-        }
-        self.losses.push(error);
-        Ok(())
+    fn lose(&mut self, loss: Loss) -> Result<(), OpenError> {
+        lose(self.strictness, &mut self.losses, loss)
     }
 }
 
-/// Returns whether a file has a frame where the first one of a segment is.
-fn has_frames<F: LogFile>(file: &F, number: u64) -> Result<bool, OpenError> {
-    let reading = |it| failed_on("reading", number, it);
-    let mut scan = Scan::new(file, HEADER_BYTES as u64).map_err(reading)?;
-    Ok(!matches!(scan.next().map_err(reading)?, Found::Nothing))
+fn lose(strictness: Strictness, losses: &mut Vec<Loss>, loss: Loss) -> Result<(), OpenError> {
+    match strictness {
+        Strictness::Whole => Err(loss.into()),
+        Strictness::Salvage => {
+            losses.push(loss);
+            Ok(())
+        }
+    }
 }
 
-fn corrupt<D: Disk>(disk: &D, number: u64, offset: u64, what: String) -> OpenError {
-    OpenError::Corrupt { file: disk.directory().join(file_name(number)), offset, what }
+/// Returns the number of the first whole frame of a segment, if there is any.
+fn first_frame<F: LogFile>(file: &F, number: u64) -> Result<Option<u64>, OpenError> {
+    let reading = |it| failed_on("reading", number, it);
+    let mut scan = Scan::new(file, HEADER_BYTES as u64).map_err(reading)?;
+    if let Found::Frame(frame) = scan.next().map_err(reading)? {
+        return Ok(Some(frame.header.number));
+    }
+    scan.offset = HEADER_BYTES as u64;
+    let mut end = scan.offset;
+    Ok(scan.find_later(1, &mut end).map_err(reading)?.map(|it| it.number))
 }
 
 pub(crate) fn failed(action: &str, error: io::Error) -> OpenError {

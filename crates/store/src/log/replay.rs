@@ -91,22 +91,22 @@ impl<F> Replay<F> {
         true
     }
 
-    /// Puts everything in its place that had to wait. Returns a session that something tells of and nothing
-    /// describes, if there is one.
-    pub(crate) fn finish_all(&mut self) -> Option<SessionNumber> {
+    /// Puts everything in its place that had to wait. Returns the sessions that something tells of and nothing
+    /// describes, with the length of their queues.
+    pub(crate) fn finish_all(&mut self) -> Vec<(SessionNumber, usize)> {
         for (session, runs) in std::mem::take(&mut self.late) {
             if let Some(slot) = self.index.sessions.slot_mut(session) {
                 slot.queue.merge(runs.sorted(slot.next), slot.next);
             }
         }
         let mut over = Vec::new();
-        let mut undescribed = None;
+        let mut undescribed = Vec::new();
         for (session, slot) in self.index.sessions.iter_mut() {
             slot.count_queued();
             match slot.state {
                 // Of one that had ended there may be copies behind the record that said so.
                 State::Ghost | State::Implied if slot.is_empty() => over.push(session),
-                State::Implied => undescribed = Some(session),
+                State::Implied => undescribed.push((session, slot.queue.len())),
                 State::Vacant | State::Connected | State::Lost | State::Ghost => {}
             }
         }

@@ -63,27 +63,31 @@ impl<'a, F: LogFile> Scan<'a, F> {
         Ok(Found::Frame(Frame { header, payload }))
     }
 
-    /// Looks for a whole frame with a number from `first_frame` on, behind the place where one was expected.
-    pub(crate) fn find_later(&mut self, first_frame: u64) -> io::Result<Option<FrameHeader>> {
-        self.offset = (self.offset + 1).next_multiple_of(ALIGNMENT);
-        while self.offset + HEADER_BYTES as u64 <= self.file_bytes {
+    /// Looks for a frame with a number from `first_frame` on, whole or not, behind the place where one was expected.
+    /// `end` is moved behind whatever is not zeros.
+    pub(crate) fn find_later(
+        &mut self,
+        first_frame: u64,
+        end: &mut u64,
+    ) -> io::Result<Option<FrameHeader>> {
+        let expected = self.offset;
+        while self.offset < self.file_bytes {
             let at = self.fill(HEADER_BYTES)?;
             let known = self.buffer.len() - at;
             // Most of what is behind the end of a log is zeros.
-            let zeros = self.buffer[at..].chunks_exact(ALIGNMENT as usize);
-            let zeros = zeros.take_while(|it| **it == [0; ALIGNMENT as usize]).count();
+            let blocks = self.buffer[at..].chunks(ZEROS.len());
+            let zeros = blocks.take_while(|it| **it == ZEROS[..it.len()]).count();
             if zeros > 0 {
-                self.offset += (zeros * ALIGNMENT as usize).min(known) as u64;
+                self.offset += (zeros * ZEROS.len()).min(known) as u64;
                 continue;
             }
             let here = self.offset;
-            if let Found::Frame(Frame { header, .. }) = self.next()?
-                && header.number >= first_frame
-            {
-                self.offset = here;
+            let found = FrameHeader::decode(&self.buffer[at..]);
+            if let Some(header) = found.filter(|it| here > expected && it.number >= first_frame) {
                 return Ok(Some(header));
             }
-            self.offset = here + ALIGNMENT;
+            self.offset = (here + 1).next_multiple_of(ALIGNMENT);
+            *end = self.offset.min(self.file_bytes);
         }
         Ok(None)
     }
@@ -91,8 +95,8 @@ impl<'a, F: LogFile> Scan<'a, F> {
     /// Reads on until `bytes` from the offset on are in the buffer, as far as the file has them. Returns where
     /// in the buffer they are.
     fn fill(&mut self, bytes: usize) -> io::Result<usize> {
-        let at = (self.offset - self.start) as usize;
-        if at <= self.buffer.len() && self.buffer.len() - at >= bytes {
+        let at = self.offset.checked_sub(self.start).map(|it| it as usize);
+        if let Some(at) = at.filter(|it| it.saturating_add(bytes) <= self.buffer.len()) {
             return Ok(at);
         }
         let wanted = bytes.max(CHUNK_BYTES);
@@ -121,3 +125,5 @@ pub(crate) fn records(
 
 /// Bytes that are read at once.
 const CHUNK_BYTES: usize = 4 << 20;
+
+const ZEROS: [u8; ALIGNMENT as usize] = [0; ALIGNMENT as usize];

@@ -16,8 +16,17 @@ use super::{Disk, LogFile};
 #[derive(Debug)]
 pub struct RealDisk {
     directory: PathBuf,
+    mode: Mode,
     /// Open for as long as the directory is ours.
     lock: Mutex<Option<File>>,
+}
+
+/// What a directory is taken for.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Mode {
+    ReadAndWrite,
+    /// Others may read it at the same time. It may be on a medium that cannot be written to.
+    ReadOnly,
 }
 
 impl RealDisk {
@@ -28,7 +37,33 @@ impl RealDisk {
     /// What the system says if it cannot be made.
     pub fn new(directory: &Path) -> io::Result<Self> {
         fs::create_dir_all(directory)?;
-        Ok(Self { directory: directory.to_owned(), lock: Mutex::new(None) })
+        Ok(Self {
+            directory: directory.to_owned(),
+            mode: Mode::ReadAndWrite,
+            lock: Mutex::new(None),
+        })
+    }
+
+    /// Takes a directory whose files are read and not changed.
+    pub fn read_only(directory: &Path) -> Self {
+        Self { directory: directory.to_owned(), mode: Mode::ReadOnly, lock: Mutex::new(None) }
+    }
+
+    /// Opens the file that is locked. Nothing if there is none and nobody can make one.
+    fn open_lock(&self) -> io::Result<Option<File>> {
+        let path = self.directory.join("lock");
+        match self.mode {
+            Mode::ReadAndWrite => {
+                let mut options = OpenOptions::new();
+                options.create(true).truncate(false).write(true).open(path).map(Some)
+            }
+            Mode::ReadOnly => match File::open(path) {
+                Ok(file) => Ok(Some(file)),
+                // Whoever writes to a log has made one.
+                Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(None),
+                Err(error) => Err(error),
+            },
+        }
     }
 }
 
@@ -40,9 +75,12 @@ impl Disk for RealDisk {
     }
 
     fn lock(&self) -> io::Result<bool> {
-        let path = self.directory.join("lock");
-        let file = OpenOptions::new().create(true).truncate(false).write(true).open(path)?;
-        match file.try_lock() {
+        let Some(file) = self.open_lock()? else { return Ok(true) };
+        let locked = match self.mode {
+            Mode::ReadAndWrite => file.try_lock(),
+            Mode::ReadOnly => file.try_lock_shared(),
+        };
+        match locked {
             Ok(()) => {
                 *self.lock.lock().unwrap_or_else(PoisonError::into_inner) = Some(file);
                 Ok(true)
@@ -68,7 +106,8 @@ impl Disk for RealDisk {
     }
 
     fn open(&self, name: &str) -> io::Result<File> {
-        OpenOptions::new().read(true).write(true).open(self.directory.join(name))
+        let is_writable = self.mode == Mode::ReadAndWrite;
+        OpenOptions::new().read(true).write(is_writable).open(self.directory.join(name))
     }
 
     fn rename(&self, from: &str, to: &str) -> io::Result<()> {

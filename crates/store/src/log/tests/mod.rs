@@ -1,6 +1,7 @@
 //! The log driven by hand, against a model that is obviously right.
 
 mod chores;
+mod copy;
 mod crash;
 mod damage;
 mod hand;
