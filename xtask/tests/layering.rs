@@ -22,7 +22,17 @@ const MAY_USE: &[(&str, &[&str])] = &[
     ),
     // The suite speaks to a broker over a socket; its own tests start ours.
     ("quelea-conform", &["quelea-broker", "quelea-codec"]),
-    ("quelea-cli", &["quelea-broker", "quelea-codec", "quelea-conform", "quelea-transport"]),
+    (
+        "quelea-cli",
+        &[
+            "quelea-broker",
+            "quelea-codec",
+            "quelea-conform",
+            "quelea-session",
+            "quelea-store",
+            "quelea-transport",
+        ],
+    ),
     // It kills the broker's process: nothing of the broker is in its own.
     ("quelea-crash", &["quelea-codec"]),
     ("xtask", &[]),

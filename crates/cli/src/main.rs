@@ -13,6 +13,7 @@ mod logging;
 mod print;
 mod publish;
 mod serve;
+mod store;
 mod subscribe;
 mod way;
 
@@ -59,6 +60,8 @@ enum Command {
     Bench(bench::Args),
     /// Checks or shows the broker's configuration.
     Config(ConfigSubcommand),
+    /// Looks at a data directory while no broker has it, and copies it.
+    Store(store::StoreArgs),
 }
 
 #[derive(Debug, Args)]
@@ -76,6 +79,7 @@ fn main() -> ExitCode {
         Some(Command::Sub(args)) => subscribe::run(&args),
         Some(Command::Bench(args)) => return bench::run(&args),
         Some(Command::Config(config)) => config::run(&config.command),
+        Some(Command::Store(args)) => store::run(&args),
     };
     match result {
         Ok(()) => ExitCode::SUCCESS,
