@@ -317,7 +317,7 @@ fn plain() -> Attributes {
 
 fn write(dir: &Path, items: &[Item]) {
     let disk = RealDisk::new(dir).expect("it can be made");
-    let mut writer = Writer::new(disk).expect("there is no log");
+    let mut writer = Writer::new(disk, 16 << 20).expect("there is no log");
     items.iter().for_each(|it| writer.put(it).expect("there is room"));
     writer.finish().expect("there is room");
 }

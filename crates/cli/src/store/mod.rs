@@ -12,7 +12,7 @@ use std::path::{Path, PathBuf};
 
 use clap::{Args, Subcommand};
 use quelea_store::{
-    Contents, Item, Loss, OpenError, RealDisk, StoreError, Strictness, WriteError, Writer,
+    Contents, Item, Loss, OpenError, Options, RealDisk, StoreError, Strictness, WriteError, Writer,
 };
 
 use crate::failure::Failure;
@@ -106,7 +106,7 @@ fn open(
 fn create(dir: &Path) -> Result<Writer<RealDisk>, Failure> {
     let disk = RealDisk::new(dir)
         .map_err(|error| Failure::new(format!("cannot make {}: {error}", dir.display())))?;
-    Writer::new(disk).map_err(|error| match error {
+    Writer::new(disk, Options::default().segment_bytes).map_err(|error| match error {
         WriteError::NotEmpty => Failure::new(format!(
             "there is a log in {}, which is left alone: name a new directory",
             dir.display()

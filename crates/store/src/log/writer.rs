@@ -13,7 +13,7 @@ use super::item::{Item, StoredMessage, StoredSession};
 use super::record::{self, ChangeRecord, MarkRecord, PublishParts, SessionRecord, TargetRecord};
 use super::segment::number_of;
 use super::tail::{NoRoom, Tail};
-use crate::{Options, StoreError};
+use crate::StoreError;
 
 /// A log that is made anew. It can be opened once it is [finished](Writer::finish).
 pub struct Writer<D: Disk> {
@@ -37,12 +37,12 @@ pub enum WriteError {
 }
 
 impl<D: Disk> Writer<D> {
-    /// Begins a log where there is none.
+    /// Begins a log where there is none, in files of `segment_bytes`.
     ///
     /// # Errors
     ///
     /// [`WriteError`] says what is in the way. Nothing was changed then.
-    pub fn new(disk: D) -> Result<Self, WriteError> {
+    pub fn new(disk: D, segment_bytes: u64) -> Result<Self, WriteError> {
         if !disk.lock().tried(|| "locking the data directory".to_owned())? {
             return Err(WriteError::Locked);
         }
@@ -54,7 +54,6 @@ impl<D: Disk> Writer<D> {
         disk.create(UNFINISHED).tried(|| format!("making {UNFINISHED}"))?;
         disk.sync().tried(|| "fsync of the data directory".to_owned())?;
         let disk = Arc::new(disk);
-        let segment_bytes = Options::default().segment_bytes;
         let tail = Tail::new(Arc::clone(&disk), log_id, segment_bytes, None, 1, 1);
         let mut frame = Vec::new();
         frame::begin(&mut frame);

@@ -3,9 +3,10 @@
 use proptest::prelude::*;
 
 use super::hand::{Act, Hand, acts, options};
+use super::image::Image;
 use super::model::Model;
 use crate::log::contents::Contents;
-use crate::log::disk::{Disk, SimulatedDisk};
+use crate::log::disk::SimulatedDisk;
 use crate::log::engine::Engine;
 use crate::log::loss::Loss;
 use crate::log::recovery::Strictness;
@@ -42,21 +43,24 @@ fn a_copy_goes_where_there_is_no_log() {
     let mut hand = Hand::new(options(false));
     hand.append(&[Act::Start { who: 0 }]);
     hand.disk.kill();
-    assert!(matches!(Writer::new(hand.disk.clone()), Err(WriteError::NotEmpty)));
-    assert!(matches!(Writer::new(hand.disk.clone()), Err(WriteError::Locked)));
+    assert!(matches!(Writer::new(hand.disk.clone(), 4_096), Err(WriteError::NotEmpty)));
+    assert!(matches!(Writer::new(hand.disk.clone(), 4_096), Err(WriteError::Locked)));
 }
 
 #[test]
 fn a_copy_that_is_not_complete_is_not_opened() {
     let disk = SimulatedDisk::new(64 << 20);
-    let mut writer = Writer::new(disk.clone()).unwrap();
+    let mut writer = Writer::new(disk.clone(), 4_096).unwrap();
     writer.put(&Item::Mark { generation: 7, order: 8 }).unwrap();
     drop(writer);
     disk.kill();
     let opened = Engine::open(disk.clone(), options(false));
     assert!(matches!(opened, Err(OpenError::Unfinished { .. })));
     disk.kill();
-    assert!(matches!(Writer::new(disk), Err(WriteError::NotEmpty)), "nobody takes it for empty");
+    assert!(
+        matches!(Writer::new(disk, 4_096), Err(WriteError::NotEmpty)),
+        "nobody takes it for empty"
+    );
 }
 
 #[test]
@@ -65,10 +69,10 @@ fn nothing_is_changed_by_looking() {
     hand.append(&[Act::Start { who: 0 }]);
     hand.disk.damage("00000001.log", |it| it.extend(b"garbage"));
     hand.disk.kill();
-    let before = bytes(&hand.disk);
+    let before = Image::of(&hand.disk);
     items(&hand.disk, Strictness::Whole);
     items(&hand.disk, Strictness::Salvage);
-    assert_eq!(bytes(&hand.disk), before);
+    assert_eq!(Image::of(&hand.disk), before);
 }
 
 /// Returns everything that is in a log, and what cannot be read.
@@ -91,7 +95,7 @@ pub(super) fn items(disk: &SimulatedDisk, strictness: Strictness) -> (Vec<Item>,
 /// Returns a log made of these.
 pub(super) fn copied(items: &[Item]) -> SimulatedDisk {
     let disk = SimulatedDisk::new(64 << 20);
-    let mut writer = Writer::new(disk.clone()).unwrap();
+    let mut writer = Writer::new(disk.clone(), 4_096).unwrap();
     items.iter().for_each(|it| writer.put(it).unwrap());
     writer.finish().unwrap();
     disk.kill();
@@ -102,15 +106,4 @@ pub(super) fn copied(items: &[Item]) -> SimulatedDisk {
 pub(super) fn opened(disk: &SimulatedDisk) -> Model {
     let (mut engine, recovered) = Engine::open(disk.clone(), options(false)).unwrap();
     Model::of(&recovered, &mut engine)
-}
-
-fn bytes(disk: &SimulatedDisk) -> Vec<(String, Vec<u8>)> {
-    use crate::log::disk::LogFile;
-    let read = |name: String| {
-        let file = disk.open(&name).unwrap();
-        let mut bytes = vec![0; file.length().unwrap() as usize];
-        file.read_at(&mut bytes, 0).unwrap();
-        (name, bytes)
-    };
-    disk.list().unwrap().into_iter().map(read).collect()
 }

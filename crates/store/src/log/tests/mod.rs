@@ -5,5 +5,6 @@ mod copy;
 mod crash;
 mod damage;
 mod hand;
+mod image;
 mod model;
 mod space;

@@ -1,1 +1,133 @@
 //! A full disk refuses what needs space, and nothing else; and it loses nothing.
+
+use std::collections::VecDeque;
+
+use super::hand::{Act, Hand, options};
+use super::model::Model;
+use crate::log::disk::SimulatedDisk;
+use crate::log::engine::{Appended, Engine};
+use crate::{
+    Batch, Condition, Operation, Options, SessionIdentity, SessionNumber, ShardIndex, Submission,
+};
+
+#[test]
+fn a_disk_that_gets_full_is_said_to_be_before_anything_fails() {
+    let mut hand = Hand::new(options(false));
+    hand.append(&[Act::Start { who: 0 }]);
+    hand.do_chores();
+    hand.disk.set_capacity(hand.disk.used_bytes() + 10_000);
+    let published = fill(&mut hand);
+    assert!(published > 5, "the space there was is used");
+    assert_eq!(hand.engine.condition(), Condition::Full);
+    // Acknowledgements and ends find room in the reserve, however many there are: the cleaner wins space back.
+    for _ in 0..published {
+        hand.append(&[Act::Finish { who: 0, nth: 0, count: 1 }]);
+        hand.sync();
+        hand.do_chores();
+    }
+    assert_eq!(hand.engine.condition(), Condition::Ready, "what was acknowledged has made room");
+    assert!(fill(&mut hand) > 5);
+    hand.append(&[Act::End { who: 0 }]);
+    hand.sync();
+    hand.disk.kill();
+    hand.reopen();
+}
+
+#[test]
+fn a_disk_that_gets_larger_is_used() {
+    let mut hand = Hand::new(options(false));
+    hand.append(&[Act::Start { who: 0 }]);
+    hand.do_chores();
+    hand.disk.set_capacity(hand.disk.used_bytes() + 10_000);
+    fill(&mut hand);
+    hand.disk.set_capacity(64 << 20);
+    hand.do_chores();
+    assert_eq!(hand.engine.condition(), Condition::Ready);
+    hand.append(&[publish()]);
+    hand.sync();
+    hand.disk.kill();
+    hand.reopen();
+}
+
+#[test]
+fn a_log_that_may_not_grow_is_full() {
+    let bytes_max = 400_000;
+    let mut hand = Hand::new(Options { disk_bytes_max: Some(bytes_max), ..options(false) });
+    hand.append(&[Act::Start { who: 0 }]);
+    hand.do_chores();
+    assert!(fill(&mut hand) > 5);
+    assert!(hand.disk.used_bytes() <= bytes_max, "{}", hand.disk.used_bytes());
+    for _ in 0..200 {
+        hand.append(&[Act::Finish { who: 0, nth: 0, count: 5 }]);
+        hand.sync();
+        hand.do_chores();
+    }
+    assert_eq!(hand.engine.condition(), Condition::Ready);
+    assert!(fill(&mut hand) > 5);
+    hand.disk.kill();
+    hand.reopen();
+}
+
+/// Nothing is told that the disk does not have.
+#[test]
+fn what_does_not_fit_is_told_to_nobody_and_is_not_lost() {
+    let disk = SimulatedDisk::new(64 << 20);
+    let (mut engine, _) = Engine::open(disk.clone(), options(false)).unwrap();
+    disk.set_capacity(disk.used_bytes());
+    let mut batches = VecDeque::new();
+    let mut taken = 0;
+    loop {
+        batches.push_back((ShardIndex(0), start(&engine)));
+        match engine.append(&mut batches).unwrap() {
+            Appended::Done => taken += 1,
+            Appended::NoRoom => break,
+        }
+        assert!(taken < 10_000, "the disk is never full");
+    }
+    engine.sync().unwrap();
+    engine.take_outcomes();
+    assert!(engine.append(&mut batches).unwrap() == Appended::NoRoom);
+    engine.sync().unwrap();
+    assert!(engine.take_outcomes().is_empty(), "nobody waits for what was not written");
+    disk.set_capacity(64 << 20);
+    while engine.append(&mut batches).unwrap() == Appended::NoRoom || !batches.is_empty() {}
+    engine.sync().unwrap();
+    assert!(!engine.take_outcomes().is_empty());
+    disk.kill();
+    let (mut engine, recovered) = Engine::open(disk, options(false)).unwrap();
+    assert_eq!(Model::of(&recovered, &mut engine).sessions.len(), taken + 1);
+}
+
+#[test]
+fn a_sync_that_fails_ends_it() {
+    let mut hand = Hand::new(options(false));
+    hand.append(&[Act::Start { who: 0 }]);
+    hand.disk.fail_syncs();
+    assert!(hand.engine.sync().is_err());
+    assert!(hand.engine.take_outcomes().is_empty(), "nothing is told as durable");
+}
+
+/// Publishes until the log says that it is full; it says so before one fails. Returns how many were published.
+fn fill(hand: &mut Hand) -> usize {
+    for count in 0..10_000 {
+        hand.sync();
+        hand.do_chores();
+        if hand.engine.condition() == Condition::Full {
+            return count;
+        }
+        hand.append(&[publish()]);
+    }
+    panic!("it is never full");
+}
+
+fn publish() -> Act {
+    Act::Publish { targets: 1, qos: 1, kind: 3, size: 598, topic: 0, inbound: None }
+}
+
+fn start(engine: &Engine<SimulatedDisk>) -> Batch {
+    let session: SessionNumber = engine.new_session();
+    let client_id = format!("client {}", session.0).into();
+    let identity = SessionIdentity { client_id, owner: "".into() };
+    let operations = vec![Operation::SessionStart { session, identity, expiry_secs: 9 }];
+    Batch { through: Submission(session.0), is_awaited: true, operations }
+}
