@@ -124,6 +124,7 @@ impl Hand {
 
     /// Does all chores, and cleans as long as there is something to clean.
     pub(super) fn do_chores(&mut self) {
+        self.engine.look_for_space();
         for _ in 0..10_000 {
             let chore = self.engine.next_chore();
             let is_done = chore.is_none() && !self.engine.wants_append();

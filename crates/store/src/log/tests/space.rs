@@ -12,10 +12,10 @@ use crate::{
 
 #[test]
 fn a_disk_that_gets_full_is_said_to_be_before_anything_fails() {
-    let mut hand = Hand::new(options(false));
+    let mut hand = Hand::new(large());
     hand.append(&[Act::Start { who: 0 }]);
     hand.do_chores();
-    hand.disk.set_capacity(hand.disk.used_bytes() + 10_000);
+    hand.disk.set_capacity(hand.disk.used_bytes() + (2 << 20));
     let published = fill(&mut hand);
     assert!(published > 5, "the space there was is used");
     assert_eq!(hand.engine.condition(), Condition::Full);
@@ -35,10 +35,10 @@ fn a_disk_that_gets_full_is_said_to_be_before_anything_fails() {
 
 #[test]
 fn a_disk_that_gets_larger_is_used() {
-    let mut hand = Hand::new(options(false));
+    let mut hand = Hand::new(large());
     hand.append(&[Act::Start { who: 0 }]);
     hand.do_chores();
-    hand.disk.set_capacity(hand.disk.used_bytes() + 10_000);
+    hand.disk.set_capacity(hand.disk.used_bytes() + (2 << 20));
     fill(&mut hand);
     hand.disk.set_capacity(64 << 20);
     hand.do_chores();
@@ -51,14 +51,14 @@ fn a_disk_that_gets_larger_is_used() {
 
 #[test]
 fn a_log_that_may_not_grow_is_full() {
-    let bytes_max = 400_000;
-    let mut hand = Hand::new(Options { disk_bytes_max: Some(bytes_max), ..options(false) });
+    let bytes_max = 5 << 20;
+    let mut hand = Hand::new(Options { disk_bytes_max: Some(bytes_max), ..large() });
     hand.append(&[Act::Start { who: 0 }]);
     hand.do_chores();
     assert!(fill(&mut hand) > 5);
     assert!(hand.disk.used_bytes() <= bytes_max, "{}", hand.disk.used_bytes());
-    for _ in 0..200 {
-        hand.append(&[Act::Finish { who: 0, nth: 0, count: 5 }]);
+    for _ in 0..60 {
+        hand.append(&[Act::Finish { who: 0, nth: 0, count: 2 }]);
         hand.sync();
         hand.do_chores();
     }
@@ -100,7 +100,7 @@ fn what_does_not_fit_is_told_to_nobody_and_is_not_lost() {
 
 #[test]
 fn a_sync_that_fails_ends_it() {
-    let mut hand = Hand::new(options(false));
+    let mut hand = Hand::new(large());
     hand.append(&[Act::Start { who: 0 }]);
     hand.disk.fail_syncs();
     assert!(hand.engine.sync().is_err());
@@ -120,8 +120,13 @@ fn fill(hand: &mut Hand) -> usize {
     panic!("it is never full");
 }
 
+/// Returns options with segments that a slice of the cleaner's work fits in.
+fn large() -> Options {
+    Options { segment_bytes: 1 << 20, ..options(false) }
+}
+
 fn publish() -> Act {
-    Act::Publish { targets: 1, qos: 1, kind: 3, size: 598, topic: 0, inbound: None }
+    Act::Publish { targets: 1, qos: 1, kind: 3, size: 60_000, topic: 0, inbound: None }
 }
 
 fn start(engine: &Engine<SimulatedDisk>) -> Batch {
