@@ -151,6 +151,16 @@ fn damage_is_named_and_what_is_behind_it_is_salvaged() {
     assert_code(&store(&["check"], &to), 0);
 }
 
+/// Every format that was ever released is read as it was written.
+#[test]
+fn a_log_of_format_1_holds_what_was_put_in_it() {
+    let fixtures = Path::new(env!("CARGO_MANIFEST_DIR")).join("../store/fixtures/v1");
+    let exported = store(&["export"], &fixtures.join("whole"));
+    assert_code(&exported, 0);
+    let expected = fs::read(fixtures.join("whole.jsonl")).expect("it is there");
+    assert_eq!(text(&exported.stdout), text(&expected));
+}
+
 /// What a broker has kept goes through an export to another broker, which delivers it.
 #[test]
 fn a_broker_goes_on_with_what_was_imported() {

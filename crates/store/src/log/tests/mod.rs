@@ -4,6 +4,7 @@ mod chores;
 mod copy;
 mod crash;
 mod damage;
+mod fixtures;
 mod hand;
 mod image;
 mod model;
