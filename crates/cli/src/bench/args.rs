@@ -25,12 +25,28 @@ pub(crate) struct Args {
     /// The broker's port. [default: 1883, with TLS 8883, for ws:// 80, for wss:// 443]
     #[arg(long)]
     pub port: Option<u16>,
-    /// Publishers (pairs, fanin, shared), subscribers (fanout), connections (idle, storm) or receivers (flood).
+    /// Publishers (pairs, fanin, shared), subscribers (fanout), connections (idle, storm), receivers (flood) or
+    /// sessions (sleepers).
     #[arg(long, value_parser = clap::value_parser!(u32).range(1..=1_000_000))]
     pub clients: Option<u32>,
     /// Members of the group (shared).
     #[arg(long, default_value_t = 4, value_parser = clap::value_parser!(u32).range(1..=1_000_000))]
     pub members: u32,
+    /// Publishers (sleepers).
+    #[arg(long, default_value_t = 1, value_parser = clap::value_parser!(u32).range(1..=10_000))]
+    pub publishers: u32,
+    /// Messages of each publisher, instead of a duration (sleepers).
+    #[arg(long, conflicts_with = "rate", value_parser = clap::value_parser!(u32).range(1..))]
+    pub messages: Option<u32>,
+    /// All sleepers come back and take everything.
+    #[arg(long)]
+    pub drain: bool,
+    /// Leaves the sleepers and their messages to a later run with --resume and this number.
+    #[arg(long, value_name = "NUMBER", requires = "messages", conflicts_with = "drain")]
+    pub keep: Option<u32>,
+    /// Only lets those come back that a run with --keep, this number and the same options has left.
+    #[arg(long, value_name = "NUMBER", requires = "messages", conflicts_with_all = ["keep", "drain"])]
+    pub resume: Option<u32>,
     /// QoS of publishes and subscriptions.
     #[arg(long, default_value_t = 0, value_parser = clap::value_parser!(u8).range(0..=2))]
     pub qos: u8,
@@ -59,9 +75,10 @@ pub(crate) struct Args {
     #[arg(long, default_value_t = true, action = clap::ArgAction::Set)]
     pub clean: bool,
     /// Seconds for which the broker keeps a subscriber's session. Before 5.0, any number above 0 means Clean Session 0.
+    /// For sleepers 3,600 if not given.
     #[arg(long)]
     pub session_expiry: Option<u32>,
-    /// Gives each idle connection a topic of its own, instead of one filter for all.
+    /// Gives each idle connection, or each sleeper, a topic of its own, instead of one filter for all.
     #[arg(long)]
     pub distinct: bool,
     /// Threads of the generator (pairs, idle and storm; the others need one, flood two).
@@ -94,6 +111,8 @@ pub(crate) enum Scenario {
     Storm,
     /// A publisher that floods N receivers, beside a pair at 1,000 messages a second.
     Flood,
+    /// N durable sessions subscribe and go away; publishers send; the sessions come back (with --drain).
+    Sleepers,
 }
 
 impl Args {
@@ -102,7 +121,7 @@ impl Args {
         self.clients.unwrap_or(match self.scenario {
             Scenario::Pairs | Scenario::Shared => 10,
             Scenario::Fanout | Scenario::Fanin => 100,
-            Scenario::Idle | Scenario::Storm | Scenario::Flood => 1_000,
+            Scenario::Idle | Scenario::Storm | Scenario::Flood | Scenario::Sleepers => 1_000,
         })
     }
 
@@ -110,9 +129,11 @@ impl Args {
     pub(crate) fn closed_window(&self) -> Option<u32> {
         match self.scenario {
             Scenario::Idle | Scenario::Storm => None,
-            Scenario::Pairs | Scenario::Fanin | Scenario::Shared | Scenario::Flood => {
-                Some(self.window.unwrap_or(100))
-            }
+            Scenario::Pairs
+            | Scenario::Fanin
+            | Scenario::Shared
+            | Scenario::Flood
+            | Scenario::Sleepers => Some(self.window.unwrap_or(100)),
             Scenario::Fanout => Some(self.window.unwrap_or(10)),
         }
         .filter(|_| self.rate.is_none())
@@ -128,9 +149,17 @@ impl Args {
         QoS::from_byte(self.qos).expect("the parser accepts 0, 1 and 2 only")
     }
 
+    /// Returns the seconds for which the broker is asked to keep a subscriber's session.
+    pub(crate) fn session_expiry_secs(&self) -> Option<u32> {
+        match self.scenario {
+            Scenario::Sleepers => Some(self.session_expiry.unwrap_or(SLEEP_SECS)),
+            _ => self.session_expiry,
+        }
+    }
+
     /// Returns whether a subscriber's session outlives its connection.
     pub(crate) fn is_durable(&self) -> bool {
-        let is_kept = self.session_expiry.is_some_and(|secs| secs > 0);
+        let is_kept = self.session_expiry_secs().is_some_and(|secs| secs > 0);
         is_kept || (!self.clean && !self.mqtt_version.is_v5())
     }
 
@@ -172,12 +201,42 @@ impl Args {
                 "--window is at most {WINDOW_MAX}: a message in flight has a packet identifier"
             ));
         }
+        self.check_sleepers()?;
         if self.duration.is_zero() {
             return Err("--duration must be above 0".into());
         }
         Ok(())
     }
+
+    fn check_sleepers(&self) -> Result<(), String> {
+        let is_sleepers = self.scenario == Scenario::Sleepers;
+        if is_sleepers && self.qos == 0 {
+            return Err(
+                "sleepers need --qos 1 or 2: at QoS 0 nothing has to be kept for them".into()
+            );
+        }
+        if is_sleepers && !self.is_durable() {
+            return Err("sleepers need a --session-expiry above 0".into());
+        }
+        let is_asked = self.publishers > 1
+            || self.messages.is_some()
+            || self.drain
+            || self.keep.is_some()
+            || self.resume.is_some();
+        if !is_sleepers && is_asked {
+            return Err(
+                "--publishers, --messages, --drain, --keep and --resume are for sleepers".into()
+            );
+        }
+        if self.distinct && is_sleepers && self.publishers > self.client_count() {
+            return Err("with --distinct each publisher needs a sleeper of its own".into());
+        }
+        Ok(())
+    }
 }
+
+/// How long sleepers are kept unless it is said.
+const SLEEP_SECS: u32 = 3_600;
 
 /// The widest window: a flow gives each of its slots, up to twice the window, a packet identifier.
 pub(crate) const WINDOW_MAX: u32 = 16_384;
@@ -246,6 +305,12 @@ mod tests {
             "pairs --duration 0",
             "pairs --version 6",
             "pairs --clients 2 --threads 3",
+            "pairs --drain",
+            "sleepers",
+            "sleepers --qos 1 --session-expiry 0 --version 5",
+            "sleepers --qos 1 --keep 7",
+            "sleepers --qos 1 --messages 5 --keep 7 --drain",
+            "sleepers --qos 1 --distinct --clients 2 --publishers 3",
         ] {
             assert!(parse(line).is_err(), "{line} should be refused");
         }
@@ -256,6 +321,7 @@ mod tests {
         assert!(parse("pairs --clean false").unwrap().is_durable());
         assert!(!parse("pairs --clean false --version 5").unwrap().is_durable());
         assert!(parse("pairs --session-expiry 60 --version 5").unwrap().is_durable());
+        assert!(parse("sleepers --qos 1 --version 5").unwrap().is_durable());
     }
 
     fn parse(line: &str) -> Result<Args, String> {

@@ -22,6 +22,8 @@ pub(crate) enum Stage {
     Subscribing,
     /// All that was planned before the traffic is done.
     Ready,
+    /// DISCONNECT is sent, and the broker has not closed yet.
+    Leaving,
     /// Refused, lost or closed.
     Gone,
 }
@@ -41,6 +43,8 @@ pub(crate) struct Client {
     pub is_dirty: bool,
     /// Whether it is in the worker's list of those with something to read.
     pub is_unread: bool,
+    /// Whether a message has come.
+    pub has_received: bool,
     /// The peer will send nothing more: what is left is read to its end.
     pub is_read_closed: bool,
     stream: Option<TcpStream>,
@@ -77,6 +81,7 @@ impl Client {
             quota: u32::from(u16::MAX),
             is_dirty: false,
             is_unread: false,
+            has_received: false,
             is_read_closed: false,
             stream: None,
             layers: None,

@@ -15,7 +15,8 @@ use super::plan::{Plan, Stream};
 use super::process::Process;
 use super::progress::Progress;
 use super::report::{Observations, Report};
-use super::worker::{Outcome, Settings, Worker};
+use super::sleepers;
+use super::worker::{Outcome, Reception, Settings, Worker};
 use crate::way::Way;
 
 /// Makes the run that `args` ask for.
@@ -26,29 +27,65 @@ use crate::way::Way;
 pub(crate) fn run(args: &Args) -> Result<Report, String> {
     let broker = args.pid.map(Process::of).transpose()?;
     let run_number = Instant::now().elapsed().subsec_nanos() ^ started_at() ^ std::process::id();
+    if args.scenario == Scenario::Sleepers {
+        return sleepers::run(args, run_number, broker);
+    }
     let plan = Plan::new(args, run_number);
-    raise_file_limit(plan.connection_count())?;
     let settings = settings(args, &plan)?;
-
-    let (outcomes, seen) = play(args, &plan, &settings, broker)?;
+    let act = match args.scenario {
+        Scenario::Storm => Act::Storm,
+        Scenario::Idle => Act::Broadcast,
+        _ => Act::Load,
+    };
+    let (outcomes, seen) = play(args, &plan, &settings, act, broker)?;
     let port = settings.way.port;
     // In 5.0 the DISCONNECT has ended the session; before, only a clean one ends it.
     if args.is_durable() && !args.mqtt_version.is_v5() {
-        let sweep = plan.without_traffic();
-        let settings = Settings { clean_start: true, connect_rate: None, ..settings };
-        let storm = Args { scenario: Scenario::Storm, ..args.clone() };
-        play(&storm, &sweep, &settings, None)?;
+        sweep(args, &plan, &settings)?;
     }
     Ok(Report::new(args, port, &plan, &outcomes, seen))
 }
 
+/// What happens once the connections are there.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Act {
+    /// Nothing: the connections are what is measured.
+    Storm,
+    /// Nothing: each leaves when it has subscribed.
+    Visit,
+    /// They are held for a while, and one message goes to all.
+    Broadcast,
+    /// Messages flow for the given time, or until all are sent.
+    Load,
+    /// Messages arrive that were sent before.
+    Return,
+}
+
+/// Ends the sessions of `plan`.
+pub(super) fn sweep(args: &Args, plan: &Plan, settings: &Settings) -> Result<(), String> {
+    let settings = Settings {
+        clean_start: true,
+        connect_rate: None,
+        session_expiry_secs: None,
+        reception: Reception::Subscribe,
+        ..settings.clone()
+    };
+    play(args, &plan.without_traffic(), &settings, Act::Storm, None).map(|_| ())
+}
+
 /// Runs the workers of `plan` through all phases.
-fn play(
+pub(super) fn play(
     args: &Args,
     plan: &Plan,
     settings: &Settings,
+    act: Act,
     broker: Option<Process>,
 ) -> Result<(Vec<Outcome>, Observations), String> {
+    // Those who visit are there for a moment only.
+    raise_file_limit(match act {
+        Act::Visit => HANDSHAKES_MAX as u32,
+        _ => plan.connection_count(),
+    })?;
     let control = Control::new(plan.workers.len());
     let mut wakers = Vec::new();
     let mut workers = Vec::new();
@@ -61,6 +98,7 @@ fn play(
     let mut conductor = Conductor {
         args,
         plan,
+        act,
         broker,
         control: &control,
         wakers,
@@ -79,7 +117,7 @@ fn play(
     let outcomes = outcomes.map_err(|it| format!("the generator failed: {it}"))?;
     // Without its connections, a scenario has not been played: there is nothing to report.
     let refused: u32 = outcomes.iter().map(|it| it.refused).sum();
-    if args.scenario != Scenario::Storm && refused > 0 {
+    if act != Act::Storm && refused > 0 {
         let reasons = outcomes.iter().flat_map(|it| it.failures.keys().cloned());
         return Err(format!(
             "{refused} connections to {} failed: {}",
@@ -94,6 +132,7 @@ fn play(
 struct Conductor<'a> {
     args: &'a Args,
     plan: &'a Plan,
+    act: Act,
     broker: Option<Process>,
     control: &'a Control,
     wakers: Vec<Arc<Waker>>,
@@ -106,6 +145,7 @@ struct Sample {
     at_ns: u64,
     delivered: u64,
     delivered_to_bystander: u64,
+    acknowledged: u64,
     broker_cpu: Option<Duration>,
     generator_cpu: Duration,
 }
@@ -116,10 +156,18 @@ impl Conductor<'_> {
         let is_connected = self.await_connections();
         self.seen.connect_time = Duration::from_nanos(self.control.now_ns());
         self.seen.rss_connected = resident(self.broker);
-        if self.args.scenario == Scenario::Storm {
-            self.measured_between(&begin);
-        } else if is_connected {
-            self.conduct_traffic();
+        match self.act {
+            Act::Storm | Act::Visit => self.measured_between(&begin),
+            Act::Return => {
+                // The first messages come before the last connection.
+                if is_connected {
+                    self.drain();
+                }
+                self.measured_between(&begin);
+            }
+            Act::Load if is_connected && self.args.messages.is_some() => self.conduct_messages(),
+            Act::Load | Act::Broadcast if is_connected => self.conduct_traffic(),
+            Act::Load | Act::Broadcast => {}
         }
         self.seen.rss_end = resident(self.broker);
     }
@@ -135,7 +183,7 @@ impl Conductor<'_> {
             if settled == total {
                 return failed == 0;
             }
-            if failed > 0 && self.args.scenario != Scenario::Storm {
+            if failed > 0 && self.act != Act::Storm {
                 return false;
             }
             if patience.is_lost_at(settled) {
@@ -148,7 +196,7 @@ impl Conductor<'_> {
     }
 
     fn conduct_traffic(&mut self) {
-        let is_idle = self.args.scenario == Scenario::Idle;
+        let is_idle = self.act == Act::Broadcast;
         let timeline = self.timeline(is_idle);
         self.control.set_timeline(timeline);
         self.wake();
@@ -179,6 +227,23 @@ impl Conductor<'_> {
         if is_alive {
             self.drain();
         }
+    }
+
+    /// Lets the publishers send all their messages, and waits for the last acknowledgement.
+    fn conduct_messages(&mut self) {
+        let start_ns = self.control.now_ns() + START_DELAY.as_nanos() as u64;
+        let timeline = Timeline { start_ns, measure_from_ns: start_ns, measure_to_ns: u64::MAX };
+        let total = u64::from(self.args.publishers) * u64::from(self.args.messages.unwrap_or(0));
+        self.control.set_timeline(timeline);
+        let begin = self.sample();
+        self.wake();
+        let mut patience = Patience::new(STALL_PATIENCE);
+        while self.control.sum(|it| &it.acknowledged) < total && self.is_going_on(&mut patience) {
+            let acknowledged = self.control.sum(|it| &it.acknowledged);
+            self.progress.show(format_args!("sending: {acknowledged} of {total}"));
+            thread::sleep(Duration::from_millis(2));
+        }
+        self.measured_between(&begin);
     }
 
     fn timeline(&self, is_idle: bool) -> Timeline {
@@ -223,14 +288,14 @@ impl Conductor<'_> {
     /// Waits until nothing is on its way any more.
     fn drain(&mut self) -> bool {
         let mut patience = Patience::new(DRAIN_PATIENCE);
-        let deadline = Instant::now() + DRAIN_MAX;
+        let limit = if self.act == Act::Return { RETURN_MAX } else { DRAIN_MAX };
+        let deadline = Instant::now() + limit;
         while self.control.sum(|it| &it.outstanding) > 0 {
-            let delivered = self.control.sum(|it| &it.delivered);
             let failed = self.control.sum(|it| &it.failed);
             if failed > 0 {
                 return false;
             }
-            if patience.is_lost_at(delivered) || Instant::now() > deadline {
+            if patience.is_lost_at(self.control.progress()) || Instant::now() > deadline {
                 if !self.args.is_loss_allowed() {
                     self.note_stall(DRAIN_PATIENCE);
                 }
@@ -248,8 +313,7 @@ impl Conductor<'_> {
             return false;
         }
         let outstanding = self.control.sum(|it| &it.outstanding);
-        let delivered = self.control.sum(|it| &it.delivered);
-        let is_stalled = patience.is_lost_at(delivered) && outstanding > 0;
+        let is_stalled = patience.is_lost_at(self.control.progress()) && outstanding > 0;
         if is_stalled {
             self.note_stall(STALL_PATIENCE);
         }
@@ -277,6 +341,7 @@ impl Conductor<'_> {
             at_ns: self.control.now_ns(),
             delivered: delivered_of(Stream::Load) + delivered_to_bystander,
             delivered_to_bystander,
+            acknowledged: self.control.sum(|it| &it.acknowledged),
             broker_cpu: self.broker.and_then(|it| it.cpu_time()),
             generator_cpu: Process::own().cpu_time().unwrap_or_default(),
         }
@@ -288,6 +353,7 @@ impl Conductor<'_> {
         seen.measured = Duration::from_nanos(end.at_ns - begin.at_ns);
         seen.delivered = end.delivered - begin.delivered;
         seen.delivered_to_bystander = end.delivered_to_bystander - begin.delivered_to_bystander;
+        seen.acknowledged = end.acknowledged - begin.acknowledged;
         seen.broker_cpu = spent(begin.broker_cpu, end.broker_cpu);
         seen.broker_cpu_resolution = self.broker.map(|it| it.cpu_resolution()).unwrap_or_default();
         seen.generator_cpu = end.generator_cpu.saturating_sub(begin.generator_cpu);
@@ -337,7 +403,7 @@ fn resident(process: Option<Process>) -> Option<u64> {
     process?.resident_bytes()
 }
 
-fn settings(args: &Args, plan: &Plan) -> Result<Settings, String> {
+pub(super) fn settings(args: &Args, plan: &Plan) -> Result<Settings, String> {
     let is_storm = args.scenario == Scenario::Storm;
     let workers = plan.workers.len();
     let handshakes_max = match args.window {
@@ -353,9 +419,11 @@ fn settings(args: &Args, plan: &Plan) -> Result<Settings, String> {
         subscription_qos: args.qos(),
         payload_bytes: args.size as usize,
         clean_start: args.clean && (args.mqtt_version.is_v5() || !args.is_durable()),
-        session_expiry_secs: args.session_expiry.filter(|_| args.mqtt_version.is_v5()),
+        session_expiry_secs: args.session_expiry_secs().filter(|_| args.mqtt_version.is_v5()),
         handshakes_max,
         connect_rate: args.rate.filter(|_| is_storm).map(|it| it / workers as f64),
+        messages_max: args.messages.unwrap_or(u32::MAX),
+        reception: Reception::Subscribe,
     })
 }
 
@@ -413,6 +481,9 @@ const DRAIN_PATIENCE: Duration = Duration::from_secs(3);
 
 /// For the last messages, however slowly they come.
 const DRAIN_MAX: Duration = Duration::from_secs(30);
+
+/// For all that sleepers have missed, as long as it comes.
+const RETURN_MAX: Duration = Duration::from_secs(600);
 
 /// The intended times that count as those of an idle fleet's one broadcast.
 const BROADCAST: Duration = Duration::from_millis(1);

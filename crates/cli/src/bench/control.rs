@@ -37,6 +37,8 @@ pub(crate) struct Gauges {
     pub published: AtomicU64,
     /// First arrivals.
     pub delivered: AtomicU64,
+    /// Exchanges of the messages sent that are complete.
+    pub acknowledged: AtomicU64,
     /// Deliveries and acknowledgements that are still to come, and messages that are due.
     pub outstanding: AtomicU64,
 }
@@ -76,6 +78,11 @@ impl Control {
     /// Returns the nanoseconds since the epoch.
     pub(crate) fn now_ns(&self) -> u64 {
         self.epoch.elapsed().as_nanos() as u64
+    }
+
+    /// Returns a figure that grows as long as the broker does something.
+    pub(crate) fn progress(&self) -> u64 {
+        self.sum(|it| &it.delivered) + self.sum(|it| &it.acknowledged)
     }
 
     /// Returns the sum of a gauge over the workers.

@@ -3,6 +3,8 @@
 //! A message holds a slot from its sending until all that it waits for has come: its deliveries, in a closed
 //! loop, and its acknowledgement, above QoS 0. The slot's number is its packet identifier.
 
+use std::ops::Range;
+
 use quelea_codec::{QoS, Version};
 
 use super::pacing::Pacing;
@@ -33,8 +35,13 @@ pub(crate) struct Flow {
     window: u32,
     /// What each message still waits for, by its number modulo their count, a power of two.
     slots: Box<[u32]>,
+    /// When each message was sent, or was to be sent, above QoS 0.
+    sent_ns: Box<[u64]>,
     /// What a message waits for when it is sent.
     waits_for: u32,
+    /// The topics it goes through, by their number; empty if it has but one.
+    topics: Range<u32>,
+    messages_max: u32,
 }
 
 /// What all flows of a run have in common.
@@ -44,6 +51,8 @@ pub(crate) struct FlowSettings {
     pub version: Version,
     /// Bytes of the payloads.
     pub payload_bytes: usize,
+    /// Messages of a flow.
+    pub messages_max: u32,
 }
 
 impl Flow {
@@ -76,7 +85,10 @@ impl Flow {
             in_flight: 0,
             window,
             slots: vec![0; slot_count as usize].into(),
+            sent_ns: vec![0; if is_acknowledged { slot_count as usize } else { 0 }].into(),
             waits_for: deliveries + u32::from(is_acknowledged),
+            topics: plan.topics.clone(),
+            messages_max: settings.messages_max,
         }
     }
 
@@ -90,6 +102,9 @@ impl Flow {
     #[inline]
     pub(crate) fn next_stamp(&self, start_ns: u64, now_ns: u64) -> Option<Stamp> {
         if self.in_flight >= self.window || self.slots[self.slot_of(self.next)] != 0 {
+            return None;
+        }
+        if self.next >= self.messages_max {
             return None;
         }
         let sent_ns = if self.pacing.is_closed() {
@@ -107,8 +122,13 @@ impl Flow {
     pub(crate) fn send(&mut self, stamp: Stamp, out: &mut Vec<u8>) {
         let slot = self.slot_of(self.next);
         let packet_id = if self.qos == QoS::AtMostOnce { 0 } else { slot as u16 + 1 };
-        self.template.append(packet_id, stamp, out);
+        let topic_count = self.topics.len() as u32;
+        let topic = (topic_count > 0).then(|| self.topics.start + self.next % topic_count);
+        self.template.append(packet_id, topic, stamp, out);
         self.slots[slot] = self.waits_for;
+        if let Some(sent_ns) = self.sent_ns.get_mut(slot) {
+            *sent_ns = stamp.sent_ns;
+        }
         self.in_flight += u32::from(self.waits_for > 0);
         self.next += 1;
     }
@@ -119,13 +139,16 @@ impl Flow {
         self.pacing.is_closed() && self.ease(self.slot_of(sequence))
     }
 
-    /// Notes the end of the exchange `packet_id`, or `None` if it is not open. Says whether a window has
-    /// opened.
+    /// Notes the end of the exchange `packet_id`. Returns when its message was sent, or was to be sent, or
+    /// `None` if it is not open.
     #[inline]
-    pub(crate) fn on_acknowledgement(&mut self, packet_id: u16) -> Option<bool> {
+    pub(crate) fn on_acknowledgement(&mut self, packet_id: u16) -> Option<u64> {
         let slot = usize::from(packet_id).checked_sub(1)?;
         let is_open = self.slots.get(slot).is_some_and(|&it| it > 0);
-        is_open.then(|| self.ease(slot))
+        is_open.then(|| {
+            self.ease(slot);
+            self.sent_ns[slot]
+        })
     }
 
     /// Returns how many messages were sent.
@@ -178,7 +201,7 @@ mod tests {
         send(&mut flow, 10);
         assert_eq!(flow.next_stamp(0, 20), None);
         assert!(!flow.on_delivery(0));
-        assert_eq!(flow.on_acknowledgement(1), Some(false));
+        assert_eq!(flow.on_acknowledgement(1), Some(10));
         assert!(flow.on_delivery(0));
         assert_eq!(flow.next_stamp(0, 30).unwrap().sequence, 1);
     }
@@ -212,15 +235,41 @@ mod tests {
         assert_eq!(flow.on_acknowledgement(1), None);
         assert_eq!(flow.on_acknowledgement(0), None);
         assert_eq!(flow.on_acknowledgement(60_000), None);
+        send(&mut flow, 7);
+        assert_eq!(flow.on_acknowledgement(1), Some(7));
+    }
+
+    #[test]
+    fn a_flow_ends_with_its_last_message() {
+        let mut flow = flow(Pacing::Closed { window: 9 }, 1, QoS::AtMostOnce);
+        flow.messages_max = 2;
         send(&mut flow, 0);
-        assert_eq!(flow.on_acknowledgement(1), Some(false));
+        send(&mut flow, 0);
+        assert_eq!(flow.next_stamp(0, 0), None);
+    }
+
+    #[test]
+    fn a_flow_goes_through_its_topics_in_turn() {
+        let mut flow = flow(Pacing::Closed { window: 9 }, 1, QoS::AtMostOnce);
+        flow.topics = 41..43;
+        let topics = [(); 3].map(|()| {
+            let mut out = Vec::new();
+            let stamp = flow.next_stamp(0, 0).unwrap();
+            flow.send(stamp, &mut out);
+            String::from_utf8(out[4..][..TOPIC.len()].to_vec()).unwrap()
+        });
+        assert_eq!(topics, ["t/00000041", "t/00000042", "t/00000041"]);
     }
 
     fn flow(pacing: Pacing, receiver_count: u32, qos: QoS) -> Flow {
-        let plan = FlowPlan { client: 0, topic: "t".into(), qos, receiver_count, pacing };
-        let settings = FlowSettings { version: Version::V311, payload_bytes: 16 };
+        let topic = TOPIC.into();
+        let plan = FlowPlan { client: 0, topic, topics: 0..0, qos, receiver_count, pacing };
+        let settings =
+            FlowSettings { version: Version::V311, payload_bytes: 16, messages_max: u32::MAX };
         Flow::new(&plan, 0, settings)
     }
+
+    const TOPIC: &str = "t/00000000";
 
     #[track_caller]
     fn send(flow: &mut Flow, now_ns: u64) -> Stamp {

@@ -4,12 +4,12 @@
 
 use mio::Token;
 use quelea_codec::{
-    ConnAck, Connect, Disconnect, Frame, Packet, PacketId, PacketKind, SubAck, Subscribe,
-    SubscriptionOptions,
+    ConnAck, Connect, Disconnect, DisconnectProperties, Frame, Packet, PacketId, PacketKind,
+    ReasonCode, SubAck, Subscribe, SubscriptionOptions,
 };
 
 use super::client::Stage;
-use super::worker::Worker;
+use super::worker::{Reception, Worker};
 
 impl Worker<'_> {
     /// Begins the connections whose time has come.
@@ -107,6 +107,11 @@ impl Worker<'_> {
         if properties.maximum_qos.is_some_and(|it| it < self.settings.subscription_qos) {
             return self.lose(index, "the broker does not offer this QoS");
         }
+        if self.settings.reception == Reception::Return {
+            // One that is not there leaves its messages missing.
+            self.outcome.present += u32::from(connack.session_present);
+            return self.on_ready(index);
+        }
         self.subscribe(index);
     }
 
@@ -130,16 +135,36 @@ impl Worker<'_> {
             _ if self.clients[index].stage != Stage::Subscribing => {
                 self.lose(index, "the broker sent SUBACK for nothing");
             }
-            [reason] if *reason == granted => self.on_ready(index),
+            [reason] if *reason == granted => self.on_subscribed(index),
             [reason @ 0..=2] => {
                 self.lose(index, &format!("the broker granted QoS {reason} only"));
             }
             [reason] => {
-                let reason = quelea_codec::ReasonCode(*reason);
+                let reason = ReasonCode(*reason);
                 self.lose(index, &format!("subscription refused with SUBACK {reason}"));
             }
             _ => self.lose(index, "the broker sent SUBACK with a wrong number of reasons"),
         }
+    }
+
+    fn on_subscribed(&mut self, index: usize) {
+        if self.settings.reception != Reception::Visit {
+            return self.on_ready(index);
+        }
+        let client = &mut self.clients[index];
+        let disconnect = Disconnect {
+            reason: ReasonCode::NORMAL_DISCONNECTION,
+            properties: DisconnectProperties::default(),
+        };
+        Packet::Disconnect(disconnect).encode(self.settings.version, &mut client.out);
+        client.stage = Stage::Leaving;
+        self.mark_dirty(index);
+    }
+
+    /// Notes that the broker has closed the connection of a client that was leaving: its session sleeps.
+    pub(super) fn on_left(&mut self, index: usize) {
+        self.on_ready(index);
+        self.clients[index].close();
     }
 
     fn on_ready(&mut self, index: usize) {

@@ -19,6 +19,7 @@ mod plan;
 mod process;
 mod progress;
 mod report;
+mod sleepers;
 mod stamp;
 mod table;
 mod template;

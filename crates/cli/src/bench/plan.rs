@@ -3,10 +3,16 @@
 //! A flow is one publisher's messages on one topic. All receivers of a flow are in the worker of its
 //! publisher, so that a closed loop needs nothing from another thread.
 
+use std::ops::Range;
+
 use quelea_codec::QoS;
 
 use super::args::{Args, Scenario};
 use super::pacing::Pacing;
+
+mod sleepers;
+
+pub(crate) use sleepers::{returning, visitors};
 
 /// A whole run.
 #[derive(Debug)]
@@ -32,6 +38,8 @@ pub(crate) struct WorkerPlan {
     pub first_flow: u32,
     /// How many sequences of arrivals are checked.
     pub arrivals_count: u32,
+    /// How many messages of each flow were sent earlier, by others: `flows` is empty then.
+    pub sent_before: Vec<u32>,
 }
 
 /// Whose figures a worker's figures are.
@@ -63,17 +71,30 @@ pub(crate) struct Subscription {
     pub flow_count: u32,
     /// Where the first of these flows is checked, among the worker's sequences of arrivals.
     pub first_arrivals: u32,
+    /// Which messages of a flow it receives.
+    pub share: Share,
     /// Whether order is promised: not to the members of a group.
     pub is_ordered: bool,
 }
 
-/// One publisher's messages on one topic.
+/// Every so many messages of a flow, one.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Share {
+    /// 1 for all messages.
+    pub of: u32,
+    /// The number of the first, below `of`.
+    pub first: u32,
+}
+
+/// One publisher's messages on one topic, or on several in turn.
 #[derive(Debug)]
 pub(crate) struct FlowPlan {
     /// The publisher, an index into the worker's clients.
     pub client: usize,
     /// Topic name.
     pub topic: String,
+    /// Numbers for the end of the topic name, one after the other; none to leave it as it is.
+    pub topics: Range<u32>,
     /// QoS of its messages.
     pub qos: QoS,
     /// How many deliveries one message makes.
@@ -101,6 +122,7 @@ impl Plan {
                 split(count, args.threads).map(|(first, end)| storm(names, first..end)).collect()
             }
             Scenario::Flood => vec![fanout(args, names, count), bystander(args, names)],
+            Scenario::Sleepers => vec![sleepers::publishers(args, names)],
         };
         Self::of(workers)
     }
@@ -113,6 +135,7 @@ impl Plan {
             flows: Vec::new(),
             first_flow: 0,
             arrivals_count: 0,
+            sent_before: Vec::new(),
         };
         Self::of(self.workers.iter().map(quiet).collect())
     }
@@ -136,6 +159,22 @@ impl Plan {
     }
 }
 
+impl Share {
+    /// All messages.
+    pub(crate) const ALL: Self = Self { of: 1, first: 0 };
+
+    /// Returns the place of message `sequence` among those of the share, if it is one.
+    #[inline]
+    pub(crate) fn place(self, sequence: u32) -> Option<u32> {
+        (sequence % self.of == self.first).then(|| sequence / self.of)
+    }
+
+    /// Returns how many of a flow's first `sent_count` messages it has.
+    pub(crate) fn count(self, sent_count: u32) -> u32 {
+        (sent_count + self.of - 1 - self.first) / self.of
+    }
+}
+
 /// The names of one run.
 #[derive(Clone, Copy)]
 struct Names {
@@ -153,7 +192,7 @@ impl Names {
     }
 }
 
-fn pairs(args: &Args, names: Names, numbers: std::ops::Range<u32>) -> WorkerPlan {
+fn pairs(args: &Args, names: Names, numbers: Range<u32>) -> WorkerPlan {
     let first_flow = numbers.start;
     let count = numbers.len() as u32;
     let subscribers = numbers.clone().map(|number| ClientPlan {
@@ -163,6 +202,7 @@ fn pairs(args: &Args, names: Names, numbers: std::ops::Range<u32>) -> WorkerPlan
             first_flow: number,
             flow_count: 1,
             first_arrivals: number - first_flow,
+            share: Share::ALL,
             is_ordered: true,
         }),
     });
@@ -170,6 +210,7 @@ fn pairs(args: &Args, names: Names, numbers: std::ops::Range<u32>) -> WorkerPlan
     let flows = numbers.clone().map(|number| FlowPlan {
         client: (count + number - first_flow) as usize,
         topic: names.topic(number),
+        topics: 0..0,
         qos: args.qos(),
         receiver_count: 1,
         pacing: pacing(args, number, args.client_count()),
@@ -180,6 +221,7 @@ fn pairs(args: &Args, names: Names, numbers: std::ops::Range<u32>) -> WorkerPlan
         flows: flows.collect(),
         first_flow,
         arrivals_count: count,
+        sent_before: Vec::new(),
     }
 }
 
@@ -192,12 +234,14 @@ fn fanout(args: &Args, names: Names, count: u32) -> WorkerPlan {
         flows: vec![FlowPlan {
             client: count as usize,
             topic: topic.clone(),
+            topics: 0..0,
             qos: args.qos(),
             receiver_count: count,
             pacing: pacing(args, 0, 1),
         }],
         first_flow: 0,
         arrivals_count: count,
+        sent_before: Vec::new(),
     }
 }
 
@@ -209,6 +253,7 @@ fn fanin(args: &Args, names: Names, count: u32) -> WorkerPlan {
             first_flow: 0,
             flow_count: count,
             first_arrivals: 0,
+            share: Share::ALL,
             is_ordered: true,
         }),
     };
@@ -216,6 +261,7 @@ fn fanin(args: &Args, names: Names, count: u32) -> WorkerPlan {
     let flows = (0..count).map(|number| FlowPlan {
         client: 1 + number as usize,
         topic: names.topic(format_args!("in/{number}")),
+        topics: 0..0,
         qos: args.qos(),
         receiver_count: 1,
         pacing: pacing(args, number, count),
@@ -226,6 +272,7 @@ fn fanin(args: &Args, names: Names, count: u32) -> WorkerPlan {
         flows: flows.collect(),
         first_flow: 0,
         arrivals_count: count,
+        sent_before: Vec::new(),
     }
 }
 
@@ -238,6 +285,7 @@ fn shared(args: &Args, names: Names, count: u32) -> WorkerPlan {
             first_flow: 0,
             flow_count: count,
             first_arrivals: 0,
+            share: Share::ALL,
             is_ordered: false,
         }),
     });
@@ -245,6 +293,7 @@ fn shared(args: &Args, names: Names, count: u32) -> WorkerPlan {
     let flows = (0..count).map(|number| FlowPlan {
         client: (args.members + number) as usize,
         topic: names.topic(format_args!("work/{number}")),
+        topics: 0..0,
         qos: args.qos(),
         receiver_count: 1,
         pacing: pacing(args, number, count),
@@ -255,16 +304,18 @@ fn shared(args: &Args, names: Names, count: u32) -> WorkerPlan {
         flows: flows.collect(),
         first_flow: 0,
         arrivals_count: count,
+        sent_before: Vec::new(),
     }
 }
 
 /// Each worker has a publisher and a topic of its own for the broadcast to its part.
-fn idle(args: &Args, names: Names, numbers: std::ops::Range<u32>) -> WorkerPlan {
+fn idle(args: &Args, names: Names, numbers: Range<u32>) -> WorkerPlan {
     let count = numbers.len() as u32;
     let once = Pacing::Once { at_ns: args.duration.as_nanos() as u64 };
     let flow = |topic, receiver_count, qos| FlowPlan {
         client: count as usize,
         topic,
+        topics: 0..0,
         qos,
         receiver_count,
         pacing: once,
@@ -295,16 +346,18 @@ fn idle(args: &Args, names: Names, numbers: std::ops::Range<u32>) -> WorkerPlan 
         flows: vec![flow(topic.clone(), count, args.qos())],
         first_flow: first,
         arrivals_count: count,
+        sent_before: Vec::new(),
     }
 }
 
-fn storm(names: Names, numbers: std::ops::Range<u32>) -> WorkerPlan {
+fn storm(names: Names, numbers: Range<u32>) -> WorkerPlan {
     WorkerPlan {
         stream: Stream::Load,
         clients: numbers.map(|it| client(names.client('c', it))).collect(),
         flows: Vec::new(),
         first_flow: 0,
         arrivals_count: 0,
+        sent_before: Vec::new(),
     }
 }
 
@@ -317,6 +370,7 @@ fn bystander(args: &Args, names: Names) -> WorkerPlan {
             first_flow: 1,
             flow_count: 1,
             first_arrivals: 0,
+            share: Share::ALL,
             is_ordered: true,
         }),
     };
@@ -326,12 +380,14 @@ fn bystander(args: &Args, names: Names) -> WorkerPlan {
         flows: vec![FlowPlan {
             client: 1,
             topic,
+            topics: 0..0,
             qos: args.qos(),
             receiver_count: 1,
             pacing: Pacing::even(BYSTANDER_RATE, 0, 1),
         }],
         first_flow: 1,
         arrivals_count: 1,
+        sent_before: Vec::new(),
     }
 }
 
@@ -347,6 +403,7 @@ fn receiver_of_all(names: Names, number: u32, first: u32, topic: &str) -> Client
             first_flow: 0,
             flow_count: 1,
             first_arrivals: number - first,
+            share: Share::ALL,
             is_ordered: true,
         }),
     }
@@ -383,6 +440,7 @@ mod tests {
         check("idle --clients 7 --distinct", 1, 7);
         check("storm --clients 9", 0, 0);
         check("flood --clients 10", 2, 11);
+        check("sleepers --qos 1 --clients 10 --publishers 3", 3, 0);
         check("pairs --clients 7 --threads 3", 7, 7);
     }
 
@@ -426,6 +484,15 @@ mod tests {
         assert_eq!(ids.len(), 2_000);
     }
 
+    #[test]
+    fn a_share_has_its_part_of_the_messages() {
+        let shares = [0, 1, 2].map(|first| Share { of: 3, first });
+        assert_eq!(shares.map(|it| it.count(7)), [3, 2, 2]);
+        assert_eq!(shares.map(|it| it.count(0)), [0, 0, 0]);
+        assert_eq!(shares[1].place(7), Some(2));
+        assert_eq!(shares[1].place(6), None);
+    }
+
     #[track_caller]
     fn check(line: &str, publisher_count: u32, subscriber_count: u32) {
         let plan = plan(line);
@@ -434,12 +501,16 @@ mod tests {
     }
 
     fn plan(line: &str) -> Plan {
+        Plan::new(&args(line), 0xABC)
+    }
+
+    pub(super) fn args(line: &str) -> Args {
         #[derive(clap::Parser)]
         struct Line {
             #[command(flatten)]
             args: Args,
         }
         let words = std::iter::once("bench").chain(line.split(' '));
-        Plan::new(&<Line as clap::Parser>::parse_from(words).args, 0xABC)
+        <Line as clap::Parser>::parse_from(words).args
     }
 }

@@ -2,6 +2,7 @@
 
 use std::time::Duration;
 
+use quelea_codec::Version;
 use serde::Serialize;
 
 use super::args::{Args, Scenario};
@@ -37,6 +38,10 @@ pub(crate) struct Report {
     /// With a process id only.
     pub broker: Option<BrokerFigures>,
     pub idle: Option<IdleFigures>,
+    /// What was sent to sleepers.
+    pub sleepers: Option<SleeperFigures>,
+    /// The return of the sleepers.
+    pub drain: Option<DrainFigures>,
     pub generator: GeneratorFigures,
     /// Promises that the broker broke.
     pub violations: Vec<String>,
@@ -67,6 +72,8 @@ pub(crate) struct Figures {
     pub reordered: u64,
     pub refused: u64,
     pub latency_us: Option<Percentiles>,
+    /// Until the exchange is complete, above QoS 0.
+    pub acknowledged_us: Option<Percentiles>,
 }
 
 /// What it cost the broker.
@@ -110,6 +117,32 @@ pub(crate) struct IdleMemory {
     pub per_connection_settled_bytes: f64,
 }
 
+/// What messages to those who are away cost.
+#[derive(Debug, Serialize)]
+pub(crate) struct SleeperFigures {
+    /// In the measurement.
+    pub acknowledged: u64,
+    pub acknowledged_per_sec: f64,
+    /// Sessions that each message was for.
+    pub sessions_per_message: u32,
+    pub cpu_us_per_message: Option<f64>,
+    /// Per message and session.
+    pub cpu_us_per_queued: Option<f64>,
+}
+
+/// How those who were away got what they had missed.
+#[derive(Debug, Serialize)]
+pub(crate) struct DrainFigures {
+    /// From the first connection to the last message.
+    pub secs: f64,
+    /// Sessions that were there.
+    pub present: u32,
+    /// From the beginning of a connection to its first message.
+    pub first_message_us: Option<Percentiles>,
+    pub load: Figures,
+    pub broker: Option<BrokerFigures>,
+}
+
 /// What the run cost ourselves.
 #[derive(Debug, Serialize)]
 pub(crate) struct GeneratorFigures {
@@ -125,6 +158,8 @@ pub(crate) struct Observations {
     pub measured: Duration,
     /// First arrivals in it.
     pub delivered: u64,
+    /// Exchanges that were completed in it.
+    pub acknowledged: u64,
     /// First arrivals in it of the bystander.
     pub delivered_to_bystander: u64,
     pub broker_cpu: Option<Duration>,
@@ -163,6 +198,8 @@ impl Report {
             reached: outcomes.iter().map(|it| it.delivered).sum(),
             memory: idle_memory(&seen, connections),
         });
+        let is_filled = args.scenario == Scenario::Sleepers && args.resume.is_none();
+        let sleepers = is_filled.then(|| sleepers(args, &seen));
         let mut violations = violations(args, outcomes);
         violations.extend(seen.violations.iter().cloned());
         let secs = seen.measured.as_secs_f64().max(1e-9);
@@ -194,20 +231,59 @@ impl Report {
             bystander,
             broker: args.pid.map(|pid| broker(pid, &seen, connections)),
             idle,
+            sleepers,
+            drain: None,
             warnings: warnings(args, plan, outcomes, &generator),
             generator,
             ok: violations.is_empty(),
             violations,
         }
     }
+
+    /// Makes the report of a run that was nothing but a return.
+    pub(crate) fn of_return(
+        args: &Args,
+        port: u16,
+        plan: &Plan,
+        outcomes: &[Outcome],
+        seen: Observations,
+    ) -> Self {
+        let drain = drain(args, plan, outcomes, &seen);
+        let mut report = Self::new(args, port, plan, outcomes, seen);
+        report.publishers = args.publishers;
+        (report.load, report.drain) = (None, drain);
+        report.add_violations(absent(args, plan, outcomes));
+        report
+    }
+
+    /// Adds how the sleepers came back.
+    pub(crate) fn add_return(
+        &mut self,
+        args: &Args,
+        plan: &Plan,
+        outcomes: &[Outcome],
+        seen: &Observations,
+    ) {
+        self.subscribers = plan.subscriber_count;
+        self.drain = drain(args, plan, outcomes, seen);
+        self.add_violations(violations(args, outcomes));
+        self.add_violations(seen.violations.clone());
+        self.add_violations(absent(args, plan, outcomes));
+    }
+
+    fn add_violations(&mut self, more: Vec<String>) {
+        self.violations.extend(more);
+        self.ok = self.violations.is_empty();
+    }
 }
 
 fn figures(outcomes: &[Outcome], stream: Stream, seen: &Observations) -> Option<Figures> {
     let of_stream = || outcomes.iter().filter(|it| it.stream == stream);
     of_stream().next()?;
-    let mut latency = Latency::new();
+    let (mut latency, mut acknowledging) = (Latency::new(), Latency::new());
     for outcome in of_stream() {
         latency.add(&outcome.latency);
+        acknowledging.add(&outcome.acknowledging);
     }
     let sum = |of: fn(&Outcome) -> u64| of_stream().map(of).sum::<u64>();
     let delivered = match stream {
@@ -223,7 +299,50 @@ fn figures(outcomes: &[Outcome], stream: Stream, seen: &Observations) -> Option<
         reordered: sum(|it| it.reordered),
         refused: sum(|it| it.refused_publishes),
         latency_us: latency.percentiles(),
+        acknowledged_us: acknowledging.percentiles(),
     })
+}
+
+fn sleepers(args: &Args, seen: &Observations) -> SleeperFigures {
+    let acknowledged = seen.acknowledged;
+    let sessions_per_message = if args.distinct { 1 } else { args.client_count() };
+    let cpu_us = seen.broker_cpu.filter(|_| acknowledged > 0).map(|it| it.as_secs_f64() * 1e6);
+    let cpu_us_per_message = cpu_us.map(|it| it / acknowledged as f64);
+    SleeperFigures {
+        acknowledged,
+        acknowledged_per_sec: acknowledged as f64 / seen.measured.as_secs_f64().max(1e-9),
+        sessions_per_message,
+        cpu_us_per_message,
+        cpu_us_per_queued: cpu_us_per_message.map(|it| it / f64::from(sessions_per_message)),
+    }
+}
+
+fn drain(
+    args: &Args,
+    plan: &Plan,
+    outcomes: &[Outcome],
+    seen: &Observations,
+) -> Option<DrainFigures> {
+    let mut first_message = Latency::new();
+    for outcome in outcomes {
+        first_message.add(&outcome.first_message);
+    }
+    Some(DrainFigures {
+        secs: seen.measured.as_secs_f64(),
+        present: outcomes.iter().map(|it| it.present).sum(),
+        first_message_us: first_message.percentiles(),
+        load: figures(outcomes, Stream::Load, seen)?,
+        broker: args.pid.map(|pid| broker(pid, seen, plan.connection_count())),
+    })
+}
+
+/// Says whether sessions were gone. MQTT 3.1 does not tell.
+fn absent(args: &Args, plan: &Plan, outcomes: &[Outcome]) -> Vec<String> {
+    let present: u32 = outcomes.iter().map(|it| it.present).sum();
+    let absent = plan.subscriber_count.saturating_sub(present);
+    let is_told = args.mqtt_version != Version::V31;
+    let sentence = (is_told && absent > 0).then(|| format!("{absent} sessions were gone"));
+    sentence.into_iter().collect()
 }
 
 fn broker(pid: i32, seen: &Observations, connections: u32) -> BrokerFigures {

@@ -3,7 +3,7 @@
 use std::fmt;
 
 use super::latency::Percentiles;
-use super::report::{Figures, Report};
+use super::report::{Figures, Report, SleeperFigures};
 
 /// Shows a report as a table.
 #[derive(Debug)]
@@ -22,6 +22,23 @@ impl fmt::Display for Table<'_> {
         }
         if let Some(bystander) = &report.bystander {
             messages(f, "bystander", bystander)?;
+        }
+        if let Some(sleepers) = &report.sleepers {
+            let SleeperFigures { acknowledged, acknowledged_per_sec, .. } = sleepers;
+            write!(
+                f,
+                "sleepers       {acknowledged} acknowledged, {acknowledged_per_sec:.0} a second"
+            )?;
+            writeln!(f, ", each for {} sessions", sleepers.sessions_per_message)?;
+        }
+        if let Some(drain) = &report.drain {
+            messages(f, "return", &drain.load)?;
+            let (present, subscribers) = (drain.present, report.subscribers);
+            writeln!(
+                f,
+                "               {present} sessions of {subscribers} in {:.2} s",
+                drain.secs
+            )?;
         }
         if let Some(idle) = &report.idle {
             let subscribers = report.subscribers;
@@ -65,16 +82,18 @@ impl Table<'_> {
         let rows = [
             ("connack", report.connect.connack_us),
             ("latency", report.load.as_ref().and_then(|it| it.latency_us)),
+            ("acknowledged", report.load.as_ref().and_then(|it| it.acknowledged_us)),
+            ("first back", report.drain.as_ref().and_then(|it| it.first_message_us)),
             ("bystander", report.bystander.as_ref().and_then(|it| it.latency_us)),
         ];
         writeln!(
             f,
-            "microseconds {:>10}{:>10}{:>10}{:>10}{:>10}",
+            "microseconds  {:>10}{:>10}{:>10}{:>10}{:>10}",
             "p50", "p90", "p99", "p99.9", "max"
         )?;
         for (name, figures) in rows {
             if let Some(Percentiles { p50, p90, p99, p99_9, max, .. }) = figures {
-                writeln!(f, "  {name:<11}{p50:>10}{p90:>10}{p99:>10}{p99_9:>10}{max:>10}")?;
+                writeln!(f, "  {name:<12}{p50:>10}{p90:>10}{p99:>10}{p99_9:>10}{max:>10}")?;
             }
         }
         Ok(())
@@ -101,6 +120,24 @@ impl Table<'_> {
                 }
                 Some(_) | None => writeln!(f)?,
             }
+        }
+        if let Some(sleepers) = &report.sleepers
+            && let (Some(message), Some(queued)) =
+                (sleepers.cpu_us_per_message, sleepers.cpu_us_per_queued)
+        {
+            writeln!(
+                f,
+                "               {message:.1} us per message, {queued:.3} us per session of each"
+            )?;
+        }
+        if let Some(broker) = report.drain.as_ref().and_then(|it| it.broker.as_ref())
+            && let Some(micros) = broker.cpu_us_per_delivery
+        {
+            writeln!(
+                f,
+                "return CPU     {:.1} % of a core, {micros:.3} us per delivery",
+                broker.cpu_percent
+            )?;
         }
         if let Some(idle) = &report.idle {
             if let Some(percent) = idle.cpu_percent {

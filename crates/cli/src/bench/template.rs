@@ -5,10 +5,11 @@ use quelea_codec::{OutgoingPublish, PacketId, QoS, Version};
 
 use super::stamp::{self, Stamp};
 
-/// A PUBLISH whose packet identifier and stamp are filled in when it is sent.
+/// A PUBLISH whose packet identifier, number of its topic and stamp are filled in when it is sent.
 #[derive(Debug)]
 pub(crate) struct Template {
     bytes: Box<[u8]>,
+    topic_end: usize,
     packet_id_at: Option<usize>,
     payload_at: usize,
 }
@@ -38,24 +39,41 @@ impl Template {
         .encode(version, &mut bytes);
         let header_bytes = 1 + bytes[1..].iter().take_while(|&&it| it & 0x80 != 0).count() + 1;
         Self {
+            topic_end: header_bytes + 2 + topic.len(),
             packet_id_at: (qos > QoS::AtMostOnce).then_some(header_bytes + 2 + topic.len()),
             payload_at: bytes.len() - payload_bytes,
             bytes: bytes.into(),
         }
     }
 
-    /// Appends the packet to `out`. `packet_id` is written above QoS 0 only.
+    /// Appends the packet to `out`. `packet_id` is written above QoS 0 only, `topic` over the last
+    /// [`TOPIC_DIGITS`] characters of the topic.
     #[inline]
-    pub(crate) fn append(&self, packet_id: u16, stamp: Stamp, out: &mut Vec<u8>) {
+    pub(crate) fn append(
+        &self,
+        packet_id: u16,
+        topic: Option<u32>,
+        stamp: Stamp,
+        out: &mut Vec<u8>,
+    ) {
         let start = out.len();
         out.extend_from_slice(&self.bytes);
         let packet = &mut out[start..];
+        if let Some(mut rest) = topic {
+            for digit in packet[self.topic_end - TOPIC_DIGITS..self.topic_end].iter_mut().rev() {
+                *digit = b'0' + (rest % 10) as u8;
+                rest /= 10;
+            }
+        }
         if let Some(at) = self.packet_id_at {
             packet[at..at + 2].copy_from_slice(&packet_id.to_be_bytes());
         }
         stamp.write(&mut packet[self.payload_at..]);
     }
 }
+
+/// Digits of a topic's number.
+pub(crate) const TOPIC_DIGITS: usize = 8;
 
 /// What the generator reads of a PUBLISH.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -150,7 +168,7 @@ mod tests {
     fn check(version: Version, qos: QoS, payload_bytes: usize) {
         let template = Template::new(version, "quelea-bench/a/1", qos, payload_bytes);
         let mut out = b"before".to_vec();
-        template.append(0x1234, STAMP, &mut out);
+        template.append(0x1234, None, STAMP, &mut out);
 
         let Ok(Framing::Complete { frame, consumed }) = next_frame(&out[6..], u32::MAX) else {
             panic!("a whole packet should be there");

@@ -4,6 +4,7 @@ use quelea_codec::{Frame, PacketId, PacketKind, ReasonCode, encode_ack};
 
 use super::arrivals::Arrival;
 use super::client::Stage;
+use super::flow::Flow;
 use super::template::Received;
 use super::worker::Worker;
 
@@ -18,7 +19,7 @@ impl Worker<'_> {
                 | PacketKind::PubRec
                 | PacketKind::PubRel
                 | PacketKind::PubComp),
-            ) => self.on_ack(index, kind, frame),
+            ) => self.on_ack(index, kind, frame, now_ns),
             _ => self.on_rare_frame(index, frame, now_ns),
         }
     }
@@ -73,12 +74,18 @@ impl Worker<'_> {
                 let flow = subscription.first_flow + offset - self.plan.first_flow;
                 // The members of a group have their arrivals in common.
                 if !std::mem::replace(&mut is_counted[at], true) {
-                    let sent_count = self.flows[flow as usize].sent_count();
+                    let sent_count = subscription.share.count(self.sent_count(flow as usize));
                     lost += self.arrivals[at].missing_of(sent_count);
                 }
             }
         }
         lost
+    }
+
+    /// Returns how many messages of a flow were sent, by us or before.
+    fn sent_count(&self, flow: usize) -> u32 {
+        let own = self.flows.get(flow).map(Flow::sent_count);
+        own.or_else(|| self.plan.sent_before.get(flow).copied()).unwrap_or(0)
     }
 
     fn send_flow(&mut self, index: usize, now_ns: u64) {
@@ -143,18 +150,20 @@ impl Worker<'_> {
         let subscription = self.plan.clients[index].subscription.as_ref();
         let place = subscription.and_then(|it| {
             let offset = stamp.flow.checked_sub(it.first_flow)?;
-            (offset < it.flow_count).then_some((it.first_arrivals + offset, it.is_ordered))
+            let is_for_it = offset < it.flow_count;
+            let place = it.share.place(stamp.sequence).filter(|_| is_for_it)?;
+            Some((it.first_arrivals + offset, place, it.is_ordered))
         });
-        let Some((at, is_ordered)) = place else {
+        let Some((at, place, is_ordered)) = place else {
             self.outcome.foreign += 1;
             return;
         };
         let flow_index = (stamp.flow - self.plan.first_flow) as usize;
-        if stamp.sequence >= self.flows[flow_index].sent_count() {
+        if stamp.sequence >= self.sent_count(flow_index) {
             self.outcome.foreign += 1;
             return;
         }
-        match self.arrivals[at as usize].on_message(stamp.sequence) {
+        match self.arrivals[at as usize].on_message(place) {
             Arrival::Ahead => {}
             Arrival::Late => self.outcome.reordered += u64::from(is_ordered),
             Arrival::Duplicate => {
@@ -163,16 +172,31 @@ impl Worker<'_> {
             }
         }
         self.tally.delivered += 1;
-        let measured = self.timeline.map(|it| it.measure_from_ns..it.measure_to_ns);
-        if measured.is_some_and(|it| it.contains(&stamp.sent_ns)) {
-            self.outcome.latency.record_ns(now_ns.saturating_sub(stamp.sent_ns));
-        }
-        if self.flows[flow_index].on_delivery(stamp.sequence) {
+        let Some(flow) = self.flows.get_mut(flow_index) else {
+            return self.note_first_message(index, now_ns);
+        };
+        if flow.on_delivery(stamp.sequence) {
             self.queue_flow(flow_index);
+        }
+        if self.is_measured(stamp.sent_ns) {
+            self.outcome.latency.record_ns(now_ns.saturating_sub(stamp.sent_ns));
         }
     }
 
-    fn on_ack(&mut self, index: usize, kind: PacketKind, frame: Frame<'_>) {
+    fn note_first_message(&mut self, index: usize, now_ns: u64) {
+        let client = &mut self.clients[index];
+        if !std::mem::replace(&mut client.has_received, true) {
+            let waited_ns = now_ns.saturating_sub(client.began_ns);
+            self.outcome.first_message.record_ns(waited_ns);
+        }
+    }
+
+    /// Returns whether a message that was sent, or was to be sent, at `sent_ns` belongs to the measurement.
+    fn is_measured(&self, sent_ns: u64) -> bool {
+        self.timeline.is_some_and(|it| (it.measure_from_ns..it.measure_to_ns).contains(&sent_ns))
+    }
+
+    fn on_ack(&mut self, index: usize, kind: PacketKind, frame: Frame<'_>, now_ns: u64) {
         let Some((packet_id, rest)) = frame.body.split_first_chunk() else {
             return self.lose(index, "the broker sent an acknowledgement without identifier");
         };
@@ -183,7 +207,7 @@ impl Worker<'_> {
             PacketKind::PubRec if !reason.is_failure() => {
                 self.acknowledge(index, PacketKind::PubRel, packet_id);
             }
-            _ => self.on_exchange_end(index, kind, packet_id, reason),
+            _ => self.on_exchange_end(index, kind, (packet_id, reason), now_ns),
         }
     }
 
@@ -191,15 +215,18 @@ impl Worker<'_> {
         &mut self,
         index: usize,
         kind: PacketKind,
-        packet_id: u16,
-        reason: ReasonCode,
+        (packet_id, reason): (u16, ReasonCode),
+        now_ns: u64,
     ) {
         let flow = self.sends[index].start;
-        let has_flow = !self.sends[index].is_empty();
-        let is_open = has_flow && self.flows[flow].on_acknowledgement(packet_id).is_some();
-        if !is_open {
+        let own = self.flows.get_mut(flow).filter(|it| it.client == index);
+        let Some(sent_ns) = own.and_then(|it| it.on_acknowledgement(packet_id)) else {
             self.outcome.stray += 1;
             return;
+        };
+        self.tally.acknowledged += 1;
+        if self.is_measured(sent_ns) {
+            self.outcome.acknowledging.record_ns(now_ns.saturating_sub(sent_ns));
         }
         if reason.is_failure() {
             self.outcome.refused_publishes += 1;

@@ -49,6 +49,21 @@ pub(crate) struct Settings {
     pub handshakes_max: usize,
     /// Connections a second that a worker begins, or as many as the handshakes allow.
     pub connect_rate: Option<f64>,
+    /// Messages of a flow.
+    pub messages_max: u32,
+    /// What those do that subscribe.
+    pub reception: Reception,
+}
+
+/// What a subscriber does when it is connected.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Reception {
+    /// It subscribes, and stays.
+    Subscribe,
+    /// It subscribes, and leaves.
+    Visit,
+    /// It has subscribed earlier, and stays.
+    Return,
 }
 
 /// One thread's part of a run.
@@ -93,6 +108,7 @@ pub(crate) struct Tally {
     pub(super) failed: u64,
     pub(super) published: u64,
     pub(super) delivered: u64,
+    pub(super) acknowledged: u64,
     /// Deliveries that the messages sent so far make.
     pub(super) expected: u64,
     pub(super) acknowledgements_open: u64,
@@ -112,6 +128,14 @@ pub(crate) struct Outcome {
     pub connack: Latency,
     /// From sending, or from the intended time, to arrival, of the messages of the measurement.
     pub latency: Latency,
+    /// From sending, or from the intended time, to the end of the exchange, of the same messages.
+    pub acknowledging: Latency,
+    /// From the beginning of a connection to its first message, of those that return.
+    pub first_message: Latency,
+    /// Sessions that were there when their clients returned.
+    pub present: u32,
+    /// Messages of each flow in the whole run.
+    pub sent: Vec<u32>,
     /// Messages of the measurement.
     pub published: u64,
     /// First arrivals in the whole run.
@@ -149,13 +173,16 @@ impl<'a> Worker<'a> {
         let poll = Poll::new()?;
         let waker = Arc::new(Waker::new(poll.registry(), WAKER)?);
         let alarm = Alarm::new(&poll, ALARM)?;
-        let flow_settings =
-            FlowSettings { version: settings.version, payload_bytes: settings.payload_bytes };
+        let flow_settings = FlowSettings {
+            version: settings.version,
+            payload_bytes: settings.payload_bytes,
+            messages_max: settings.messages_max,
+        };
         let flows: Vec<Flow> = (plan.first_flow..)
             .zip(&plan.flows)
             .map(|(number, flow)| Flow::new(flow, number, flow_settings))
             .collect();
-        let worker = Self {
+        let mut worker = Self {
             plan,
             settings,
             control,
@@ -181,6 +208,8 @@ impl<'a> Worker<'a> {
             reading: Vec::new(),
             queued: Vec::new(),
         };
+        // What was sent before is all still to come.
+        worker.tally.expected = worker.lost();
         Ok((worker, waker))
     }
 
@@ -311,6 +340,9 @@ impl<'a> Worker<'a> {
                 self.mark_unread(index);
                 self.on_bytes(index, &buffer[..length]);
             }
+            Ok(ReadOutcome::Closed) if self.clients[index].stage == Stage::Leaving => {
+                self.on_left(index);
+            }
             Ok(ReadOutcome::Closed) => self.lose(index, "closed by the broker, without a word"),
             Err(error) => self.lose(index, &format!("read failed: {error}")),
         }
@@ -387,6 +419,7 @@ impl<'a> Worker<'a> {
         gauges.failed.store(tally.failed, Relaxed);
         gauges.published.store(tally.published, Relaxed);
         gauges.delivered.store(tally.delivered, Relaxed);
+        gauges.acknowledged.store(tally.acknowledged, Relaxed);
         gauges.outstanding.store(deliveries + tally.acknowledgements_open + tally.behind, Relaxed);
     }
 
@@ -403,6 +436,7 @@ impl<'a> Worker<'a> {
         }
         self.outcome.lost = self.lost();
         self.outcome.delivered = self.tally.delivered;
+        self.outcome.sent = self.flows.iter().map(Flow::sent_count).collect();
         self.outcome
     }
 
@@ -426,6 +460,10 @@ impl Outcome {
             refused: 0,
             connack: Latency::new(),
             latency: Latency::new(),
+            acknowledging: Latency::new(),
+            first_message: Latency::new(),
+            present: 0,
+            sent: Vec::new(),
             published: 0,
             delivered: 0,
             lost: 0,
