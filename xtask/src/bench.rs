@@ -13,6 +13,7 @@ use crate::program;
 use crate::serving::{self, Broker};
 use crate::tools;
 
+pub(crate) mod durable;
 mod report;
 
 /// What is measured, and what the design allows.
@@ -99,18 +100,23 @@ fn load(
     effort: &Effort,
     quelea: &Path,
 ) -> Result<Measurement, String> {
+    let arguments = scenario.arguments.replace("{connections}", effort.connections);
+    let Effort { duration, warmup, .. } = effort;
+    generate(broker, &format!("{arguments} --duration {duration} --warmup {warmup}"), quelea)
+}
+
+/// Runs `quelea bench` with `arguments` against a broker.
+fn generate(broker: &Broker, arguments: &str, quelea: &Path) -> Result<Measurement, String> {
     let mut command = Command::new(quelea);
-    command
-        .arg("bench")
-        .args(scenario.arguments.replace("{connections}", effort.connections).split(' '));
+    command.arg("bench").args(arguments.split(' '));
     command.args(["--host", &broker.address.ip().to_string()]);
     command.args(["--port", &broker.address.port().to_string()]);
     command.args(["--pid", &broker.id().to_string()]);
-    command.args(["--duration", effort.duration, "--warmup", effort.warmup, "--json", "--quiet"]);
+    command.args(["--json", "--quiet"]);
     // It fails when a message was lost, too, and says so in what it writes.
     let text = program::output_of_any_end(&mut command)?;
     let result = serde_json::from_str(&text).map_err(|error| {
-        format!("quelea bench {} against {}: {error}\n{text}", scenario.arguments, broker.name)
+        format!("quelea bench {arguments} against {}: {error}\n{text}", broker.name)
     })?;
     Ok(Measurement(result))
 }

@@ -21,6 +21,7 @@ fn main() -> ExitCode {
     let outcome = match arguments.as_slice() {
         ["test"] => test::run(),
         ["interop", options @ ..] => interop::run(options),
+        ["bench", "durable", options @ ..] => bench::durable::run(options),
         ["bench", options @ ..] => bench::run(options),
         ["crash", options @ ..] => crash::run(options),
         ["fuzz", target] => fuzz::run(target, fuzz::SECONDS_DEFAULT),
@@ -49,6 +50,9 @@ Usage: cargo xtask COMMAND
                            themselves, against Mosquitto)
   bench [--quick]          the scenarios of docs/performance.md against Quelea and Mosquitto in turn;
                            writes the table there (--quick: short runs, and nothing is written)
+  bench durable [--quick] [--large]
+                           what durability costs: Quelea, NATS and Mosquitto with their data on disk;
+                           writes the tables there (--large: a restart with 10,000,000 messages, too)
   crash [--kills N] [--seed S] [--forgetful | --power-cut]
                            kills the broker again and again, 200 times unless told otherwise, and
                            accounts for every acknowledged message; to try the checker, with a broker

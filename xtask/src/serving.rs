@@ -16,6 +16,8 @@ pub(crate) struct Broker {
     pub(crate) addresses: Vec<SocketAddr>,
     /// The name for reports.
     pub(crate) name: &'static str,
+    /// What it said until it listened.
+    pub(crate) said: String,
     program: Program,
 }
 
@@ -40,13 +42,18 @@ impl Broker {
 
     /// Starts Debian's Mosquitto, all in memory and without limits where it would drop or disconnect.
     pub(crate) fn mosquitto() -> Result<Self, String> {
+        Self::mosquitto_in(&program::target_directory(), "persistence false\n")
+    }
+
+    /// Starts Debian's Mosquitto with its configuration in `directory`, which says how it persists.
+    pub(crate) fn mosquitto_in(directory: &Path, persistence: &str) -> Result<Self, String> {
         // Mosquitto takes no port 0, so a free one is looked up. Another process may take it in between:
         // then Mosquitto says so and the command fails.
         let address = TcpListener::bind("127.0.0.1:0")
             .and_then(|listener| listener.local_addr())
             .map_err(|error| format!("no free port: {error}"))?;
-        let configuration = program::target_directory().join("mosquitto.conf");
-        fs::write(&configuration, mosquitto_configuration(address))
+        let configuration = directory.join("mosquitto.conf");
+        fs::write(&configuration, mosquitto_configuration(address) + persistence)
             .map_err(|error| format!("{}: {error}", configuration.display()))?;
         let mut command = Command::new("mosquitto");
         // Debian installs it where an ordinary user's PATH does not look.
@@ -55,11 +62,36 @@ impl Broker {
         Self::start("Mosquitto", command, 1, |line| line.contains(" running").then_some(address))
     }
 
+    /// Starts NATS Server, which takes MQTT clients where `configuration` says.
+    pub(crate) fn nats(binary: &Path, configuration: &Path) -> Result<Self, String> {
+        let mut command = Command::new(binary);
+        command.arg("-c").arg(configuration);
+        let mut address = None;
+        Self::start("NATS", command, 1, |line| {
+            if let Some((_, rest)) = line.split_once("clients on mqtt://") {
+                address = leading_address(rest);
+            }
+            address.filter(|_| line.contains("Server is ready"))
+        })
+    }
+
+    /// Starts our own broker with its data in `directory`.
+    pub(crate) fn quelea_in(
+        binary: &Path,
+        directory: &Path,
+        settings: &Path,
+    ) -> Result<Self, String> {
+        let mut command = Command::new(binary);
+        command.args(["serve", "--listen", "127.0.0.1:0", "--config"]).arg(settings);
+        command.arg("--data-dir").arg(directory);
+        Self::start("Quelea", command, 1, told_address)
+    }
+
     fn start(
         name: &'static str,
         command: Command,
         count: usize,
-        ready: impl Fn(&str) -> Option<SocketAddr>,
+        mut ready: impl FnMut(&str) -> Option<SocketAddr>,
     ) -> Result<Self, String> {
         let mut program = Program::start(command)?;
         let deadline = Instant::now() + START_PATIENCE;
@@ -70,7 +102,8 @@ impl Broker {
                 Next::Line(line) => {
                     addresses.extend(ready(&line));
                     if addresses.len() == count {
-                        return Ok(Self { address: addresses[0], addresses, name, program });
+                        let address = addresses[0];
+                        return Ok(Self { address, addresses, name, said, program });
                     }
                     said += &line;
                     said.push('\n');
@@ -124,7 +157,6 @@ fn mosquitto_configuration(address: SocketAddr) -> String {
     format!(
         "listener {} {}\n\
          allow_anonymous true\n\
-         persistence false\n\
          set_tcp_nodelay true\n\
          max_inflight_messages 0\n\
          max_queued_messages 0\n\
@@ -145,8 +177,8 @@ fn leading_address(text: &str) -> Option<SocketAddr> {
     text[..end.unwrap_or(text.len())].trim_end_matches('.').parse().ok()
 }
 
-const START_PATIENCE: Duration = Duration::from_secs(20);
-const STOP_PATIENCE: Duration = Duration::from_secs(20);
+const START_PATIENCE: Duration = Duration::from_secs(120);
+const STOP_PATIENCE: Duration = Duration::from_secs(120);
 
 #[cfg(test)]
 mod tests {

