@@ -7,7 +7,7 @@ use super::{Kind, Row};
 
 /// Says in one line what a broker did with a load.
 pub(super) fn line(row: &Row) -> String {
-    let mut line = format!("{}: {}", row.load.name, cells(row).join(", "));
+    let mut line = cells(row).join(" | ");
     if let Some(violations) = &row.violations {
         line += &format!("\n  {violations}");
     }
@@ -16,7 +16,7 @@ pub(super) fn line(row: &Row) -> String {
 
 /// Says in one line how a broker came back.
 pub(super) fn restart_line(restart: &Restart) -> String {
-    format!("restart: {}", restart_cells(restart).join(", "))
+    restart_cells(restart).join(" | ")
 }
 
 /// Returns the tables.
