@@ -52,34 +52,32 @@ impl Addressees {
         qos: QoS,
         received: Option<(SessionNumber, PacketId)>,
         retain: Option<u64>,
-    ) -> Vec<Operation> {
-        let mut operations = Vec::with_capacity(1 + self.copies.len());
-        operations.push(Operation::Publish {
+    ) -> impl Iterator<Item = Operation> {
+        let first = Operation::Publish {
             message: Arc::clone(message),
             qos,
             targets: self.targets,
             attributes: self.attributes,
             received,
             retain,
+        };
+        let copies = self.copies.into_iter().map(move |(session, attributes)| Operation::Publish {
+            message: Arc::clone(message),
+            qos,
+            targets: vec![Target { session, attributes: 0 }],
+            attributes: vec![attributes],
+            received: None,
+            retain: None,
         });
-        operations.extend(self.copies.into_iter().map(|(session, attributes)| {
-            Operation::Publish {
-                message: Arc::clone(message),
-                qos,
-                targets: vec![Target { session, attributes: 0 }],
-                attributes: vec![attributes],
-                received: None,
-                retain: None,
-            }
-        }));
-        operations
+        std::iter::once(first).chain(copies)
     }
 
     /// Adds a session that is after all others.
     #[inline]
     fn push(&mut self, session: SessionNumber, qos: QoS, retain: bool, ids: &[u32]) {
+        // Comparing the identifiers one by one is no call, and mostly there are none.
         let is_same = |it: &Attributes| {
-            it.qos == qos && it.retain == retain && it.subscription_ids.as_slice() == ids
+            it.qos == qos && it.retain == retain && it.subscription_ids.as_slice().iter().eq(ids)
         };
         // Most are like the last; with identifiers of their own all differ, and a search would find none.
         let searched = self.attributes.len().saturating_sub(ATTRIBUTES_SEARCHED);
@@ -91,6 +89,8 @@ impl Addressees {
                 let retained_order = 0;
                 let share = None;
                 let it = Attributes { qos, retain, subscription_ids, share, retained_order };
+                // Mostly there are no others.
+                self.attributes.reserve_exact(usize::from(self.attributes.is_empty()));
                 self.attributes.push(it);
                 self.attributes.len() - 1
             }

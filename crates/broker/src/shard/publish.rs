@@ -224,16 +224,15 @@ impl Shard {
             || is_behind
             || after > self.durable
             || link.and_then(|key| self.links.get(key)).is_some_and(|link| link.holds());
-        let mut operations = Vec::new();
-        if is_stored {
-            operations = addressees.operations(&sharing.keep(), routed.qos, received, retain);
-        }
         let mut after = if is_behind { self.awaited } else { after };
-        for operation in operations {
-            let number = self.submit_lazy(operation);
-            if is_awaited {
-                self.awaited = number;
-                after = number;
+        if is_stored {
+            let message = sharing.keep();
+            for operation in addressees.operations(&message, routed.qos, received, retain) {
+                let number = self.submit_lazy(operation);
+                if is_awaited {
+                    self.awaited = number;
+                    after = number;
+                }
             }
         }
         if !must_wait {
