@@ -73,6 +73,10 @@ impl Shard {
 
     /// Hands an operation to the store that nobody waits for.
     pub(super) fn submit_lazy(&mut self, operation: Operation) -> Submission {
+        if self.operations.capacity() == 0 {
+            // As many as last time, most likely: to grow step by step costs more than all the rest.
+            self.operations.reserve_exact(self.submitted_last);
+        }
         self.operations.push(operation);
         self.submitted.0 += 1;
         self.submitted
@@ -82,6 +86,7 @@ impl Shard {
     pub(super) fn submit_operations(&mut self) {
         if !self.operations.is_empty() {
             let operations = std::mem::take(&mut self.operations);
+            self.submitted_last = operations.len();
             let first = Submission(self.submitted.0 + 1 - operations.len() as u64);
             let is_awaited = self.awaited >= first;
             let batch = Batch { through: self.submitted, is_awaited, operations };

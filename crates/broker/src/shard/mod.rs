@@ -107,6 +107,8 @@ pub(crate) struct Shard {
 
     outgoing: Vec<Outgoing>,
     operations: Vec<Operation>,
+    /// How many there were last time.
+    submitted_last: usize,
     submitted: Submission,
     /// The last operation that somebody waits for.
     awaited: Submission,
@@ -174,6 +176,7 @@ impl Shard {
             drop_log: DropLog::default(),
             outgoing,
             operations: Vec::new(),
+            submitted_last: 0,
             submitted: Submission::default(),
             awaited: Submission::default(),
             durable: Submission::default(),

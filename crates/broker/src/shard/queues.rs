@@ -434,7 +434,8 @@ impl Shard {
                 positions.append(finished);
             }
             Some(_) | None => {
-                let positions = std::mem::take(finished);
+                let mut positions = Vec::with_capacity(finished.len().max(FINISHED_TOGETHER));
+                positions.append(finished);
                 self.submit_lazy(Operation::Finish { session, positions });
             }
         }
@@ -471,6 +472,9 @@ const HEAD_MESSAGES_MAX: usize = 128;
 
 /// Bytes in the head of a queue, unless a single message is larger.
 const HEAD_BYTES_MAX: u64 = 128 * 1024;
+
+/// Entries that a client mostly finishes in one turn, if it finishes several.
+const FINISHED_TOGETHER: usize = 16;
 
 /// How far ahead of its sending a session tells the store what it may send: after a crash so much goes
 /// out with DUP that was never sent.
