@@ -6,7 +6,7 @@ use std::sync::mpsc::Sender;
 use std::thread::JoinHandle;
 use std::time::Duration;
 
-use quelea_store::StoreError;
+use quelea_store::{Condition, StoreError};
 use tokio::runtime::Builder;
 use tokio::signal::unix::{Signal as UnixSignal, SignalKind, signal};
 use tokio::sync::{Semaphore, mpsc, oneshot};
@@ -63,6 +63,7 @@ impl Control {
             runtime.spawn(report(Arc::clone(&shared)));
             runtime.spawn(give_memory_back(Arc::clone(&shared)));
             runtime.spawn(watch_files(Arc::clone(&shared)));
+            runtime.spawn(watch_store(Arc::clone(&shared)));
             runtime.spawn(authenticate(shared, requests));
             // An error means that the broker was dropped, not stopped: serve on.
             if runtime.block_on(ended).is_err() {
@@ -179,6 +180,26 @@ async fn watch_files(shared: Arc<Shared>) {
     }
 }
 
+/// Says when the disk is full, and when it is not any more.
+async fn watch_store(shared: Arc<Shared>) {
+    let mut interval = tokio::time::interval(LOOK_EVERY);
+    interval.set_missed_tick_behavior(MissedTickBehavior::Skip);
+    let mut was_full = false;
+    loop {
+        interval.tick().await;
+        let is_full = shared.store.condition() == Condition::Full;
+        match (was_full, is_full) {
+            (false, true) => tracing::error!(
+                data_dir = %shared.config.store.data_dir.display(),
+                "no space left for the log: messages that have to be kept are refused until there is some"
+            ),
+            (true, false) => tracing::info!("there is space for the log again"),
+            (false, false) | (true, true) => {}
+        }
+        was_full = is_full;
+    }
+}
+
 /// Works out steps of authentications, a bounded number at once.
 async fn authenticate(shared: Arc<Shared>, mut requests: mpsc::Receiver<Request>) {
     let places = Arc::new(Semaphore::new(AUTHENTICATIONS_AT_ONCE));
@@ -199,7 +220,7 @@ const AUTHENTICATIONS_AT_ONCE: usize = 4;
 /// Looks at files at once.
 const FILE_WATCHERS: usize = 1;
 
-/// How often it is looked whether files have changed.
+/// How often it is looked whether files have changed, and whether the disk is full.
 const LOOK_EVERY: Duration = Duration::from_secs(1);
 
 /// How often it is said that a certificate expires.

@@ -2,6 +2,8 @@
 
 use std::time::Duration;
 
+use quelea_store::Statistics;
+
 use crate::clock::Clock;
 use crate::counters::Totals;
 use crate::shard::Shared;
@@ -11,6 +13,7 @@ pub(crate) struct Reporter {
     clock: Clock,
     last: Duration,
     before: Totals,
+    store_before: Statistics,
     clients_maximum: u64,
     loads: [Load; LOADS.len()],
 }
@@ -27,6 +30,7 @@ impl Reporter {
             clock: Clock::start(),
             last: Duration::ZERO,
             before: Totals::default(),
+            store_before: Statistics::default(),
             clients_maximum: 0,
             loads: [Load::default(); LOADS.len()],
         }
@@ -48,6 +52,15 @@ impl Reporter {
         add("queued messages/count", messages.to_string());
         add("queued messages/bytes", bytes.to_string());
         add("store/condition", format!("{:?}", shared.store.condition()).to_lowercase());
+        let store = shared.store.statistics();
+        add("store/bytes", store.log_bytes.to_string());
+        add("store/bytes alive", store.live_bytes.to_string());
+        add("store/segments", store.segments.to_string());
+        add("store/syncs", store.syncs.to_string());
+        let syncs = store.syncs - self.store_before.syncs;
+        let micros = store.sync_micros - self.store_before.sync_micros;
+        add("store/sync microseconds", (micros / syncs.max(1)).to_string());
+        self.store_before = store;
         let refused = shared.connections_refused.load(std::sync::atomic::Ordering::Relaxed);
         add("connections/refused", refused.to_string());
         self.clients_maximum = self.clients_maximum.max(totals.clients_connected);

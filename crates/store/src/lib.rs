@@ -56,6 +56,24 @@ pub trait Store: Send + Sync {
 
     /// Returns what the store can take at this moment.
     fn condition(&self) -> Condition;
+
+    /// Returns what can be said of the store in numbers.
+    fn statistics(&self) -> Statistics;
+}
+
+/// A store in numbers. One in memory has none.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Statistics {
+    /// Bytes of the log.
+    pub log_bytes: u64,
+    /// About how many of them are of things that are alive.
+    pub live_bytes: u64,
+    /// Files of the log.
+    pub segments: u64,
+    /// How often the disk was asked to make durable what was written.
+    pub syncs: u64,
+    /// How long that took, in microseconds in all.
+    pub sync_micros: u64,
 }
 
 /// What a store can take.

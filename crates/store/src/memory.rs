@@ -13,7 +13,7 @@ use quelea_session::{Message, Position};
 use self::queue::{Entry, Queue};
 use crate::{
     Attributes, Batch, Completions, Condition, Operation, Outcomes, Placed, Presence, QueueLimits,
-    SessionNumber, ShardIndex, Store, Target,
+    SessionNumber, ShardIndex, Statistics, Store, Target,
 };
 
 /// Keeps queues in memory.
@@ -112,6 +112,10 @@ impl Store for Memory {
 
     fn condition(&self) -> Condition {
         Condition::Ready
+    }
+
+    fn statistics(&self) -> Statistics {
+        Statistics::default()
     }
 }
 

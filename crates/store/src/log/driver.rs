@@ -20,8 +20,8 @@ use super::numbers::Numbers;
 use super::open_error::OpenError;
 use super::recovery::failed;
 use crate::{
-    Batch, Completions, Condition, Operation, Options, Recovered, SessionNumber, ShardIndex, Store,
-    StoreError,
+    Batch, Completions, Condition, Operation, Options, Recovered, SessionNumber, ShardIndex,
+    Statistics, Store, StoreError,
 };
 
 /// A store on disk: what it has completed outlives the process, and the machine.
@@ -41,6 +41,17 @@ struct Shared<D: Disk> {
     backlog_bytes: AtomicU64,
     /// A [`Condition`].
     condition: AtomicU8,
+    figures: Figures,
+}
+
+/// What is said of the log in numbers, as the thread that appends last saw it.
+#[derive(Default)]
+struct Figures {
+    log_bytes: AtomicU64,
+    live_bytes: AtomicU64,
+    segments: AtomicU64,
+    syncs: AtomicU64,
+    sync_micros: AtomicU64,
 }
 
 /// What the thread that appends has to do.
@@ -86,6 +97,7 @@ impl Log {
             arrived: Condvar::new(),
             backlog_bytes: AtomicU64::new(0),
             condition: AtomicU8::new(Condition::Ready as u8),
+            figures: Figures::default(),
         });
         let log = Self {
             shared,
@@ -158,6 +170,18 @@ impl Store for Log {
         }
     }
 
+    fn statistics(&self) -> Statistics {
+        let figures = &self.shared.figures;
+        let read = |it: &AtomicU64| it.load(Ordering::Relaxed);
+        Statistics {
+            log_bytes: read(&figures.log_bytes),
+            live_bytes: read(&figures.live_bytes),
+            segments: read(&figures.segments),
+            syncs: read(&figures.syncs),
+            sync_micros: read(&figures.sync_micros),
+        }
+    }
+
     fn condition(&self) -> Condition {
         match self.shared.condition.load(Ordering::Relaxed) {
             FULL => Condition::Full,
@@ -205,6 +229,11 @@ impl<D: Disk> Driver<D> {
             }
             let condition = self.engine.condition() as u8;
             self.shared.condition.store(condition, Ordering::Relaxed);
+            let (log_bytes, live_bytes, segments) = self.engine.sizes();
+            let figures = &self.shared.figures;
+            figures.log_bytes.store(log_bytes, Ordering::Relaxed);
+            figures.live_bytes.store(live_bytes, Ordering::Relaxed);
+            figures.segments.store(segments, Ordering::Relaxed);
             let pause = self.pause(has_room, unsynced_since);
             let mut inbox = self.shared.wait(pause);
             // What was taken out last time comes first.
@@ -237,7 +266,7 @@ impl<D: Disk> Driver<D> {
             let left: u64 = self.batches.iter().map(|it| message_bytes(&it.1)).sum();
             self.shared.backlog_bytes.fetch_sub(bytes - left, Ordering::Relaxed);
             if self.engine.is_sync_due() {
-                self.engine.sync()?;
+                self.sync()?;
             }
             self.tell();
             if appended == Appended::NoRoom {
@@ -260,7 +289,7 @@ impl<D: Disk> Driver<D> {
         if now.duration_since(since) < self.engine.sync_interval() {
             return Ok(Some(since));
         }
-        self.engine.sync()?;
+        self.sync()?;
         Ok(None)
     }
 
@@ -287,6 +316,17 @@ impl<D: Disk> Driver<D> {
             *last = Some(now);
             self.engine.look_for_space();
         }
+    }
+
+    #[expect(clippy::disallowed_methods, reason = "only to be said in a figure")]
+    fn sync(&mut self) -> Result<(), StoreError> {
+        let started = Instant::now();
+        self.engine.sync()?;
+        let figures = &self.shared.figures;
+        figures.syncs.fetch_add(1, Ordering::Relaxed);
+        let micros = started.elapsed().as_micros() as u64;
+        figures.sync_micros.fetch_add(micros, Ordering::Relaxed);
+        Ok(())
     }
 
     fn tell(&mut self) {

@@ -298,6 +298,12 @@ impl<D: Disk> Engine<D> {
         Ok(())
     }
 
+    /// Returns the bytes of the log, about how many are alive, and the number of its segments.
+    pub fn sizes(&self) -> (u64, u64, u64) {
+        let segments = &self.index.segments;
+        (segments.total_bytes(), segments.live_bytes(), segments.count() as u64)
+    }
+
     /// There may be space on a disk that was full: the next chore tries.
     pub fn look_for_space(&mut self) {
         self.tail.look_for_space();
