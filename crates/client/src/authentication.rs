@@ -9,7 +9,7 @@ pub trait Authenticator: Send + Sync {
     fn begin(&self) -> Box<dyn Exchange>;
 }
 
-/// One authentication, step by step.
+/// One authentication, step by step. It must not call the client, which waits for it.
 pub trait Exchange: Send {
     /// Returns what the client says first.
     fn first(&mut self) -> Vec<u8>;

@@ -2,7 +2,7 @@
 
 use std::sync::Arc;
 
-use quelea_codec::{Auth, ConnAckProperties, Disconnect, DisconnectProperties, Packet, ReasonCode};
+use quelea_codec::{ConnAckProperties, Disconnect, DisconnectProperties, Packet, ReasonCode};
 use quelea_session::client::{Event as SessionEvent, Resumption};
 use quelea_session::{Outbox, Time};
 use tokio::time::{Duration, Instant, timeout, timeout_at};
@@ -32,6 +32,8 @@ pub(crate) struct Driver {
     /// When the broker accepted the present connection.
     accepted_at: Option<Instant>,
     exchange: Option<Box<dyn Exchange>>,
+    /// What the broker has said in it, and waits for the answer to.
+    challenge: Option<Vec<u8>>,
 }
 
 /// How a connection is to be looked at.
@@ -53,6 +55,7 @@ impl Driver {
             attempt: Attempt::First,
             accepted_at: None,
             exchange: None,
+            challenge: None,
         }
     }
 
@@ -212,7 +215,9 @@ impl Driver {
         link.frames(packet_bytes_max, |frame| {
             let packet = Packet::decode(frame, version)?;
             self.handle(&mut core, now, &packet)
-        })
+        })?;
+        drop(core);
+        self.answer_challenge()
     }
 
     fn handle(
@@ -246,7 +251,9 @@ impl Driver {
                 return Err(ConnectionError::Refused(Reason { code: reason, text }));
             }
             SessionEvent::Disconnected(disconnect) => return Err(self.disconnected(&disconnect)),
-            SessionEvent::Authenticate(auth) => self.authenticate(core, &auth)?,
+            SessionEvent::Authenticate(auth) => {
+                self.challenge = Some(auth.properties.data.unwrap_or_default().to_vec());
+            }
             SessionEvent::Authenticated(auth) => {
                 self.finish_authentication(auth.properties.data)?;
             }
@@ -308,14 +315,16 @@ impl Driver {
         }
     }
 
-    fn authenticate(&mut self, core: &mut Core, auth: &Auth<'_>) -> Result<(), ConnectionError> {
-        let Some(exchange) = &mut self.exchange else {
+    /// Has the authenticator answer the broker. That may take it long, and so it is not done under the lock.
+    fn answer_challenge(&mut self) -> Result<(), ConnectionError> {
+        let (Some(challenge), Some(exchange)) = (self.challenge.take(), &mut self.exchange) else {
             return Ok(());
         };
-        let data = auth.properties.data.unwrap_or_default();
-        let answer = exchange.answer(data).map_err(ConnectionError::Authentication)?;
+        let answer = exchange.answer(&challenge).map_err(ConnectionError::Authentication)?;
+        let mut core = self.shared.lock();
+        let Core { session, out, .. } = &mut *core;
         // The session has just said that an answer is due.
-        let _ = core.session.authenticate(&answer, &mut core.out);
+        let _ = session.authenticate(&answer, out);
         Ok(())
     }
 
@@ -340,6 +349,7 @@ impl Driver {
     /// Lets go of what belonged to a connection.
     fn leave_connection(&mut self) {
         self.exchange = None;
+        self.challenge = None;
         let mut guard = self.shared.lock();
         let core = &mut *guard;
         // Unacknowledged: the broker has them.

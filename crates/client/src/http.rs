@@ -64,6 +64,29 @@ pub(crate) fn base64(bytes: &[u8]) -> String {
     text
 }
 
+/// Reads base64, with its padding.
+#[cfg(feature = "scram")]
+pub(crate) fn from_base64(text: &str) -> Option<Vec<u8>> {
+    let digits = text.trim_end_matches('=');
+    if !text.len().is_multiple_of(4) || text.len() - digits.len() > 2 {
+        return None;
+    }
+    let mut bytes = Vec::with_capacity(digits.len() * 3 / 4);
+    for chunk in digits.as_bytes().chunks(4) {
+        let mut bits = 0;
+        for index in 0..4 {
+            let value = match chunk.get(index) {
+                Some(digit) => BASE64.iter().position(|it| it == digit)?,
+                None => 0,
+            };
+            bits = bits << 6 | value as u32;
+        }
+        let [_, whole @ ..] = bits.to_be_bytes();
+        bytes.extend_from_slice(&whole[..chunk.len() - 1]);
+    }
+    Some(bytes)
+}
+
 const BASE64: &[u8; 64] = b"ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789+/";
 
 /// A longer answer is none to a request of ours.
@@ -86,6 +109,8 @@ mod tests {
             ("foobar", "Zm9vYmFy"),
         ] {
             assert_eq!(base64(bytes.as_bytes()), expected);
+            #[cfg(feature = "scram")]
+            assert_eq!(from_base64(expected).as_deref(), Some(bytes.as_bytes()));
         }
     }
 

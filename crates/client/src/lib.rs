@@ -50,6 +50,8 @@ mod proxy;
 mod receipt;
 mod registry;
 mod request;
+#[cfg(feature = "scram")]
+mod scram;
 mod shared;
 mod subscription;
 #[cfg(feature = "tls")]
@@ -79,6 +81,8 @@ pub use options::{Options, Queue, QueueOverflow};
 pub use proxy::Proxy;
 pub use quelea_codec::{DecodeError, QoS, ReasonCode, RetainHandling, Version};
 pub use quelea_session::client::Fault;
+#[cfg(feature = "scram")]
+pub use scram::Scram;
 pub use subscription::{Subscribe, Subscription};
 #[cfg(feature = "tls")]
 pub use tls::Tls;

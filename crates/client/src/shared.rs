@@ -1,7 +1,7 @@
 //! The state of a client, between the application's calls and the task that drives the connection.
 //!
 //! One lock holds it together. It is held for as long as it takes to handle what is there, never while waiting for
-//! anything, and no code of the application runs under it. Acknowledgements of the application take another lock, a
+//! anything, and no code of the application runs under it but an authenticator's first and last word. Acknowledgements of the application take another lock, a
 //! small one, so that a message may be dropped anywhere.
 
 use std::io;
