@@ -20,7 +20,7 @@ pub(crate) fn count() -> Result<Counts, String> {
     let broker = serving::build_quelea(PROFILE)?;
     let mut counts = Counts::default();
     for options in
-        [&["--forgetful", "--kills", "2"][..], &["--power-cut", "--kills", "2"], &["--kills", "45"]]
+        [&["--forgetful", "--kills", "2"][..], &["--power-cut", "--kills", "4"], &["--kills", "45"]]
     {
         match program::run(crash(&broker)?.args(options)) {
             Ok(()) => counts.passed += 1,

@@ -89,7 +89,7 @@ impl Campaign {
     /// One life of the broker, and its end. Returns whether it ended as it should.
     fn live_and_die(&mut self) -> io::Result<bool> {
         let mut broker = Broker::start(&self.settings)?;
-        if self.random.chance(DIES_EARLY_PERCENT) {
+        if self.trial == Trial::Broker && self.random.chance(DIES_EARLY_PERCENT) {
             // While it recovers, or just after it.
             let millis = self.random.within(&(0..=40));
             self.wait(millis)?;
@@ -97,6 +97,8 @@ impl Campaign {
         }
         let Some(address) = self.wait_until_ready(&mut broker) else { return Ok(false) };
         let life_millis = match self.random.draw() % 10 {
+            // There has to be something to lose.
+            _ if self.trial == Trial::PowerCut => 800..=1_600,
             0..6 => 30..=400,
             6..9 => 400..=1_500,
             _ => 1_500..=3_000,
