@@ -195,6 +195,11 @@ impl Script {
         self.act(SUBSCRIBER, Act::Received(receipt));
     }
 
+    pub(super) fn receive_retained_again(&mut self, number: u32, topic: &str, qos: u8) {
+        let receipt = Receipt { qos, retain: true, dup: true, ..receipt(number, topic) };
+        self.act(SUBSCRIBER, Act::Received(receipt));
+    }
+
     pub(super) fn receive_will(&mut self, number: u32) {
         self.receive(number, "w/a", 2);
     }
