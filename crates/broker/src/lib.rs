@@ -24,6 +24,9 @@ mod net;
 mod os;
 mod retained;
 mod shard;
+#[cfg(feature = "simulation")]
+#[doc(hidden)]
+pub mod simulation;
 mod start;
 mod sys;
 mod table;

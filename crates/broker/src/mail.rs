@@ -208,7 +208,8 @@ pub(crate) struct Mailbox {
     /// Bytes of batches that wait. The other shards read no connection while it is above
     /// [`DEBT_BYTES_MAX`].
     debt_bytes: AtomicUsize,
-    waker: Arc<mio::Waker>,
+    /// Absent where nobody waits in a poll: whoever drives the shard looks at `is_sleeping`.
+    waker: Option<mio::Waker>,
 }
 
 #[derive(Default)]
@@ -218,7 +219,7 @@ struct Inbox {
 }
 
 impl Mailbox {
-    pub(crate) fn new(waker: Arc<mio::Waker>) -> Self {
+    pub(crate) fn new(waker: Option<mio::Waker>) -> Self {
         Self {
             inner: Mutex::default(),
             is_sleeping: AtomicBool::new(false),
@@ -248,9 +249,11 @@ impl Mailbox {
 
     /// Wakes the shard if it sleeps.
     pub(crate) fn wake(&self) {
-        if self.is_sleeping.swap(false, Ordering::SeqCst) {
+        if self.is_sleeping.swap(false, Ordering::SeqCst)
+            && let Some(waker) = &self.waker
+        {
             // Fails only when the eventfd's counter is full, and then it is readable anyway.
-            let _ = self.waker.wake();
+            let _ = waker.wake();
         }
     }
 

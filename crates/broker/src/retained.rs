@@ -155,6 +155,12 @@ impl Retained {
         place.partition < self.partitions.len()
     }
 
+    /// Returns how many values wait for the store.
+    #[cfg(feature = "simulation")]
+    pub(crate) fn pending_count(&self) -> usize {
+        self.partitions.iter().map(|it| read(it).pending.len()).sum()
+    }
+
     /// Returns how many messages are retained.
     pub(crate) fn count(&self) -> u64 {
         self.count.load(Ordering::Relaxed)

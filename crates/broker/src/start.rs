@@ -125,7 +125,7 @@ impl Broker {
         let mut mailboxes = Vec::new();
         for _ in 0..shard_count {
             let poll = Poll::new()?;
-            mailboxes.push(Mailbox::new(Arc::new(Waker::new(poll.registry(), WAKE)?)));
+            mailboxes.push(Mailbox::new(Some(Waker::new(poll.registry(), WAKE)?)));
             polls.push(poll);
         }
         let mailboxes: Arc<[Mailbox]> = mailboxes.into();
@@ -235,7 +235,7 @@ impl Broker {
 }
 
 /// Puts what was there before a restart in its place. Returns which session lives on which shard.
-fn restore(
+pub(crate) fn restore(
     shared: &Shared,
     shards: &mut [Shard],
     recovered: Recovered,

@@ -20,6 +20,8 @@ pub(crate) use accept::{Acceptor, RoundRobin};
 pub(crate) use bind::bind;
 pub(crate) use entrance::Entrance;
 pub(crate) use peer::Peer;
+#[cfg(feature = "simulation")]
+pub(crate) use runner::assist;
 pub(crate) use runner::{Home, WAKE, spawn};
 pub(crate) use socket::ListeningSocket;
 pub(crate) use sockets::{Sockets, Stream};
@@ -80,9 +82,16 @@ impl Received {
 
     /// What a read of a socket into a buffer of `space` bytes says: a short one has drained it.
     #[inline]
-    fn of(bytes: usize, space: usize) -> Self {
+    pub(crate) fn of(bytes: usize, space: usize) -> Self {
         Self { bytes, is_drained: bytes < space }
     }
+}
+
+/// The other shards, for one that has a little mail for them.
+pub(crate) trait Neighbours {
+    /// Takes a turn for shard `index`, which sleeps, if nobody else has it. Returns whether its thread need not
+    /// be woken.
+    fn assist(&self, index: usize) -> bool;
 }
 
 /// Readiness of a connection, as reported by the system. It is reported once, when it changes.

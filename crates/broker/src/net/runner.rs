@@ -14,7 +14,7 @@ use mio::{Events, Poll, Token};
 use quelea_session::Time;
 
 use super::sockets::key_of;
-use super::{Ready, Sockets};
+use super::{Io, Neighbours, Ready, Sockets};
 use crate::clock::Clock;
 use crate::shard::{After, Shard, Shared};
 
@@ -51,22 +51,33 @@ impl Home {
             Err(TryLockError::WouldBlock) => return false,
         };
         let Occupied { shard, sockets } = &mut *occupied;
-        let armed_before = shard.next_deadline();
         sockets.begin_turn();
-        let after = shard.turn(self.now(), &[], sockets, None);
-        shard.counters().turns_assisted.add(1);
-        // The sleeping thread's poll knows only the deadline that it went to sleep with.
-        let is_covered = match (armed_before, after.next_deadline) {
-            (_, None) => true,
-            (None, Some(_)) => false,
-            (Some(before), Some(after)) => before <= after,
-        };
-        is_covered && !after.has_more
+        assist(shard, self.now(), sockets)
     }
 
     fn now(&self) -> Time {
         self.clock.now()
     }
+}
+
+impl Neighbours for Arc<[Arc<Home>]> {
+    fn assist(&self, index: usize) -> bool {
+        self[index].assist()
+    }
+}
+
+/// Takes a turn for a shard that sleeps. Returns whether whoever waits for it need not be woken.
+pub(crate) fn assist(shard: &mut Shard, now: Time, io: &mut dyn Io) -> bool {
+    let armed_before = shard.next_deadline();
+    let after = shard.turn(now, &[], io, None);
+    shard.counters().turns_assisted.add(1);
+    // The sleeping thread's poll knows only the deadline that it went to sleep with.
+    let is_covered = match (armed_before, after.next_deadline) {
+        (_, None) => true,
+        (None, Some(_)) => false,
+        (Some(before), Some(after)) => before <= after,
+    };
+    is_covered && !after.has_more
 }
 
 /// Starts the thread of `home`, which waits on `poll`.

@@ -23,6 +23,9 @@ pub(crate) enum Stream {
     Tcp(TcpStream),
     /// A socket with something between it and MQTT.
     Layered(Box<Layered>),
+    /// A connection of a simulation, by its number there. No poll watches it, and nothing here has one.
+    #[cfg(feature = "simulation")]
+    Simulated(u64),
 }
 
 impl Stream {
@@ -38,6 +41,8 @@ impl Stream {
         match self {
             Self::Tcp(tcp) => tcp,
             Self::Layered(layered) => layered.source(),
+            #[cfg(feature = "simulation")]
+            Self::Simulated(_) => unreachable!("it is not let in"),
         }
     }
 }
@@ -82,6 +87,10 @@ fn at(streams: &mut [Option<Stream>], key: Key) -> io::Result<&mut Stream> {
 
 impl Io for Sockets {
     fn adopt(&mut self, key: Key, mut stream: Stream) -> io::Result<()> {
+        #[cfg(feature = "simulation")]
+        if matches!(stream, Stream::Simulated(_)) {
+            return Err(io::ErrorKind::Unsupported.into());
+        }
         // Both directions once: mio reports edges, and a second registration would cost a call.
         let interest = Interest::READABLE | Interest::WRITABLE;
         self.registry.register(stream.source(), token(key), interest)?;
@@ -110,6 +119,8 @@ impl Io for Sockets {
                 self.counters().tls_handshakes.add(ended);
                 result
             }
+            #[cfg(feature = "simulation")]
+            Stream::Simulated(_) => Err(io::ErrorKind::Unsupported.into()),
         }
     }
 
@@ -118,6 +129,8 @@ impl Io for Sockets {
         match at(&mut self.streams, key)? {
             Stream::Tcp(tcp) => tcp.write(bytes),
             Stream::Layered(layered) => layered.write(bytes, &mut self.tools),
+            #[cfg(feature = "simulation")]
+            Stream::Simulated(_) => Err(io::ErrorKind::Unsupported.into()),
         }
     }
 
@@ -125,6 +138,8 @@ impl Io for Sockets {
         match self.streams.get(key.index as usize)? {
             Some(Stream::Layered(layered)) => Some(layered.client()),
             Some(Stream::Tcp(_)) | None => None,
+            #[cfg(feature = "simulation")]
+            Some(Stream::Simulated(_)) => None,
         }
     }
 
@@ -133,6 +148,8 @@ impl Io for Sockets {
             // It fails when the peer is gone already; the close that follows says the same.
             Ok(Stream::Tcp(tcp)) => drop(tcp.shutdown(Shutdown::Write)),
             Ok(Stream::Layered(layered)) => layered.shutdown(&mut self.tools),
+            #[cfg(feature = "simulation")]
+            Ok(Stream::Simulated(_)) => {}
             Err(_) => {}
         }
     }

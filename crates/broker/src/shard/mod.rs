@@ -30,6 +30,8 @@
 mod acks;
 mod addressing;
 mod authenticate;
+#[cfg(feature = "simulation")]
+mod census;
 mod close;
 mod connect;
 mod fanout;
@@ -70,8 +72,10 @@ use self::wheel::{Subject, Wheel};
 use crate::arena::{Arena, Key};
 use crate::counters::Counters;
 use crate::mail::Letter;
-use crate::net::{Home, Io, Ready};
+use crate::net::{Io, Neighbours, Ready};
 
+#[cfg(feature = "simulation")]
+pub use self::census::{Census, Extent};
 pub(crate) use self::shared::{Post, Shared};
 
 /// The connections and sessions of one thread.
@@ -203,14 +207,14 @@ impl Shard {
 
     /// Does everything that follows from what has happened.
     ///
-    /// `homes` are the shards that this one may assist; an assisted shard gets none, so that
+    /// `neighbours` are the shards that this one may assist; an assisted shard gets none, so that
     /// assistance is never nested.
     pub(crate) fn turn(
         &mut self,
         now: Time,
         ready: &[Ready],
         io: &mut dyn Io,
-        homes: Option<&[Arc<Home>]>,
+        neighbours: Option<&dyn Neighbours>,
     ) -> After {
         self.shared.begin_turn(self.index);
         self.now = now;
@@ -224,7 +228,7 @@ impl Shard {
         self.submit_operations();
         // Flushed before the others are told: what this shard's own clients wait for is ready.
         self.flush_dirty(io);
-        self.post_outgoing(homes);
+        self.post_outgoing(neighbours);
         self.answer_pings();
         self.counters().turns.add(1);
         self.shared.end_turn(self.index, self.awaited > self.durable);

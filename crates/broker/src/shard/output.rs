@@ -5,14 +5,13 @@
 //! read until they have left.
 
 use std::io;
-use std::sync::Arc;
 
 use super::Shard;
 use super::held::Held;
 use super::link::{Link, Stage};
 use crate::arena::Key;
 use crate::mail::{Batch, Letter};
-use crate::net::{Home, Io};
+use crate::net::{Io, Neighbours};
 
 /// What a turn has for another shard.
 #[derive(Default)]
@@ -164,7 +163,7 @@ impl Shard {
 
     /// Posts what the turn has for other shards. A shard that sleeps is woken, or, when there is
     /// little to do for it, done for.
-    pub(super) fn post_outgoing(&mut self, homes: Option<&[Arc<Home>]>) {
+    pub(super) fn post_outgoing(&mut self, neighbours: Option<&dyn Neighbours>) {
         for index in 0..self.outgoing.len() {
             let outgoing = &mut self.outgoing[index];
             if outgoing.batch.is_empty() && outgoing.letters.is_empty() {
@@ -181,8 +180,7 @@ impl Shard {
                 outgoing.batch = mailbox.post_batch(batch);
             }
             let is_asleep = mailbox.is_sleeping.load(std::sync::atomic::Ordering::SeqCst);
-            let is_done =
-                can_assist && is_asleep && homes.is_some_and(|homes| homes[index].assist());
+            let is_done = can_assist && is_asleep && neighbours.is_some_and(|it| it.assist(index));
             if !is_done {
                 mailbox.wake();
             }

@@ -105,6 +105,16 @@ impl Receivers {
         moved
     }
 
+    /// Returns how many receivers there are.
+    #[cfg(feature = "simulation")]
+    pub(super) fn count(&self) -> usize {
+        let lists = self.filters.iter().flatten().map(|(_, list)| match list {
+            List::One(_) => 1,
+            List::Many(receivers) => receivers.len(),
+        });
+        lists.sum()
+    }
+
     fn of_mut(&mut self, filter: FilterId) -> &mut [Receiver] {
         match self.filters.get_mut(filter.index as usize) {
             Some(Some((generation, list))) if *generation == filter.generation => match list {
