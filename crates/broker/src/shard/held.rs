@@ -109,6 +109,18 @@ impl Shard {
         self.review_pause(key);
     }
 
+    /// Puts something in front of what a link holds: what comes first has to wait longer.
+    pub(super) fn hold_first(&mut self, key: Key, entry: HeldEntry) {
+        let after = entry.after;
+        match self.links.get_mut(key) {
+            Some(link) => {
+                link.held.get_or_insert_default().push_front(entry);
+                self.waiting.push_back((after, key));
+            }
+            None => self.orphans.push(VecDeque::from([entry])),
+        }
+    }
+
     /// The store is done with everything up to `through`.
     pub(super) fn on_durable(&mut self, through: Submission) {
         self.durable = self.durable.max(through);

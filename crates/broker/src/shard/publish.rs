@@ -9,7 +9,7 @@ use std::sync::Arc;
 
 use quelea_codec::{Frame, PacketId, QoS, ReasonCode, Version, decode_publish};
 use quelea_session::{AfterSettle, Content, Duplicate, Message, Sharing};
-use quelea_store::{Condition, SessionNumber, ShardIndex, Submission};
+use quelea_store::{Condition, Operation, SessionNumber, ShardIndex, Submission};
 
 use super::Shard;
 use super::addressing::Addressees;
@@ -359,14 +359,39 @@ impl Shard {
         1 + reached.visited as usize
     }
 
-    /// Answers a publisher: success is only said when someone has the message, or nobody wanted it.
+    /// Answers a publisher: success is only said when someone has the message, its topic among them, or nobody
+    /// wanted it.
     fn acknowledge(&mut self, routed: &Routed, reached: Reached) {
         let (Source::Client { link: key, session }, Some(packet_id)) =
             (routed.source, routed.packet_id)
         else {
             return;
         };
-        self.answer_publish(key, session, routed.qos, packet_id, reached.reason());
+        let qos = routed.qos;
+        let reason = match reached.reason() {
+            // Everyone who subscribes from here on gets it.
+            ReasonCode::QUOTA_EXCEEDED if routed.order.is_some() => ReasonCode::SUCCESS,
+            reason => reason,
+        };
+        if reason.is_failure()
+            && let Some((number, packet_id)) = self.exchange_to_record(routed)
+            && self.says_no_to(key)
+        {
+            // It was recorded with the message. The refusal frees the identifier ([MQTT-4.3.3-9]), and after a crash
+            // the next message under it must not be taken for this one.
+            let after = self.submit(Operation::Release { session: number, packet_id });
+            let held = Held::Answer { session, qos, packet_id, reason };
+            self.hold_first(key, HeldEntry { after, grace: 0, held });
+            return;
+        }
+        self.answer_publish(key, session, qos, packet_id, reason);
+    }
+
+    /// Returns whether the publisher on a link learns that a message is refused: in 3.x it gets the
+    /// acknowledgement all the same, unless it is closed for that.
+    fn says_no_to(&self, key: Key) -> bool {
+        let closes = self.shared.config.policy.v3_queues_full == V3Refusal::Close;
+        closes || self.links.get(key).is_none_or(|link| link.version() == Version::V5)
     }
 
     /// Answers a PUBLISH.
