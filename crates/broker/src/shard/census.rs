@@ -16,7 +16,7 @@ pub struct Extent {
     pub unread_bytes: usize,
     /// Things that one connection holds.
     pub held: usize,
-    /// Messages of one session in memory.
+    /// Messages of one durable session in memory.
     pub head_messages: usize,
     /// Their bytes.
     pub head_bytes: u64,
@@ -77,7 +77,8 @@ impl Shard {
             extent.unread_bytes = extent.unread_bytes.max(link.unread.len());
             extent.held = extent.held.max(link.held.as_ref().map_or(0, |held| held.len()));
         }
-        for session in self.sessions.keys().into_iter().filter_map(|key| self.sessions.get(key)) {
+        let sessions = self.sessions.keys().into_iter().filter_map(|key| self.sessions.get(key));
+        for session in sessions.filter(|it| it.number().is_some()) {
             extent.head_messages = extent.head_messages.max(session.protocol.queued_messages());
             extent.head_bytes = extent.head_bytes.max(session.protocol.queued_bytes());
         }

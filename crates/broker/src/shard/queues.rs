@@ -17,7 +17,7 @@ use quelea_codec::QoS;
 use quelea_session::{Delivery, DropReason, Message, Position, Sharing, Withdrawn};
 use quelea_store::{
     Attributes, Dropped, Fetch, Fetched, FetchedEntry, Operation, Placed, Presence, SessionNumber,
-    Which,
+    Submission, Which,
 };
 
 use super::Shard;
@@ -44,6 +44,13 @@ pub(super) struct Kept {
     mark: Position,
     /// The latest mark that the store was told.
     told: Position,
+    /// Entries that were moved out of the store without having been in memory, until it is done with that: a
+    /// fetch that it answers before still has them. No more than two fetches bring, because a sweep asks for the next
+    /// entries when it has moved these.
+    moved: Vec<(Submission, Position)>,
+    /// Shared groups may have chosen it: what they gave it has to be moved when it ends, what it is still sending
+    /// at QoS 2 after it has left the group included.
+    has_shared: bool,
 }
 
 /// The move of a shared group's messages out of the queue of a former member.
@@ -70,12 +77,25 @@ impl Kept {
             resend_before: zero,
             mark: zero,
             told: zero,
+            moved: Vec::new(),
+            has_shared: false,
         }
     }
 
     /// Forgets what is in memory: the client is gone.
     pub(super) fn forget(&mut self) {
-        *self = Self { is_behind: true, ..Self::new(self.number) };
+        let has_shared = self.has_shared;
+        *self = Self { is_behind: true, has_shared, ..Self::new(self.number) };
+    }
+
+    /// Notes that shared groups may choose the session, or may have before a restart.
+    pub(super) fn set_shared(&mut self) {
+        self.has_shared = true;
+    }
+
+    /// Returns whether shared groups may have chosen the session.
+    pub(super) fn has_shared(&self) -> bool {
+        self.has_shared
     }
 
     /// Has the entries before `sent_before` sent again, and those up to the returned mark sent for the first
@@ -162,8 +182,13 @@ impl Shard {
         kept.next = fetched.next;
         kept.is_behind = !fetched.is_last || kept.next < kept.end;
         let resend_before = kept.resend_before;
+        kept.moved.retain(|(after, _)| *after > self.durable);
+        let moved: Vec<Position> = kept.moved.iter().map(|it| it.1).collect();
         let mut strays = Vec::new();
         for FetchedEntry { position, message, attributes } in fetched.entries {
+            if moved.contains(&position) {
+                continue;
+            }
             let was_sent = position < resend_before && attributes.qos != QoS::AtMostOnce;
             let Some(message) = message else {
                 session.protocol.restore_released(position);
@@ -380,6 +405,7 @@ impl Shard {
                 }
             }
             if let Some(key) = key {
+                self.note_moved_entry(key, position);
                 self.settle(key);
             }
         }
@@ -418,6 +444,18 @@ impl Shard {
             self.hand_on_share(&mut Sharing::kept(message), share, qos, retain);
         }
         self.finish(session, position);
+    }
+
+    /// An entry has been moved, and the store has yet to hear of it: a fetch that is under way still brings it.
+    fn note_moved_entry(&mut self, key: Key, position: Position) {
+        let (submitted, durable) = (self.submitted, self.durable);
+        let extra = self.sessions.get_mut(key).and_then(|session| session.extra.as_mut());
+        if let Some(kept) = extra.and_then(|extra| extra.kept.as_mut())
+            && position >= kept.next
+        {
+            kept.moved.retain(|(after, _)| *after > durable);
+            kept.moved.push((submitted, position));
+        }
     }
 
     /// Has an entry leave the store.

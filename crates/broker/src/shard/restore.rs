@@ -68,6 +68,7 @@ impl Shard {
             protocol.set_sent_before(recovered.sent_before);
             let mut kept = Kept::new(recovered.session);
             kept.forget();
+            kept.set_shared();
             extra.kept = Some(kept);
             let (messages, bytes) = (recovered.queued_messages, recovered.queued_bytes);
             let gauge = extra.gauge.get_or_insert_default();

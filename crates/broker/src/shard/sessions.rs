@@ -266,7 +266,7 @@ impl Shard {
     /// still (design rule: the end of the session is the end of the will's delay, [MQTT-3.1.3-9]).
     pub(super) fn end_session(&mut self, key: Key) {
         self.publish_will(key);
-        let has_groups = self.drop_all_subscriptions(key);
+        self.drop_all_subscriptions(key);
         let Some(mut session) = self.sessions.remove(key) else { return };
         let hash = self.shared.hash(session.client_id.as_bytes());
         if let Ok(entry) = self.clients.find_entry(hash, |index| *index == key.index) {
@@ -282,7 +282,7 @@ impl Shard {
                 let (messages, bytes) = gauge.end();
                 self.shared.backlog.take(messages.into(), bytes);
             }
-            if has_groups {
+            if session.kept().is_some_and(Kept::has_shared) {
                 self.begin_sweep(number, None, session.protocol.sent_before());
             }
         }

@@ -297,6 +297,9 @@ impl Shard {
         let (group, is_new) = self.shared.table.join_group(wanted.filter, name, member);
         changes.table = true;
         if is_new && let Some(session) = self.sessions.get_mut(key) {
+            if let Some(kept) = session.extra.as_mut().and_then(|extra| extra.kept.as_mut()) {
+                kept.set_shared();
+            }
             let filter = group.filter;
             session.subscriptions.add(Subscription { filter, place: 0, group: Some(group) });
         }
@@ -389,26 +392,20 @@ impl Shard {
         }
     }
 
-    /// Ends all subscriptions of a session that ends.
-    ///
-    /// Returns whether it was in a shared group: what it has of the groups is with the store, if it is a durable
-    /// one.
-    pub(super) fn drop_all_subscriptions(&mut self, key: Key) -> bool {
-        let Some(session) = self.sessions.get_mut(key) else { return false };
+    /// Ends all subscriptions of a session that ends. What a durable one has of shared groups is with the store.
+    pub(super) fn drop_all_subscriptions(&mut self, key: Key) {
+        let Some(session) = self.sessions.get_mut(key) else { return };
         let number = session.number();
         let subscriptions = session.subscriptions.take();
         self.counters().subscriptions_removed.add(subscriptions.len() as u64);
         for subscription in &subscriptions {
             self.forget_subscription(key, number, subscription);
         }
-        let mut groups = subscriptions.iter().filter_map(|it| it.group.as_ref()).peekable();
-        let has_groups = groups.peek().is_some();
         if number.is_none() {
-            for group in groups {
+            for group in subscriptions.iter().filter_map(|it| it.group.as_ref()) {
                 self.redistribute(key, group);
             }
         }
-        has_groups
     }
 
     /// Gives what a group's former member has not acknowledged to the other members (design rule:
