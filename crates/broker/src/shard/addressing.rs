@@ -9,7 +9,7 @@ use std::sync::{Arc, PoisonError};
 
 use quelea_codec::{PacketId, QoS, SubscriptionOptions};
 use quelea_session::{DropReason, Message, Sharing, SubscriptionIds};
-use quelea_store::{Attributes, Operation, SessionNumber, Target};
+use quelea_store::{Attributes, Condition, Operation, SessionNumber, Target};
 
 use super::Shard;
 use super::fanout::{Merged, merge};
@@ -120,13 +120,22 @@ impl Shard {
         routed: &mut Routed,
         addressees: &mut Addressees,
     ) {
-        if routed.qos != QoS::AtMostOnce || self.shared.config.limits.queue_qos0_offline {
+        if routed.qos != QoS::AtMostOnce || self.keeps_at_most_once() {
             self.address_durable(route, sharing, routed, addressees);
         }
         for addressed in &route.addressed {
             self.address_groups(addressed, sharing, routed, addressees);
         }
         routed.reached.taken += addressees.len() as u32;
+    }
+
+    /// Returns whether messages at QoS 0 are kept for clients that are away. While there is no space for them,
+    /// whoever is there gets them, and that is all.
+    fn keeps_at_most_once(&self) -> bool {
+        let is_wanted = self.shared.config.limits.queue_qos0_offline;
+        let has_space = is_wanted && self.shared.store.condition() != Condition::Full;
+        self.counters().dropped_no_space.add(u64::from(is_wanted && !has_space));
+        has_space
     }
 
     /// Adds the durable sessions.

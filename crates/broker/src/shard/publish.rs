@@ -208,7 +208,9 @@ impl Shard {
         let is_awaited = routed.qos != QoS::AtMostOnce;
         let target_count = addressees.len();
         let mut is_stored = target_count > 0 || received.is_some() || retain.is_some();
-        if is_stored && !is_awaited && self.shared.store.condition() == Condition::Full {
+        let is_only_retained = target_count == 0 && !is_awaited;
+        if retain.is_some() && is_only_retained && self.shared.store.condition() == Condition::Full
+        {
             // QoS 0: whoever is there gets it, and that is all.
             self.counters().dropped_no_space.add(1);
             is_stored = false;
