@@ -20,6 +20,7 @@
 //! | `retained` | cursors that deliver retained messages |
 //! | `sessions` | the life of a session: will, expiry, end |
 //! | `queues` | the queues of durable sessions: what of them is in memory |
+//! | `sweeps` | what shared groups gave to a former member, on its way to others |
 //! | `restore` | sessions as they were before a restart |
 //! | `close` | the end of a link, its timer |
 //! | `output` | flushing, back-pressure |
@@ -51,6 +52,7 @@ mod shared;
 mod statistics;
 mod subscribe;
 mod subscriptions;
+mod sweeps;
 mod wheel;
 
 use std::collections::VecDeque;
@@ -64,10 +66,10 @@ use self::fanout::{DropLog, Merge};
 use self::held::{Grace, HeldEntry};
 use self::link::Link;
 use self::output::Outgoing;
-use self::queues::Sweep;
 use self::receivers::Receivers;
 use self::routes::Routes;
 use self::sessions::HomeSession;
+use self::sweeps::Sweeps;
 use self::wheel::{Subject, Wheel};
 use crate::arena::{Arena, Key};
 use crate::counters::Counters;
@@ -125,7 +127,7 @@ pub(crate) struct Shard {
     unstored: Vec<Key>,
     /// How far sessions may send, once the store knows it.
     marks: VecDeque<(Submission, Key, Position)>,
-    sweeps: Vec<Sweep>,
+    sweeps: Sweeps,
     last_token: u64,
     graces: VecDeque<Grace>,
     /// Shards that are answered when the store is done with a submission.
@@ -188,7 +190,7 @@ impl Shard {
             orphans: Vec::new(),
             unstored: Vec::new(),
             marks: VecDeque::new(),
-            sweeps: Vec::new(),
+            sweeps: Sweeps::default(),
             last_token: 0,
             graces: VecDeque::new(),
             pings: VecDeque::new(),

@@ -14,10 +14,10 @@ use std::sync::Arc;
 use std::sync::atomic::Ordering;
 
 use quelea_codec::QoS;
-use quelea_session::{Delivery, DropReason, Message, Position, Sharing, Withdrawn};
+use quelea_session::{Delivery, DropReason, Message, Position};
 use quelea_store::{
     Attributes, Dropped, Fetch, Fetched, FetchedEntry, Operation, Placed, Presence, SessionNumber,
-    Submission, Which,
+    Which,
 };
 
 use super::Shard;
@@ -31,37 +31,22 @@ pub(super) struct Kept {
     /// How the store knows the session.
     pub(super) number: SessionNumber,
     /// The first position that is not in memory.
-    next: Position,
+    pub(super) next: Position,
     /// Greater than every position known to be placed.
     end: Position,
     /// There may be entries from `next` on.
-    is_behind: bool,
+    pub(super) is_behind: bool,
     /// The fetch under way.
-    fetch: Option<u64>,
+    pub(super) fetch: Option<u64>,
     /// Entries before this one may have been sent on an earlier connection.
     resend_before: Position,
     /// The store knows that entries before this one may be sent.
     mark: Position,
     /// The latest mark that the store was told.
     told: Position,
-    /// Entries that were moved out of the store without having been in memory, until it is done with that: a
-    /// fetch that it answers before still has them. No more than two fetches bring, because a sweep asks for the next
-    /// entries when it has moved these.
-    moved: Vec<(Submission, Position)>,
     /// Shared groups may have chosen it: what they gave it has to be moved when it ends, what it is still sending
     /// at QoS 2 after it has left the group included.
     has_shared: bool,
-}
-
-/// The move of a shared group's messages out of the queue of a former member.
-#[derive(Debug)]
-pub(super) struct Sweep {
-    token: u64,
-    session: SessionNumber,
-    /// The group, by its `$share` filter; all of them when the session is gone.
-    share: Option<Arc<str>>,
-    /// Entries before this one may have been sent by a session that is gone.
-    sent_before: Position,
 }
 
 impl Kept {
@@ -77,7 +62,6 @@ impl Kept {
             resend_before: zero,
             mark: zero,
             told: zero,
-            moved: Vec::new(),
             has_shared: false,
         }
     }
@@ -163,8 +147,7 @@ impl Shard {
 
     /// Entries have arrived that were asked for.
     pub(super) fn on_fetched(&mut self, fetched: Fetched) {
-        if let Some(at) = self.sweeps.iter().position(|sweep| sweep.token == fetched.token) {
-            let sweep = self.sweeps.swap_remove(at);
+        if let Some(sweep) = self.sweeps.take(fetched.token) {
             self.sweep(sweep, fetched);
             return;
         }
@@ -182,13 +165,8 @@ impl Shard {
         kept.next = fetched.next;
         kept.is_behind = !fetched.is_last || kept.next < kept.end;
         let resend_before = kept.resend_before;
-        kept.moved.retain(|(after, _)| *after > self.durable);
-        let moved: Vec<Position> = kept.moved.iter().map(|it| it.1).collect();
         let mut strays = Vec::new();
         for FetchedEntry { position, message, attributes } in fetched.entries {
-            if moved.contains(&position) {
-                continue;
-            }
             let was_sent = position < resend_before && attributes.qos != QoS::AtMostOnce;
             let Some(message) = message else {
                 session.protocol.restore_released(position);
@@ -334,132 +312,8 @@ impl Shard {
         }
     }
 
-    /// Moves what a session has of a shared group, or of all when it has ended, to other members.
-    pub(super) fn begin_sweep(
-        &mut self,
-        session: SessionNumber,
-        share: Option<Arc<str>>,
-        sent_before: Position,
-    ) {
-        let sweep = Sweep { token: 0, session, share, sent_before };
-        self.continue_sweep(sweep, Position::new(0));
-    }
-
-    fn continue_sweep(&mut self, mut sweep: Sweep, from: Position) {
-        self.last_token += 1;
-        sweep.token = self.last_token;
-        let fetch = Fetch {
-            session: sweep.session,
-            token: sweep.token,
-            from,
-            entries_max: HEAD_MESSAGES_MAX as u32,
-            bytes_max: HEAD_BYTES_MAX,
-            which: Which::Shared,
-        };
-        self.sweeps.push(sweep);
-        self.submit_lazy(Operation::Fetch(fetch));
-    }
-
-    fn sweep(&mut self, sweep: Sweep, fetched: Fetched) {
-        let key = self.numbers.get(&sweep.session).copied();
-        let (mut left_count, mut left) = (0, 0);
-        let mut is_unseen = false;
-        for FetchedEntry { position, message, attributes } in fetched.entries {
-            let is_meant = sweep.share.is_none() || attributes.share == sweep.share;
-            if !is_meant {
-                continue;
-            }
-            let session = key.and_then(|key| self.sessions.get_mut(key));
-            let stays = match session {
-                Some(session) => match session.protocol.withdraw(position, &mut self.effects) {
-                    Withdrawn::Kept => true,
-                    Withdrawn::Queued | Withdrawn::Sent => false,
-                    // Not in memory: on the disk only, unless its client is away with it.
-                    Withdrawn::Absent => {
-                        let is_done = session.kept().is_none_or(|kept| position < kept.next);
-                        let was_sent = position < session.protocol.sent_before();
-                        let is_fixed = was_sent && attributes.qos == QoS::ExactlyOnce;
-                        let stays = is_done || is_fixed || message.is_none();
-                        is_unseen |= !stays;
-                        if !stays && !was_sent {
-                            left += message.as_ref().map_or(0, |it| it.size_bytes() as u64);
-                            left_count += 1;
-                        }
-                        stays
-                    }
-                },
-                None => false,
-            };
-            if stays {
-                continue;
-            }
-            let was_sent = position < sweep.sent_before;
-            let ends = key.is_none() && was_sent && attributes.qos == QoS::ExactlyOnce;
-            match message {
-                // What was sent at QoS 2 never moves: it ends with its session.
-                Some(message) if !ends => {
-                    self.move_entry(sweep.session, position, &message, &attributes);
-                }
-                Some(_) | None => {
-                    self.finish(sweep.session, position);
-                }
-            }
-            if let Some(key) = key {
-                self.note_moved_entry(key, position);
-                self.settle(key);
-            }
-        }
-        if let Some(key) = key {
-            self.give_back(key, left_count, left);
-            if is_unseen {
-                self.fetch_anew(key);
-            }
-        }
-        if !fetched.is_last {
-            self.continue_sweep(sweep, fetched.next);
-        }
-    }
-
-    /// Entries have left the queue that were not in memory. A report of their placing may be in the mail,
-    /// or the answer to a fetch: neither counts. They are asked for again, after their end.
-    fn fetch_anew(&mut self, key: Key) {
-        let Some(session) = self.sessions.get_mut(key) else { return };
-        if let Some(kept) = session.extra.as_mut().and_then(|extra| extra.kept.as_mut()) {
-            kept.is_behind = true;
-            kept.fetch = None;
-        }
-        self.refill(key);
-    }
-
-    /// Gives an entry to another member of its group, in one batch with its end in this queue.
-    fn move_entry(
-        &mut self,
-        session: SessionNumber,
-        position: Position,
-        message: &Arc<Message>,
-        attributes: &Attributes,
-    ) {
-        if let Some(share) = &attributes.share {
-            let (qos, retain) = (attributes.qos, attributes.retain);
-            self.hand_on_share(&mut Sharing::kept(message), share, qos, retain);
-        }
-        self.finish(session, position);
-    }
-
-    /// An entry has been moved, and the store has yet to hear of it: a fetch that is under way still brings it.
-    fn note_moved_entry(&mut self, key: Key, position: Position) {
-        let (submitted, durable) = (self.submitted, self.durable);
-        let extra = self.sessions.get_mut(key).and_then(|session| session.extra.as_mut());
-        if let Some(kept) = extra.and_then(|extra| extra.kept.as_mut())
-            && position >= kept.next
-        {
-            kept.moved.retain(|(after, _)| *after > durable);
-            kept.moved.push((submitted, position));
-        }
-    }
-
     /// Has an entry leave the store.
-    fn finish(&mut self, session: SessionNumber, position: Position) {
+    pub(super) fn finish(&mut self, session: SessionNumber, position: Position) {
         self.effects.finished.push(position);
         self.finish_all(session);
     }
@@ -506,10 +360,10 @@ fn delivery(attributes: &Attributes) -> Delivery<'_> {
 }
 
 /// Messages in the head of a queue. The rest is in the store.
-const HEAD_MESSAGES_MAX: usize = 128;
+pub(super) const HEAD_MESSAGES_MAX: usize = 128;
 
 /// Bytes in the head of a queue, unless a single message is larger.
-const HEAD_BYTES_MAX: u64 = 128 * 1024;
+pub(super) const HEAD_BYTES_MAX: u64 = 128 * 1024;
 
 /// Entries that a client mostly finishes in one turn, if it finishes several.
 const FINISHED_TOGETHER: usize = 16;
