@@ -182,7 +182,9 @@ impl Shard {
 
     /// Takes over what a closed link held: its messages were accepted and must reach their
     /// receivers, though nobody is there to be told.
-    pub(super) fn adopt_held(&mut self, held: VecDeque<HeldEntry>) {
+    pub(super) fn adopt_held(&mut self, mut held: VecDeque<HeldEntry>) {
+        // What the store had no space for was not accepted: its publisher sends it again.
+        held.retain(|entry| !matches!(entry.held, Held::Unstored(_)));
         if !held.is_empty() {
             self.orphans.push(held);
         }
