@@ -130,6 +130,10 @@ impl Shard {
     pub(super) fn review_pause(&mut self, key: Key) {
         let bytes_max = self.shared.config.limits.write_buffer_bytes_max as usize;
         let Some(link) = self.links.get_mut(key) else { return };
+        // Whoever lingers has its time, and is read from to the end.
+        if matches!(link.stage, Stage::Lingering) {
+            return;
+        }
         let held = link.held.as_ref().map_or(0, |held| held.len());
         // Messages stop at the limit: what goes beyond it are the link's own acknowledgements.
         let last = link.held.as_ref().and_then(|held| held.back());
