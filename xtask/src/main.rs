@@ -12,6 +12,7 @@ mod fuzz;
 mod interop;
 mod program;
 mod serving;
+mod simulate;
 mod test;
 mod tools;
 
@@ -26,6 +27,7 @@ fn main() -> ExitCode {
         ["crash", options @ ..] => crash::run(options),
         ["fuzz", target] => fuzz::run(target, fuzz::SECONDS_DEFAULT),
         ["fuzz", target, seconds] => fuzz::run(target, seconds),
+        ["simulate", options @ ..] => simulate::run(options),
         ["help" | "--help" | "-h"] => {
             print!("{USAGE}");
             Ok(())
@@ -57,5 +59,7 @@ Usage: cargo xtask COMMAND
                            kills the broker again and again, 200 times unless told otherwise, and
                            accounts for every acknowledged message; to try the checker, with a broker
                            that keeps nothing, or with a disk that has written nothing for a while
+  simulate [--seeds N] [--from S]
+                           the simulation with many seeds; --seed S [--trace] shows one of them
   fuzz TARGET [SECONDS]    cargo-fuzz on one target, for 60 seconds unless told otherwise
 ";

@@ -35,6 +35,8 @@ const MAY_USE: &[(&str, &[&str])] = &[
     ),
     // It kills the broker's process: nothing of the broker is in its own.
     ("quelea-crash", &["quelea-codec"]),
+    // Drives the shards, plays the clients, and has a store of its own.
+    ("quelea-simulation", &["quelea-broker", "quelea-codec", "quelea-session", "quelea-store"]),
     ("xtask", &[]),
 ];
 

@@ -1,0 +1,95 @@
+//! The messages of one publisher on one topic at one quality of service come in the order in which they were
+//! published; and no retained message comes after a newer one.
+
+use std::collections::BTreeMap;
+
+use quelea_codec::QoS;
+
+use super::{Property, Terms};
+use crate::fact::{Deed, Fact};
+use crate::reference::Reference;
+
+/// See the module.
+#[derive(Debug)]
+pub(super) struct InOrder {
+    terms: Terms,
+    /// The last message that came, of those that came live, and of those that became retained.
+    last: BTreeMap<Stream, u32>,
+}
+
+/// What has an order.
+#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
+struct Stream {
+    receiver: usize,
+    incarnation: u32,
+    publisher: usize,
+    topic: &'static str,
+    published: QoS,
+    delivered: QoS,
+    is_retained: bool,
+}
+
+impl Property for InOrder {
+    fn after(&mut self, _: u64, fact: &Fact, known: &Reference) -> Result<(), String> {
+        let Fact::Client(receiver, Deed::Delivered(delivery)) = fact else { return Ok(()) };
+        let session = &known.sessions[*receiver];
+        let Some(message) = known.messages.get(&delivery.id) else { return Ok(()) };
+        let is_shared = session.asked_for(message.spec.topic).any(|it| it.0);
+        let claim = session.claims.get(&delivery.id);
+        // A repetition, and what members of a group get, may come late.
+        let is_repeated = claim.is_some_and(|claim| claim.deliveries > 1);
+        let is_resent = delivery.retain && delivery.dup;
+        if is_shared || message.is_will || is_repeated || is_resent {
+            return Ok(());
+        }
+        // Policy: what was kept at QoS 0 for a client that was away does not stop what comes live.
+        if self.terms.keeps_qos0 && delivery.qos == QoS::AtMostOnce {
+            return Ok(());
+        }
+        // The first copy was refused, and the answer lost, or dropped, or it came before the subscription: what was
+        // published between has come.
+        let is_late = claim.is_some_and(|claim| claim.is_late);
+        let may_drop = self.terms.may_refuse || delivery.qos == QoS::AtMostOnce;
+        if (may_drop || is_late) && message.writes > 1 {
+            return Ok(());
+        }
+        let stream = |is_retained| Stream {
+            receiver: *receiver,
+            incarnation: session.incarnation,
+            publisher: delivery.id.client,
+            topic: message.spec.topic,
+            published: message.spec.qos,
+            delivered: delivery.qos,
+            is_retained,
+        };
+        let number = delivery.id.number;
+        if !delivery.retain {
+            self.check(stream(false), number, receiver)?;
+        }
+        if message.spec.retain && delivery.retain {
+            self.check(stream(true), number, receiver)?;
+        } else if message.spec.retain {
+            self.last.insert(stream(true), number);
+        }
+        Ok(())
+    }
+}
+
+impl InOrder {
+    pub(super) fn new(terms: Terms) -> Self {
+        Self { terms, last: BTreeMap::new() }
+    }
+
+    fn check(&mut self, stream: Stream, number: u32, receiver: &usize) -> Result<(), String> {
+        match self.last.insert(stream.clone(), number) {
+            Some(last) if last > number => {
+                let Stream { publisher, topic, is_retained, .. } = stream;
+                let what = if is_retained { "retained message" } else { "message" };
+                Err(format!(
+                    "{what} {publisher}.{number} on {topic} comes to client {receiver} after {last}"
+                ))
+            }
+            Some(_) | None => Ok(()),
+        }
+    }
+}
