@@ -5,6 +5,7 @@
 
 #[path = "../../crates/codec/tests/support/mod.rs"]
 pub mod codec;
+pub mod recovery;
 pub mod session;
 pub mod topics;
 pub mod transport;
@@ -18,6 +19,7 @@ pub const TARGETS: &[Target] = &[
     ("packet_decode", codec::check_packet_decode),
     ("packet_encode", codec::check_packet_encode),
     ("proxy", transport::check_proxy),
+    ("recovery", recovery::check_recovery),
     ("session", session::check_operations),
     ("topics", topics::check_operations),
     ("upgrade", transport::check_upgrade),

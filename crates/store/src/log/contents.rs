@@ -44,7 +44,7 @@ impl<D: Disk> Contents<D> {
         Ok(Self { recovery, disk })
     }
 
-    /// Gives everything that there is to `take`: first sessions, by rising number, then what lies in the segments, in
+    /// Gives everything that there is to `take`: first sessions, by the slots of their numbers, then what lies in the segments, in
     /// its order there.
     ///
     /// # Errors
@@ -75,7 +75,7 @@ impl<D: Disk> Contents<D> {
         Ok(())
     }
 
-    /// Returns all sessions, and what is left of others, by rising number.
+    /// Returns all sessions, and what is left of others, by the slots of their numbers.
     pub fn sessions(&self) -> impl Iterator<Item = Result<Item, Loss>> {
         let known = self.recovery.index.sessions.iter().filter(|it| is_known(it.1));
         known.map(|(session, slot)| self.session(session, slot))

@@ -204,6 +204,7 @@ impl<F: LogFile> Recovery<F> {
             recovered.report.entries += slot.queue.len() as u64;
             recovered.sessions.push(known);
         }
+        recovered.sessions.sort_unstable_by_key(|it| it.session);
         // In the order in which they lie on the disk.
         let mut retained: Vec<_> = self.index.retained.iter().collect();
         retained.sort_unstable_by_key(|(_, it)| {
