@@ -482,3 +482,6 @@ const CLOSED: u8 = 16;
 const NO_CURSOR: u8 = 0;
 const CURSOR_AT_START: u8 = 1;
 const CURSOR_AFTER: u8 = 2;
+
+#[cfg(test)]
+mod tests;

@@ -260,3 +260,42 @@ impl Runs {
 
 /// Runs of one queue that are searched one after the other.
 const RUNS_MAX: usize = 16;
+
+#[cfg(test)]
+mod tests {
+    use std::collections::BTreeMap;
+
+    use proptest::prelude::*;
+
+    use super::*;
+    use crate::log::index::Traits;
+
+    proptest! {
+        /// Against a map from position to size, with positions in any order.
+        #[test]
+        fn runs_are_a_map(steps in prop::collection::vec((any::<bool>(), 0..60_u64), 0..200),
+                          next in prop::sample::select(vec![60_u64, (1 << 32) + 20])) {
+            let mut runs = Runs::default();
+            let mut model = BTreeMap::new();
+            for (size, (is_put, before)) in (1..).zip(steps) {
+                let position = next - 60 + before;
+                if is_put {
+                    let old = runs.put(position, next, entry(position, size));
+                    prop_assert_eq!(old.map(|it| it.size), model.insert(position, size));
+                } else {
+                    let old = runs.remove(position, next);
+                    prop_assert_eq!(old.map(|it| it.size), model.remove(&position));
+                }
+                prop_assert!(runs.0.len() <= RUNS_MAX);
+            }
+            let sorted = runs.sorted(next).into_iter().map(|it| (it.position(next), it.size));
+            prop_assert_eq!(sorted.collect::<Vec<_>>(), model.into_iter().collect::<Vec<_>>());
+        }
+    }
+
+    fn entry(position: u64, size: u32) -> Entry {
+        let kind = AttributeKind { is_shared: false, is_owed: false };
+        let traits = Traits { spread: 0, attribute: 0, kind };
+        Entry::new(position, size, Location::new(0, 64), traits)
+    }
+}

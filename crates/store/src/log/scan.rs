@@ -127,3 +127,82 @@ pub(crate) fn records(
 const CHUNK_BYTES: usize = 4 << 20;
 
 const ZEROS: [u8; ALIGNMENT as usize] = [0; ALIGNMENT as usize];
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::log::disk::{Disk, SimulatedDisk};
+    use crate::log::frame;
+
+    #[test]
+    fn frames_come_one_after_the_other() {
+        check(&[whole(1, b"one"), whole(2, b""), whole(3, &[7; 5_000])].concat(), &[1, 2, 3], &[]);
+    }
+
+    #[test]
+    fn what_is_behind_a_gap_is_found() {
+        let torn = whole(2, b"torn")[..40].iter().map(|it| it ^ 1).collect::<Vec<_>>();
+        for between in [vec![0; 800], b"garbage!".repeat(7), torn, vec![0; 9]] {
+            let mut bytes = whole(1, b"one");
+            bytes.extend(&between);
+            bytes.resize(bytes.len().next_multiple_of(ALIGNMENT as usize), 0);
+            let later = [whole(2, b"older"), whole(5, b"five"), whole(6, b"six")];
+            bytes.extend(later.concat());
+            check(&bytes, &[1], &[5, 6]);
+        }
+    }
+
+    /// What a header says is no reason to read what is not there.
+    #[test]
+    fn a_frame_that_is_longer_than_its_file_is_torn() {
+        let bytes = whole(1, &[7; 100]);
+        for length in HEADER_BYTES..bytes.len() - 4 {
+            let file = file(&bytes[..length]);
+            let mut scan = Scan::new(&file, 0).unwrap();
+            assert!(matches!(scan.next().unwrap(), Found::Torn(it) if it.number == 1), "{length}");
+            assert_eq!(scan.offset, 0);
+        }
+    }
+
+    #[test]
+    fn where_only_zeros_are_left_is_told() {
+        let bytes = [whole(1, b"one"), vec![0; 100], vec![1], vec![0; 5_000]].concat();
+        let file = file(&bytes);
+        let mut scan = Scan::new(&file, 40).unwrap();
+        let mut end = 40;
+        assert!(scan.find_later(1, &mut end).unwrap().is_none());
+        assert_eq!(end, 144);
+    }
+
+    /// The first frames are `whole`; behind them those with numbers from 3 on are found to be `later`.
+    #[track_caller]
+    fn check(bytes: &[u8], whole: &[u64], later: &[u64]) {
+        let file = file(bytes);
+        let mut scan = Scan::new(&file, 0).unwrap();
+        for number in whole {
+            let Found::Frame(frame) = scan.next().unwrap() else { panic!("{number} is missing") };
+            assert_eq!(frame.header.number, *number);
+        }
+        assert!(!matches!(scan.next().unwrap(), Found::Frame(_)));
+        for number in later {
+            let found = scan.find_later(3, &mut 0).unwrap().unwrap();
+            assert_eq!(found.number, *number);
+        }
+        assert!(scan.find_later(3, &mut 0).unwrap().is_none());
+    }
+
+    fn whole(number: u64, payload: &[u8]) -> Vec<u8> {
+        let mut bytes = Vec::new();
+        frame::begin(&mut bytes);
+        bytes.extend_from_slice(payload);
+        frame::finish(&mut bytes, number, 0);
+        bytes
+    }
+
+    fn file(bytes: &[u8]) -> impl LogFile {
+        let disk = SimulatedDisk::new(1 << 20);
+        let file = disk.create("00000001.log").unwrap();
+        file.write_at(bytes, 0).unwrap();
+        file
+    }
+}
