@@ -22,6 +22,7 @@ mod counters;
 mod mail;
 mod net;
 mod os;
+mod post;
 mod retained;
 mod shard;
 #[cfg(feature = "simulation")]

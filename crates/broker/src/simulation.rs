@@ -22,7 +22,8 @@ use crate::control::Signal;
 use crate::counters::Totals;
 use crate::mail::{Arrival, Letter, Mailbox};
 use crate::net::{Io, Neighbours, Peer, Ready, Received, Stream, assist};
-use crate::shard::{After, Post, Shard, Shared};
+use crate::post::Post;
+use crate::shard::{After, Shard, Shared};
 use crate::start::restore;
 
 pub use crate::shard::{Census, Extent};

@@ -22,7 +22,8 @@ use crate::counters::Totals;
 use crate::mail::{Letter, Mailbox};
 use crate::net::{Acceptor, Entrance, Home, MaterialError, Read, Sockets, WAKE, bind, spawn};
 use crate::os::{self, InheritedSockets};
-use crate::shard::{Post, Shard, Shared};
+use crate::post::Post;
+use crate::shard::{Shard, Shared};
 
 /// A running broker. Dropping it leaves it running until the process ends; [`Broker::stop`] ends it.
 pub struct Broker {

@@ -78,7 +78,7 @@ use crate::net::{Io, Neighbours, Ready};
 
 #[cfg(feature = "simulation")]
 pub use self::census::{Census, Extent};
-pub(crate) use self::shared::{Post, Shared};
+pub(crate) use self::shared::Shared;
 
 /// The connections and sessions of one thread.
 pub(crate) struct Shard {

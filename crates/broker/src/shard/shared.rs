@@ -1,24 +1,19 @@
 //! What all shards of a broker share.
 
 use std::hash::{BuildHasher, Hasher};
+use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicU32, AtomicU64, AtomicUsize, Ordering};
-use std::sync::mpsc::Sender;
-use std::sync::{Arc, Mutex, PoisonError};
 
 use foldhash::quality::FixedState;
 use quelea_codec::QoS;
-use quelea_session::{Message, Overflow, ServerLimits, SessionLimits, Time};
-use quelea_store::{
-    Attributes, Completions, Dropped, Fetched, Placed, ShardIndex, Store, StoreError, Submission,
-    WallMillis,
-};
+use quelea_session::{Overflow, ServerLimits, SessionLimits, Time};
+use quelea_store::{ShardIndex, Store, WallMillis};
 use quelea_topics::SharedStrategy;
 
 use crate::auth::Authority;
 use crate::config::{Config, QueueOverflow, SharedStrategy as Strategy};
-use crate::control::Signal;
 use crate::counters::{Counters, Totals};
-use crate::mail::{Letter, Mailbox};
+use crate::mail::Mailbox;
 use crate::net::{Entrance, RoundRobin};
 use crate::retained::Retained;
 use crate::table::Table;
@@ -238,51 +233,6 @@ impl Backlog {
     /// Returns how many messages there are, and their bytes.
     pub(crate) fn size(&self) -> (u64, u64) {
         (self.messages.load(Ordering::Relaxed), self.bytes.load(Ordering::Relaxed))
-    }
-}
-
-/// Posts the store's answers to the shards.
-pub(crate) struct Post {
-    mailboxes: Arc<[Mailbox]>,
-    /// Taken by the first failure, which is the last answer.
-    signals: Mutex<Sender<Signal>>,
-}
-
-impl Post {
-    pub(crate) fn new(mailboxes: Arc<[Mailbox]>, signals: Sender<Signal>) -> Self {
-        Self { mailboxes, signals: Mutex::new(signals) }
-    }
-
-    fn send(&self, shard: ShardIndex, letter: Letter) {
-        self.mailboxes[shard.0 as usize].send(letter);
-    }
-}
-
-impl Completions for Post {
-    fn placed(&self, shard: ShardIndex, placed: Vec<Placed>) {
-        self.send(shard, Letter::Placed(placed));
-    }
-
-    fn unplaced(&self, shard: ShardIndex, unplaced: Vec<(Attributes, Arc<Message>)>) {
-        self.send(shard, Letter::Unplaced(unplaced));
-    }
-
-    fn fetched(&self, shard: ShardIndex, fetched: Fetched) {
-        self.send(shard, Letter::Fetched(fetched));
-    }
-
-    fn dropped(&self, shard: ShardIndex, dropped: Vec<Dropped>) {
-        self.send(shard, Letter::Dropped(dropped));
-    }
-
-    fn durable(&self, shard: ShardIndex, through: Submission) {
-        self.send(shard, Letter::Durable(through));
-    }
-
-    fn failed(&self, failure: StoreError) {
-        let signals = self.signals.lock().unwrap_or_else(PoisonError::into_inner);
-        // Fails only when nobody waits for signals: then nobody is served either.
-        let _ = signals.send(Signal::Failed(failure));
     }
 }
 

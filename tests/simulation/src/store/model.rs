@@ -8,7 +8,8 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use quelea_broker::simulation::Mailboxes;
 use quelea_session::Time;
 use quelea_store::{
-    Batch, Completions, Condition, QueueLimits, Recovered, SessionNumber, ShardIndex, Store,
+    Batch, Completions, Condition, QueueLimits, Recovered, SessionNumber, ShardIndex, Statistics,
+    Store,
 };
 
 use super::model_state::{Letter, State};
@@ -190,6 +191,10 @@ impl Store for Shared {
         } else {
             Condition::Ready
         }
+    }
+
+    fn statistics(&self) -> Statistics {
+        Statistics::default()
     }
 }
 
