@@ -49,6 +49,10 @@ struct Topic {
     accepted: (u32, bool),
     /// The last removal that was sent.
     removal: u32,
+    /// The last message that was sent.
+    newest: u32,
+    /// A message that was sent again after the second one: either may have been taken last.
+    resent: (u32, u32),
 }
 
 impl Inspector {
@@ -127,7 +131,7 @@ impl Shelf {
             !is_removal && number > topic.removal
         };
         let topics = self.topics.iter().filter(|(_, topic)| is_there(topic));
-        self.owed = topics.map(|(name, topic)| (name.clone(), topic.accepted.0)).collect();
+        self.owed = topics.map(|(name, topic)| (name.clone(), topic.least())).collect();
     }
 
     fn take(&mut self, inspector: ClientIndex, entry: &Entry) {
@@ -136,9 +140,16 @@ impl Shelf {
                 let number = publish.message.number;
                 let sent = (publish.topic.clone(), publish.is_clear);
                 self.sent.insert(publish.message, sent);
+                let topic = self.topics.entry(publish.topic.clone()).or_default();
+                topic.newest = topic.newest.max(number);
                 if publish.is_clear {
-                    self.topics.entry(publish.topic.clone()).or_default().removal = number;
+                    topic.removal = topic.newest;
                     self.owed.remove(&publish.topic);
+                } else if number < topic.newest {
+                    let (resent, newest) = topic.resent;
+                    let oldest = if newest == topic.newest { number.min(resent) } else { number };
+                    topic.resent = (oldest, topic.newest);
+                    self.owed.entry(publish.topic.clone()).and_modify(|it| *it = number.min(*it));
                 }
             }
             Event::Of(_, Act::Accepted(message)) => {
@@ -154,6 +165,15 @@ impl Shelf {
             }
             Event::Started | Event::Killed | Event::Of(..) => {}
         }
+    }
+}
+
+impl Topic {
+    /// Returns the number of the oldest message that may be there.
+    fn least(&self) -> u32 {
+        let (accepted, _) = self.accepted;
+        let (resent, newest) = self.resent;
+        if accepted <= newest { accepted.min(resent) } else { accepted }
     }
 }
 
@@ -211,6 +231,19 @@ mod tests {
         accept(&mut shelf, 1);
         check(&mut shelf, true);
         send(&mut shelf, 2, true);
+        assert!(shelf.owed.is_empty());
+    }
+
+    #[test]
+    fn older_message_that_is_sent_again_may_be_taken_last() {
+        let mut shelf = Shelf::default();
+        for number in [1, 2, 1] {
+            send(&mut shelf, number, false);
+        }
+        accept(&mut shelf, 1);
+        accept(&mut shelf, 2);
+        check(&mut shelf, true);
+        receive(&mut shelf, 1);
         assert!(shelf.owed.is_empty());
     }
 

@@ -102,8 +102,10 @@ impl<'a> Shelf<'a> {
         });
         // What came because of an earlier request may come late, and may come again.
         let asked = asked.min()?;
+        let last_sent = *facts.messages.get(&receipt.message)?.sent.last()?;
         let newer = self.0.get(&receipt.topic)?.iter().filter(|it| {
-            it.publish.message.number > receipt.message.number
+            // What was sent again after it may have been taken again after it.
+            it.sent[0] > last_sent
                 && it.accepted.is_some_and(|accepted| facts.is_long_before(accepted, asked))
         });
         newer.map(|it| it.publish.message).next()
@@ -152,6 +154,23 @@ mod tests {
         it.resume(SUBSCRIBER, true);
         it.subscribe("r/#", 1);
         it.receive_retained(2, "r/a", 1);
+        it.check(&[]);
+    }
+
+    #[test]
+    fn value_that_was_sent_again_after_its_replacement_may_come() {
+        let mut it = Script::new();
+        it.connect(SUBSCRIBER);
+        it.retain(1, "r/a", 1);
+        it.retain(2, "r/a", 2);
+        it.accept(2);
+        it.leave(PUBLISHER);
+        it.resume(PUBLISHER, true);
+        it.retain(1, "r/a", 1);
+        it.accept(1);
+        it.wait(5_000);
+        it.subscribe("r/#", 1);
+        it.receive_retained(1, "r/a", 1);
         it.check(&[]);
     }
 
