@@ -67,7 +67,7 @@ pub(crate) fn run(options: &[&str]) -> Result<(), String> {
     let nats = tools::nats_server()?;
     let programs = Programs { quelea: serving::build_quelea("release")?, nats };
     let rounds = if is_quick { 1 } else { 3 };
-    let times = if is_quick { " --duration 1 --warmup 0.5" } else { " --duration 4 --warmup 1" };
+    let times = if is_quick { " --duration 1 --warmup 0.5" } else { " --duration 2 --warmup 0.5" };
 
     let mut rows = Vec::new();
     let mut syncs = Vec::new();
@@ -221,7 +221,7 @@ const LOADS: &[Load] = &[
     },
     Load {
         name: "1 to 10,000 sleepers, QoS 1, 10 in flight",
-        arguments: "sleepers --clients 10000 --qos 1 --window 10 --messages 500",
+        arguments: "sleepers --clients 10000 --qos 1 --window 10 --messages 200",
         kind: Kind::Sleepers,
         // It makes a stream's consumer for each session.
         without: &[Contender::Nats],
