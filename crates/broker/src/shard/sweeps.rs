@@ -43,6 +43,10 @@ pub(super) struct Sweep {
     share: Option<Arc<str>>,
     /// Entries before this one may have been sent by a session that is gone.
     sent_before: Position,
+    /// Where the fetch that it waits for begins.
+    from: Position,
+    /// The connection that the session had when it was asked.
+    link: Option<Key>,
 }
 
 impl Sweeps {
@@ -89,12 +93,16 @@ impl Shard {
         sent_before: Position,
     ) {
         self.sweeps.sessions.entry(session).or_default().sweep_count += 1;
-        let sweep = Sweep { session, share, sent_before };
-        self.continue_sweep(sweep, Position::new(0));
+        let from = Position::new(0);
+        let sweep = Sweep { session, share, sent_before, from, link: None };
+        self.continue_sweep(sweep, from);
     }
 
-    fn continue_sweep(&mut self, sweep: Sweep, from: Position) {
+    fn continue_sweep(&mut self, mut sweep: Sweep, from: Position) {
         self.last_token += 1;
+        let key = self.numbers.get(&sweep.session).copied();
+        sweep.link = key.and_then(|key| self.sessions.get(key)).and_then(|session| session.link);
+        sweep.from = from;
         let fetch = Fetch {
             session: sweep.session,
             token: self.last_token,
@@ -116,6 +124,12 @@ impl Shard {
             // The client has gone in the meantime, and the store drops from its queue: what both take out would be
             // counted twice. It is moved when the client is back, or with the session's end.
             self.sweeps.end(sweep.session);
+            return;
+        }
+        if drops_oldest && session.is_some_and(|session| session.link != sweep.link) {
+            // It has gone and come back: what is in this answer may have been dropped meanwhile.
+            let from = sweep.from;
+            self.continue_sweep(sweep, from);
             return;
         }
         let (mut left_count, mut left) = (0, 0);
