@@ -11,7 +11,7 @@ use quelea_codec::{
 use quelea_session::{
     AfterPubrec, AfterPubrel, Class, Connection, Content, Delivery, Duplicate, Effects, GroupId,
     Message, Outbox, Overflow, Position, Pumped, ServerLimits, Session, SessionLimits, Sharing,
-    SubscriptionIds, Time, Unsettled, Violation, Withdrawn, negotiate,
+    SubscriptionIds, Time, Violation, Withdrawn, negotiate,
 };
 
 /// Reads `input` as a setting of four bytes, then operations: a byte for what to do and one for how.
@@ -314,11 +314,7 @@ impl Desk {
             self.session = Session::new(Class::Live);
             self.sent_before = Position::new(0);
         }
-        self.session.disconnected(if how & 1 == 0 {
-            Unsettled::Forget
-        } else {
-            Unsettled::AwaitStore
-        });
+        self.session.disconnected(|packet_id| packet_id.value() & u16::from(how) != 0);
         self.connection = connection(&self.connect);
         if self.session.class() == Class::Durable {
             assert_eq!((self.session.queued_messages(), self.session.in_flight()), (0, 0));

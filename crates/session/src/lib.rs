@@ -41,6 +41,6 @@ pub use outbox::{Effects, Outbox};
 pub use position::{GroupId, Position};
 pub use publishing::{AfterPubrel, AfterSettle, Duplicate, Inbound, Topic};
 pub use queue::{Overflow, SessionLimits};
-pub use session::{Class, Session, Unsettled};
+pub use session::{Class, Session};
 pub use time::Time;
 pub use violation::Violation;

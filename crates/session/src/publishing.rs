@@ -143,8 +143,7 @@ impl Session {
         }
     }
 
-    /// Notes how a QoS 2 publish turned out at the store whose connection is gone
-    /// ([`Unsettled::AwaitStore`](crate::Unsettled::AwaitStore)).
+    /// Notes how a QoS 2 publish turned out at the store whose connection is gone ([`Self::disconnected`]).
     pub fn settle_publish(&mut self, packet_id: PacketId, reason: ReasonCode) -> AfterSettle {
         let is_accepted = !reason.is_failure();
         let is_awaited =

@@ -116,16 +116,21 @@ impl ReceivedIds {
         }
     }
 
-    /// Leaves the connection behind. Messages that are not answered are kept if `keeps_pending`.
-    pub(crate) fn disconnect(&mut self, keeps_pending: bool) {
-        self.states.retain(|_, state| match state {
+    /// Leaves the connection behind. Of the messages that came on it and are not answered, those are kept that are
+    /// still to be settled, as `is_awaited` says; those of earlier connections are in any case.
+    pub(crate) fn disconnect(&mut self, is_awaited: impl Fn(PacketId) -> bool) {
+        self.states.retain(|id, state| match state {
             State::Received | State::Inherited => {
                 *state = State::Inherited;
                 true
             }
-            State::Pending | State::Orphaned | State::Repeated => {
+            State::Pending => {
                 *state = State::Orphaned;
-                keeps_pending
+                is_awaited(*id)
+            }
+            State::Orphaned | State::Repeated => {
+                *state = State::Orphaned;
+                true
             }
         });
     }

@@ -67,16 +67,6 @@ pub enum Class {
     Durable,
 }
 
-/// What becomes of QoS 2 messages from the peer that are not answered when its connection ends.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Unsettled {
-    /// They are forgotten: none of them is on its way to the store, or the session ends.
-    Forget,
-    /// They stay known, and the host calls [`Session::settle_publish`] for each. Otherwise a message that is on
-    /// its way to the store would be routed twice when the peer sends it again.
-    AwaitStore,
-}
-
 impl Session {
     /// Returns the state of a new session.
     pub fn new(class: Class) -> Self {
@@ -84,9 +74,13 @@ impl Session {
     }
 
     /// Notes that the connection ended. Its quotas go with it, and for a durable session all that the store has.
-    pub fn disconnected(&mut self, unsettled: Unsettled) {
+    ///
+    /// Of the QoS 2 messages that came on it and are not answered, those stay known of which `is_awaited` says that
+    /// they are on their way to the store: the host calls [`Session::settle_publish`] for each. Otherwise such a
+    /// message would be routed twice when the peer sends it again. The others are forgotten.
+    pub fn disconnected(&mut self, is_awaited: impl Fn(PacketId) -> bool) {
         if let Some(received) = &mut self.received {
-            received.disconnect(unsettled == Unsettled::AwaitStore);
+            received.disconnect(is_awaited);
         }
         if self.class == Class::Durable {
             self.queue = None;

@@ -67,7 +67,7 @@ impl Desk {
 
     /// The client comes back.
     pub(crate) fn reconnect(&mut self, change: impl FnOnce(&mut Connect<'static>)) {
-        self.session.disconnected(crate::Unsettled::AwaitStore);
+        self.session.disconnected(|_| true);
         self.connection = Connection::new(&agreed(self.version, change));
         self.buffer.clear();
     }

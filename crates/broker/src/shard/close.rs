@@ -8,8 +8,8 @@
 use std::collections::VecDeque;
 use std::io;
 
-use quelea_codec::{Disconnect, DisconnectProperties, Packet, QoS, ReasonCode, Version};
-use quelea_session::{Time, Unsettled};
+use quelea_codec::{Disconnect, DisconnectProperties, Packet, PacketId, ReasonCode, Version};
+use quelea_session::Time;
 use quelea_store::{Operation, Presence, Submission};
 
 use super::Shard;
@@ -146,16 +146,14 @@ impl Shard {
             return;
         }
         tracing::info!(client_id = %session.client_id, %address, reason = ending.as_str(), "disconnected");
-        let is_awaited = |entry: &HeldEntry| matches!(&entry.held, Held::Publish(_, routed) if routed.qos == QoS::ExactlyOnce);
-        let unsettled = match &held {
-            Some(held) if held.iter().any(is_awaited) => Unsettled::AwaitStore,
-            Some(_) | None => Unsettled::Forget,
-        };
+        let exchanges = held.iter().flatten().filter_map(HeldEntry::exchange);
+        let mut awaited: Vec<PacketId> = exchanges.collect();
+        awaited.sort_unstable();
         // In this order: what the client published goes before its will.
         if let Some(held) = held {
             self.adopt_held(held);
         }
-        self.detach(session_key, ending, unsettled);
+        self.detach(session_key, ending, &awaited);
         self.release_orphans();
     }
 

@@ -13,7 +13,7 @@ use quelea_store::{Batch, Operation, ShardIndex, Submission};
 
 use super::Shard;
 use super::connect::Welcome;
-use super::link::Ending;
+use super::link::{Ending, Link, Stage};
 use super::publish::{NEVER, Routed, Unstored};
 use super::retained::Cursor;
 use crate::arena::Key;
@@ -64,6 +64,26 @@ pub(super) struct Grace {
     links: Vec<Key>,
 }
 
+impl HeldEntry {
+    /// Returns the inbound QoS 2 exchange whose PUBLISH is still to be answered, if it is about one.
+    pub(super) fn exchange(&self) -> Option<PacketId> {
+        match &self.held {
+            Held::Publish(_, routed) if routed.qos == QoS::ExactlyOnce => routed.packet_id,
+            Held::Answer { qos: QoS::ExactlyOnce, packet_id, .. } => Some(*packet_id),
+            Held::Publish(..)
+            | Held::Answer { .. }
+            | Held::Unstored(_)
+            | Held::Pubrel { .. }
+            | Held::EarlyPubrel { .. }
+            | Held::Pubcomp { .. }
+            | Held::Connack(_)
+            | Held::Suback { .. }
+            | Held::Unsuback(_)
+            | Held::Close(_) => None,
+        }
+    }
+}
+
 impl Shard {
     /// Hands an operation to the store with the others of this turn. Somebody waits for it.
     pub(super) fn submit(&mut self, operation: Operation) -> Submission {
@@ -97,7 +117,7 @@ impl Shard {
     /// Puts something at the end of what a link holds. Without a link, only the store is waited for.
     pub(super) fn hold(&mut self, key: Option<Key>, entry: HeldEntry) {
         let after = entry.after;
-        let link = key.and_then(|key| Some((key, self.links.get_mut(key)?)));
+        let link = key.and_then(|key| Some((key, self.holder(key)?)));
         let Some((key, link)) = link else {
             self.orphans.push(VecDeque::from([entry]));
             return;
@@ -112,13 +132,19 @@ impl Shard {
     /// Puts something in front of what a link holds: what comes first has to wait longer.
     pub(super) fn hold_first(&mut self, key: Key, entry: HeldEntry) {
         let after = entry.after;
-        match self.links.get_mut(key) {
+        match self.holder(key) {
             Some(link) => {
                 link.held.get_or_insert_default().push_front(entry);
                 self.waiting.push_back((after, key));
             }
             None => self.orphans.push(VecDeque::from([entry])),
         }
+    }
+
+    /// Returns a link that can hold something: one that only waits for its peer to read the last of it cannot, and
+    /// what it held has been adopted.
+    fn holder(&mut self, key: Key) -> Option<&mut Link> {
+        self.links.get_mut(key).filter(|link| !matches!(link.stage, Stage::Lingering))
     }
 
     /// The store is done with everything up to `through`.

@@ -4,7 +4,8 @@ use std::collections::VecDeque;
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
 
-use quelea_session::{Session, Sharing, Time, Unsettled};
+use quelea_codec::PacketId;
+use quelea_session::{Session, Sharing, Time};
 use quelea_store::{Operation, Presence, SessionNumber, StoredWill, Submission};
 
 use super::Shard;
@@ -136,12 +137,12 @@ impl Shard {
     }
 
     /// The session's connection is gone. Its will is published, now or later, and the session ends,
-    /// now or later.
-    pub(super) fn detach(&mut self, key: Key, ending: Ending, unsettled: Unsettled) {
+    /// now or later. `awaited` are its inbound QoS 2 exchanges that are still to be answered, in order.
+    pub(super) fn detach(&mut self, key: Key, ending: Ending, awaited: &[PacketId]) {
         let (now, is_quiet) = (self.now, self.is_quiet());
         let Some(session) = self.sessions.get_mut(key) else { return };
         session.link = None;
-        session.protocol.disconnected(unsettled);
+        session.protocol.disconnected(|packet_id| awaited.binary_search(&packet_id).is_ok());
         if let Some(kept) = session.extra.as_mut().and_then(|extra| extra.kept.as_mut()) {
             kept.forget();
         }

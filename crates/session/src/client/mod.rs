@@ -64,7 +64,7 @@ use crate::Time;
 use crate::connection::Connection;
 use crate::outbox::Effects;
 use crate::position::Position;
-use crate::session::{Class, Session, Unsettled};
+use crate::session::{Class, Session};
 
 /// The protocol state of a client, with all messages that are not done with.
 ///
@@ -160,7 +160,7 @@ impl<T> ClientSession<T> {
     pub fn disconnected(&mut self) {
         self.phase = Phase::Offline;
         self.requests.clear();
-        self.session.disconnected(Unsettled::AwaitStore);
+        self.session.disconnected(|_| true);
         let session = &mut self.session;
         self.acks.disconnect(|packet_id, reason| {
             session.settle_publish(packet_id, reason);

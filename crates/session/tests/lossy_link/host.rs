@@ -9,7 +9,7 @@ use quelea_codec::{Connect, PacketId, PacketKind, Publish, QoS, ReasonCode};
 use quelea_session::{
     AfterPubrec, AfterPubrel, AfterSettle, Class, Connection, Content, Delivered, Delivery,
     DropReason, Duplicate, Effects, Message, Outbox, Position, ServerLimits, Session,
-    SessionLimits, Sharing, Time, Unsettled, negotiate,
+    SessionLimits, Sharing, Time, negotiate,
 };
 
 use crate::Setting;
@@ -430,7 +430,7 @@ impl Host {
     }
 
     pub(crate) fn reconnect(&mut self, window: u16) {
-        self.session.disconnected(Unsettled::AwaitStore);
+        self.session.disconnected(|_| true);
         assert_eq!((self.session.queued_messages(), self.session.in_flight()), (0, 0));
         self.connect_again(window);
     }
