@@ -67,7 +67,7 @@ impl Default for Options {
             limits: QueueLimits::default(),
             cleaning: Cleaning::default(),
             snapshot_bytes: 512 << 20,
-            backlog_bytes_max: 64 << 20,
+            backlog_bytes_max: 16 << 20,
             wall_at_zero: WallMillis(0),
         }
     }

@@ -152,6 +152,11 @@ fn tls_mistakes(tls: &Tls) -> Vec<String> {
     } else if certificates > CERTIFICATES_MAX {
         mistakes.push(format!("listener.tls.certificate has more than {CERTIFICATES_MAX} files"));
     }
+    if tls.client_cas.is_empty() && tls.client_certificate.is_some() {
+        mistakes.push(
+            "listener.tls.client_certificate needs listener.tls.client_ca, which says whose are good".to_owned(),
+        );
+    }
     if tls.client_cas.is_empty() && !tls.crls.is_empty() {
         mistakes
             .push("listener.tls.crl is about clients: it needs listener.tls.client_ca".to_owned());
@@ -182,6 +187,6 @@ pub(super) fn listener_key(listener: &Listener) -> String {
 const CERTIFICATES_MAX: usize = 256;
 
 /// A log needs one segment to write to, two in reserve, and one that can be cleaned.
-const SEGMENTS_MIN: u64 = 4;
+const SEGMENTS_MIN: u64 = 6;
 
 const LEVELS: &[&str] = &["off", "error", "warn", "info", "debug", "trace"];

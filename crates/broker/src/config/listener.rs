@@ -97,8 +97,8 @@ pub struct Tls {
     pub client_cas: Vec<PathBuf>,
     /// Files of certificates that were revoked.
     pub crls: Vec<PathBuf>,
-    /// Whether a client must have a certificate.
-    pub client_certificate: ClientCertificate,
+    /// Whether a client must have a certificate. Unset, it must if there are authorities.
+    pub client_certificate: Option<ClientCertificate>,
     /// The lowest version that is spoken.
     pub version_min: TlsVersion,
     /// The only cipher suites that are spoken, by their names; empty, all that are safe.
@@ -192,7 +192,8 @@ impl Listener {
 
     fn demands_certificate(&self) -> bool {
         let demands = |tls: &Tls| {
-            !tls.client_cas.is_empty() && tls.client_certificate == ClientCertificate::Required
+            !tls.client_cas.is_empty()
+                && tls.client_certificate != Some(ClientCertificate::Optional)
         };
         self.tls.as_ref().is_some_and(demands)
     }

@@ -82,13 +82,16 @@ impl Given {
 
     fn paths(&self) -> Result<Vec<PathBuf>, String> {
         match self.texts() {
-            Ok(texts) => Ok(texts.into_iter().map(PathBuf::from).collect()),
-            Err(_) => Err(format!("must be a path or a list of paths, not {}", self.written())),
+            // None at all would switch off what is asked for by its being there.
+            Ok(texts) if !texts.is_empty() => Ok(texts.into_iter().map(PathBuf::from).collect()),
+            Ok(_) | Err(_) => {
+                Err(format!("must be a path or a list of paths, not {}", self.written()))
+            }
         }
     }
 
     fn networks(&self) -> Result<Vec<Network>, String> {
-        let networks = self.texts().ok().and_then(|texts| {
+        let networks = self.texts().ok().filter(|texts| !texts.is_empty()).and_then(|texts| {
             texts.iter().map(|text| Network::read(text)).collect::<Option<Vec<_>>>()
         });
         networks.ok_or_else(|| {
@@ -304,14 +307,10 @@ const KEYS: &[ListenerKey] = &[
               (`optional`). One that it shows must be good in either case.",
         sample: "\"required\"",
         read: |listener, given| {
-            put(
-                &mut tls(listener).client_certificate,
-                given.value(&Kind::Choice(ClientCertificate::WORDS)),
-            )
+            let given = given.value(&Kind::Choice(ClientCertificate::WORDS));
+            put(&mut tls(listener).client_certificate, given.map(Some))
         },
-        show: |listener| {
-            show_tls(listener, |tls| (!tls.client_cas.is_empty()).then_some(tls.client_certificate))
-        },
+        show: |listener| show_tls(listener, |tls| tls.client_certificate),
     },
     ListenerKey {
         name: "tls.crl",

@@ -49,11 +49,11 @@ settings! {
         /// cost less to change over. A message that is larger than a file gets a larger file.
         pub segment_bytes: u64 = 16_777_216, Bytes(65_536..=1_073_741_824);
 
-        /// Bytes of the disk that the log uses at most, at least four times `segment_bytes`. At the limit all is as on
+        /// Bytes of the disk that the log uses at most, at least six times `segment_bytes`. At the limit all is as on
         /// a full disk: messages that have to be kept are refused (5.0: 0x97, Quota exceeded; 3.x: not
         /// acknowledged), while acknowledgements and ends of sessions are taken, until there is room again. Unset,
         /// the disk is the limit.
-        pub disk_bytes_max: Option<u64> = None, Bytes(262_144..=1_099_511_627_776_000);
+        pub disk_bytes_max: Option<u64> = None, Bytes(393_216..=1_099_511_627_776_000);
 
         /// How many times larger than what it holds the log grows before its oldest file is cleaned: what is
         /// alive in it is written anew, and its space is free again. Lower values save disk, and write more.

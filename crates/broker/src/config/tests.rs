@@ -147,9 +147,9 @@ fn tls_of_a_listener_is_read() {
     let tls = first.tls.as_ref().expect("it has TLS");
     assert_eq!(first.connections_max, Some(7));
     assert_eq!(tls.certificates, ["a.pem", "b.pem"].map(PathBuf::from));
-    assert_eq!(tls.client_certificate, ClientCertificate::Required);
+    assert_eq!(tls.client_certificate, None);
     let tls = second.tls.as_ref().expect("it has TLS");
-    assert_eq!(tls.client_certificate, ClientCertificate::Optional);
+    assert_eq!(tls.client_certificate, Some(ClientCertificate::Optional));
     assert_eq!(tls.version_min, TlsVersion::V13);
 
     let shown = load(&loaded.to_toml(), &[], &[]).expect("what is shown is right");
@@ -305,7 +305,7 @@ fn contradictions_are_refused() {
     check(
         load("[store]\nsegment_bytes = \"1 MiB\"\ndisk_bytes_max = 4_194_303", &[], &[]),
         &[
-            "q.toml:3: store.disk_bytes_max is 4194303, which is less than 4 times store.segment_bytes, and that is 4194304",
+            "q.toml:3: store.disk_bytes_max is 4194303, which is less than 6 times store.segment_bytes, and that is 6291456",
         ],
     );
     check(

@@ -54,6 +54,8 @@ impl Shard {
         let deadline = arrival.accepted_at.plus_secs(wait_secs);
         let mut link = Link::new(arrival.address, self.now, deadline);
         link.has_packets = !arrival.unread.is_empty();
+        // A layer may know of an end that no event tells of any more.
+        link.has_input = arrival.is_home;
         link.unread = arrival.unread;
         link.is_home = arrival.is_home;
         let key = self.links.insert(link);

@@ -29,6 +29,10 @@ impl Shard {
             self.restore_one(key, subscription);
         }
         self.counters().clients_disconnected.add(1);
+        if recovered.expiry_secs == 0 && recovered.queued_messages > 0 {
+            // It ends with the connection that it had: what shared groups gave it goes to others.
+            self.begin_sweep(number, None, recovered.sent_before);
+        }
         let expiry_secs = recovered.expiry_secs;
         let grace_secs = self.shared.config.store.restart_grace_secs;
         let lost_at = match recovered.presence {

@@ -149,7 +149,12 @@ impl Shard {
     /// Makes or replaces one subscription ([MQTT-3.8.4-3]).
     fn subscribe(&mut self, key: Key, wanted: &Wanted<'_>, changes: &mut Changes) -> ReasonCode {
         let number = self.sessions.get(key).and_then(|session| session.number());
-        let is_new = self.enter(key, number, wanted, changes);
+        let count_max = self.shared.config.limits.subscriptions_per_session_max as usize;
+        // Most clients subscribe anew whenever they come back: what they have is theirs, however full the disk is.
+        let lacks_space = number.is_some() && self.shared.store.condition() == Condition::Full;
+        let session = self.sessions.get(key);
+        let is_full = session.is_some_and(|it| it.subscriptions.len() >= count_max) || lacks_space;
+        let is_new = self.enter(key, number, wanted, is_full, changes);
         let Some(is_new) = is_new else { return ReasonCode::QUOTA_EXCEEDED };
         let is_retained_wanted = match wanted.options.retain_handling {
             RetainHandling::SendAtSubscribe => true,
@@ -180,18 +185,16 @@ impl Shard {
         }
     }
 
-    /// Enters a subscription in all lists. Returns whether it is new, or nothing when there is no room for it.
+    /// Enters a subscription in all lists. Returns whether it is new, or nothing when there is no room for it: if
+    /// the session `is_full` it may only replace one.
     fn enter(
         &mut self,
         key: Key,
         number: Option<SessionNumber>,
         wanted: &Wanted<'_>,
+        is_full: bool,
         changes: &mut Changes,
     ) -> Option<bool> {
-        let count_max = self.shared.config.limits.subscriptions_per_session_max as usize;
-        // Most clients subscribe anew whenever they come back: what they have is theirs, however full the disk is.
-        let lacks_space = number.is_some() && self.shared.store.condition() == Condition::Full;
-        let is_full = lacks_space || self.sessions.get(key)?.subscriptions.len() >= count_max;
         let is_new = match wanted.group {
             Some(group) => self.join_group(key, number, wanted, group, is_full, changes),
             None => self.subscribe_plain(key, number, wanted, is_full, changes),
@@ -216,7 +219,7 @@ impl Shard {
             None => (None, text),
         };
         let wanted = Wanted { text, filter, group, options, subscription_id };
-        self.enter(key, number, &wanted, &mut Changes::default())?;
+        self.enter(key, number, &wanted, false, &mut Changes::default())?;
         Some(filter)
     }
 

@@ -126,8 +126,9 @@ impl Shard {
             self.sweeps.end(sweep.session);
             return;
         }
-        if drops_oldest && session.is_some_and(|session| session.link != sweep.link) {
-            // It has gone and come back: what is in this answer may have been dropped meanwhile.
+        if session.is_some_and(|session| session.link != sweep.link) {
+            // It has gone, or come back: what is in this answer may have been moved or dropped meanwhile, and it is
+            // not known any more how far the client had come.
             let from = sweep.from;
             self.continue_sweep(sweep, from);
             return;

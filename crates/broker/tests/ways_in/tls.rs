@@ -134,7 +134,7 @@ fn certificate_may_be_optional() {
     let (ca, servers) = (Authority::root("devices"), Authority::root("servers"));
     let house = House::with_tls(&servers.issue("localhost"), |tls, directory| {
         tls.client_cas = vec![directory.write("ca.pem", &ca.certificate.pem())];
-        tls.client_certificate = ClientCertificate::Optional;
+        tls.client_certificate = Some(ClientCertificate::Optional);
     });
     let connect = |identity: Option<&Identity>| {
         let stream = tls(house.address, client_config(&servers, identity))?;

@@ -102,7 +102,8 @@ impl Log {
         let log = Self {
             shared,
             numbers: engine.numbers(),
-            backlog_bytes_max: options.backlog_bytes_max,
+            // What is under way when the disk turns out to be full has room in one segment of the reserve.
+            backlog_bytes_max: options.backlog_bytes_max.min(options.segment_bytes),
             threads: Mutex::default(),
             engine: Mutex::new(Some(engine)),
         };
@@ -252,7 +253,9 @@ impl<D: Disk> Driver<D> {
             has_room = self.append_all()?;
             unsynced_since = self.sync_late(unsynced_since)?;
             self.tell();
-            if is_closing && (self.batches.is_empty() || !has_room) {
+            // A segment that is on its way is worth waiting for; space on a full disk is not.
+            let has_no_room = !has_room && !has_chore;
+            if is_closing && (self.batches.is_empty() || has_no_room) {
                 return self.engine.close();
             }
         }

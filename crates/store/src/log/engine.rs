@@ -206,10 +206,12 @@ impl<D: Disk> Engine<D> {
         if self.tail.has_unsynced() {
             self.tail.sync()?;
         }
-        self.is_sync_due = false;
-        self.has_unsynced_publishes = false;
-        self.retired.append(&mut self.retiring);
-        self.complete_snapshot();
+        if !self.is_unwritten {
+            self.is_sync_due = false;
+            self.has_unsynced_publishes = false;
+            self.retired.append(&mut self.retiring);
+            self.complete_snapshot();
+        }
         Ok(())
     }
 
@@ -307,6 +309,7 @@ impl<D: Disk> Engine<D> {
     /// There may be space on a disk that was full: the next chore tries.
     pub fn look_for_space(&mut self) {
         self.tail.look_for_space();
+        self.is_short_of_space &= self.is_unwritten || !self.tail.has_reserve();
     }
 
     /// Returns whether [`Self::append`] has work even without a batch.

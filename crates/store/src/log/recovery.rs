@@ -86,7 +86,11 @@ impl<F: LogFile> Recovery<F> {
         disk: &D,
         snapshot_bytes: u64,
     ) -> Result<Self, OpenError> {
-        Self::read_from(disk, Strictness::Whole, snapshot_bytes)
+        match Self::read_from(disk, Strictness::Whole, snapshot_bytes) {
+            // The log itself decides what is damaged.
+            Err(OpenError::Corrupt { .. }) => Self::read(disk, Strictness::Whole),
+            read => read,
+        }
     }
 
     fn read_from<D: Disk<File = F>>(
@@ -168,12 +172,6 @@ impl<F: LogFile> Recovery<F> {
 
     /// Removes what is no part of the log, so that it can be gone on with.
     pub(crate) fn repair<D: Disk<File = F>>(mut self, disk: &D) -> Result<Self, StoreError> {
-        for number in std::mem::take(&mut self.superfluous) {
-            match disk.remove(&file_name(number)) {
-                Err(error) if error.kind() == io::ErrorKind::NotFound => {}
-                removed => removed.tried(|| format!("removing {}", file_name(number)))?,
-            }
-        }
         if let Some(current) = &mut self.current {
             let name = file_name(current.number);
             if self.is_cut {
@@ -183,6 +181,13 @@ impl<F: LogFile> Recovery<F> {
             }
             // Whoever goes on relies on what was read, which may never have been synced.
             current.file.sync().tried(|| format!("fdatasync of {name}"))?;
+        }
+        // Not before what says that they are superfluous is on the disk.
+        for number in std::mem::take(&mut self.superfluous) {
+            match disk.remove(&file_name(number)) {
+                Err(error) if error.kind() == io::ErrorKind::NotFound => {}
+                removed => removed.tried(|| format!("removing {}", file_name(number)))?,
+            }
         }
         disk.sync().tried(|| "fsync of the data directory".to_owned())?;
         Ok(self)

@@ -1,7 +1,8 @@
 //! The end of the log: where frames are written.
 //!
 //! Segments are made ready before they are needed: with a place on the disk, and with their names
-//! durable. Two of them are the reserve that a full disk leaves for what wins space back.
+//! durable. Three of them are the reserve that a full disk leaves for what was under way, and for what wins space
+//! back.
 
 use std::collections::VecDeque;
 use std::io;
@@ -308,4 +309,4 @@ pub(crate) fn is_full(error: &io::Error) -> bool {
 }
 
 /// Segments that are ready: what a full disk leaves for acknowledgements, ends and the cleaner.
-const RESERVE: usize = 2;
+const RESERVE: usize = 3;

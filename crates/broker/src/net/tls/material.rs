@@ -65,9 +65,14 @@ impl Material {
         // What it takes to resume lies with the client, encrypted; the keys are random, change every six hours,
         // and go with this configuration: what is revoked by a reload cannot be resumed.
         config.session_storage = Arc::new(NoServerSessionStorage {});
-        config.ticketer =
-            Ticketer::new().map_err(|error| MaterialError { file, why: error.to_string() })?;
-        config.send_tls13_tickets = 1;
+        config.send_tls13_tickets = 0;
+        // A client that is asked for its certificate shows it each time: nobody would look at that of a ticket
+        // again, which may have expired since.
+        if settings.client_cas.is_empty() {
+            config.ticketer =
+                Ticketer::new().map_err(|error| MaterialError { file, why: error.to_string() })?;
+            config.send_tls13_tickets = 1;
+        }
         Ok(Self { config: Arc::new(config), expiries })
     }
 
@@ -167,7 +172,7 @@ fn client_verifier(
             .with_crls(crls)
             // Policy: with several authorities, those without a list have revoked nothing.
             .allow_unknown_revocation_status();
-    if settings.client_certificate == ClientCertificate::Optional {
+    if settings.client_certificate == Some(ClientCertificate::Optional) {
         builder = builder.allow_unauthenticated();
     }
     builder.build().map_err(|error| wrong(file, error))

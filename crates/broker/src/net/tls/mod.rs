@@ -79,7 +79,11 @@ impl Tls {
                 return Err(error);
             }
         };
-        self.keep(&incoming[used..])?;
+        if let Err(error) = self.keep(&incoming[used..]) {
+            // rustls must not be called again: it remembers places in bytes that are gone.
+            self.is_closed = true;
+            return Err(error);
+        }
         opened.was_handshake =
             was_handshaking && (answer.len() > answered_before || !self.is_handshaking);
         Ok(opened)
@@ -289,6 +293,23 @@ mod tests {
                 assert!(pair.tls.partial().is_empty(), "{piece}");
             }
         }
+    }
+
+    /// One message over two full records, of which the first is kept in vain.
+    #[test]
+    fn a_handshake_message_that_is_too_long_ends_it_for_good() {
+        let (server, _) = configs(&TLS13);
+        let mut tls = Tls::new(server).unwrap();
+        let mut record = vec![22, 3, 1, 0x40, 0x00];
+        record.resize(5 + 0x4000, 0);
+        let mut hello = record.clone();
+        hello[5..9].copy_from_slice(&[1, 0, 0xFF, 0xF0]);
+        let mut incoming = [hello, record].concat();
+        let mut plain = vec![0; incoming.len()];
+        let mut answer = Vec::new();
+        assert!(tls.open(&mut incoming, &mut plain, &mut answer).is_err());
+        tls.close(&mut answer);
+        assert!(tls.seal(b"hello", &mut answer).is_err());
     }
 
     struct Pair {

@@ -197,6 +197,10 @@ impl<F: LogFile> Snapshot<F> {
     /// The topic is in the message, which is read in any case. One that cannot be read has been moved since.
     fn take_retained(&mut self, order: u64, it: Weighed) {
         let index = &mut self.replay.index;
+        if index.segments.at(it.location).capacity == 0 {
+            // Its segment is gone, and the cleaner's copy comes from the log.
+            return;
+        }
         let read = fetch::read_message(index, it.location, it.weight, crate::WallMillis(0));
         if let Ok((message, _)) = read {
             index.retain(message.content().topic, order, it);
