@@ -29,7 +29,7 @@ impl Shard {
             self.restore_one(key, subscription);
         }
         self.counters().clients_disconnected.add(1);
-        if recovered.expiry_secs == 0 && recovered.queued_messages > 0 {
+        if recovered.expiry_secs == 0 {
             // It ends with the connection that it had: what shared groups gave it goes to others.
             self.begin_sweep(number, None, recovered.sent_before);
         }
