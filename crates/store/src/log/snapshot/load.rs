@@ -120,7 +120,10 @@ impl<F: LogFile> Snapshot<F> {
         if kind == RETAINED {
             let order = reader.long()?;
             let location = self.location(reader)?;
-            self.take_retained(order, Weighed { location, weight: reader.long()? });
+            let weight = reader.long()?;
+            if let Some(location) = location {
+                self.take_retained(order, Weighed { location, weight });
+            }
             return Ok(After::More);
         }
         let location = self.location(reader)?;
@@ -128,12 +131,20 @@ impl<F: LogFile> Snapshot<F> {
         match kind {
             MARK => {
                 let mark = MarkRecord { generation: reader.word()?, order: reader.long()? };
-                index.set_mark(mark, location);
+                if let Some(location) = location {
+                    index.set_mark(mark, location);
+                }
             }
             SESSION => {
                 let change = self.optional_location(reader)?;
                 let index = &mut self.replay.index;
                 let Record::Session(it) = Record::read(reader)? else { return Err(Nonsense) };
+                let Some(location) = location else {
+                    // What follows of it needs a place; what it is comes from the log.
+                    let slot = index.claim(it.change.session).ok_or(Nonsense)?;
+                    slot.next = slot.next.max(it.next);
+                    return Ok(After::More);
+                };
                 let is_new = index.set_session(&it, location);
                 let slot = index.sessions.slot_mut(it.change.session).filter(|_| is_new);
                 slot.ok_or(Nonsense)?.details_mut().change = change;
@@ -143,12 +154,18 @@ impl<F: LogFile> Snapshot<F> {
                 let Record::End { session, sent_before } = Record::read(reader)? else {
                     return Err(Nonsense);
                 };
-                index.end_session(session, sent_before, location);
+                match location {
+                    Some(location) => index.end_session(session, sent_before, location),
+                    None => {
+                        index.claim(session);
+                    }
+                }
             }
             SUBSCRIPTION => {
                 let moved_on = self.optional_location(reader)?;
                 let index = &mut self.replay.index;
                 let Record::Subscribe(it) = Record::read(reader)? else { return Err(Nonsense) };
+                let Some(location) = location else { return Ok(After::More) };
                 let (options, subscription_id) = (it.options, it.subscription_id);
                 let cursor = it.cursor.map(|it| Box::new(it.to_place()));
                 let subscribed =
@@ -160,12 +177,16 @@ impl<F: LogFile> Snapshot<F> {
                 let Record::Inbound { session, packet_id } = Record::read(reader)? else {
                     return Err(Nonsense);
                 };
-                index.open_inbound(session, packet_id, location);
+                if let Some(location) = location {
+                    index.open_inbound(session, packet_id, location);
+                }
             }
             WILL => {
                 let weight = reader.long()?;
                 let session = SessionNumber(reader.long()?);
-                index.set_will(session, Some(Weighed { location, weight }));
+                if let Some(location) = location {
+                    index.set_will(session, Some(Weighed { location, weight }));
+                }
             }
             _ => return Err(Nonsense),
         }
@@ -182,7 +203,7 @@ impl<F: LogFile> Snapshot<F> {
             bits = bits.wrapping_add_signed(reader.signed()?);
             let entry = Entry::from_bits(position, size, bits);
             if !self.has_segment(entry.location()) {
-                return Err(Nonsense);
+                continue;
             }
             let index = &mut self.replay.index;
             let slot = index.sessions.slot_mut(session).ok_or(Nonsense)?;
@@ -207,13 +228,14 @@ impl<F: LogFile> Snapshot<F> {
         }
     }
 
-    fn location(&self, reader: &mut Reader<'_>) -> Result<Location, Nonsense> {
+    /// Reads where a record lies; nothing if that is behind what the snapshot began with: it comes from the log.
+    fn location(&self, reader: &mut Reader<'_>) -> Result<Option<Location>, Nonsense> {
         let location = Location::from_bits(reader.long()?);
-        if self.has_segment(location) { Ok(location) } else { Err(Nonsense) }
+        Ok(Some(location).filter(|it| self.has_segment(*it)))
     }
 
     fn optional_location(&self, reader: &mut Reader<'_>) -> Result<Option<Location>, Nonsense> {
-        if reader.byte()? == 0 { Ok(None) } else { self.location(reader).map(Some) }
+        if reader.byte()? == 0 { Ok(None) } else { self.location(reader) }
     }
 
     fn has_segment(&self, location: Location) -> bool {
