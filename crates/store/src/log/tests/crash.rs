@@ -3,6 +3,7 @@
 use proptest::prelude::*;
 
 use crate::Options;
+use crate::log::recovery::Recovery;
 
 use super::hand::{Act, Hand, acts, options};
 
@@ -105,4 +106,20 @@ fn draws(seed: u64) -> impl FnMut() -> u64 {
         let mixed = (mixed ^ mixed >> 27).wrapping_mul(0x94D0_49BB_1331_11EB);
         mixed ^ mixed >> 31
     }
+}
+
+/// A log is read without one just as well, so that nothing else would notice.
+#[test]
+fn a_snapshot_is_used_though_the_log_went_on_to_other_segments() {
+    let mut hand = Hand::new(Options { snapshot_bytes: 1_000, ..options(false) });
+    hand.append(&[Act::Start { who: 0 }]);
+    for _ in 0..200 {
+        let publish =
+            Act::Publish { targets: 1, qos: 1, kind: 3, size: 300, topic: 0, inbound: None };
+        hand.append(&[publish]);
+        hand.sync();
+        hand.do_chore();
+    }
+    let recovery = Recovery::read_fast(&hand.disk, 1_000).unwrap();
+    assert!(!recovery.unverified.is_empty());
 }
