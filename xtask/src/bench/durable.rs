@@ -221,7 +221,7 @@ const LOADS: &[Load] = &[
     },
     Load {
         name: "1 to 10,000 sleepers, QoS 1, 10 in flight",
-        arguments: "sleepers --clients 10000 --qos 1 --window 10 --messages 200",
+        arguments: "sleepers --clients 10000 --qos 1 --window 10 --messages 100",
         kind: Kind::Sleepers,
         // It makes a stream's consumer for each session.
         without: &[Contender::Nats],
