@@ -138,7 +138,7 @@ fn framed(mut rest: &[u8]) -> Vec<(String, Vec<u8>)> {
 }
 
 fn header(segment: u64, first_frame: u64) -> Vec<u8> {
-    let mut block = b"QUELEALG\x01\0\0\0\0\0\0\0sixteen bytes id".to_vec();
+    let mut block = [b"QUELEALG\x01\0\0\0\0\0\0\0".as_slice(), LOG_ID].concat();
     for number in [segment, first_frame, first_frame - 1] {
         block.extend(number.to_le_bytes());
     }
@@ -153,7 +153,7 @@ fn frame(payload: &[u8], number: u64, synced: u64) -> Vec<u8> {
     frame.extend(number.to_le_bytes());
     frame.extend(synced.to_le_bytes());
     frame.extend(crc32fast::hash(payload).to_le_bytes());
-    frame.extend(crc32fast::hash(&frame).to_le_bytes());
+    frame.extend(crc32fast::hash(&[LOG_ID, &frame].concat()).to_le_bytes());
     frame.extend(payload);
     frame.resize(frame.len().next_multiple_of(8), 0);
     frame
@@ -182,6 +182,8 @@ fn options() -> Options {
     let cleaning = Cleaning { ratio: 1_000, slack_bytes: 1 << 30 };
     Options { segment_bytes: 4_096, cleaning, ..Options::default() }
 }
+
+const LOG_ID: &[u8] = b"sixteen bytes id";
 
 /// More than there can be.
 const CHORES: usize = 100;

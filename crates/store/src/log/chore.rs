@@ -4,6 +4,7 @@ use std::io;
 use std::sync::Arc;
 
 use super::disk::{Disk, LogFile, Tried};
+use super::frame::FrameKey;
 use super::scan::{Found, Scan};
 use super::segment::{HEADER_BYTES, file_name};
 use super::snapshot::{FILE_NAME, NEW_FILE_NAME};
@@ -22,7 +23,7 @@ enum Kind<D: Disk> {
     Remove { disk: Arc<D>, segments: Vec<u64> },
     WriteSnapshot { disk: Arc<D>, file: Option<Arc<D::File>>, offset: u64, bytes: Vec<u8> },
     ReplaceSnapshot { disk: Arc<D>, file: Arc<D::File> },
-    Verify { file: Arc<D::File>, segment: u64, bytes: u64 },
+    Verify { file: Arc<D::File>, key: FrameKey, segment: u64, bytes: u64 },
 }
 
 pub(super) enum Done<F> {
@@ -71,8 +72,8 @@ impl<D: Disk> Chore<D> {
     }
 
     /// A segment that was not read when the log was opened is to be read, as far as it was written.
-    pub(super) fn verify(file: Arc<D::File>, segment: u64, bytes: u64) -> Self {
-        Self(Kind::Verify { file, segment, bytes })
+    pub(super) fn verify(file: Arc<D::File>, key: FrameKey, segment: u64, bytes: u64) -> Self {
+        Self(Kind::Verify { file, key, segment, bytes })
     }
 
     /// Does it.
@@ -103,16 +104,18 @@ impl<D: Disk> Chore<D> {
                 let _ = named.and_then(|()| disk.sync());
                 Done::SnapshotReplaced
             }
-            Kind::Verify { file, segment, bytes } => Done::Verified(verify(&*file, segment, bytes)),
+            Kind::Verify { file, key, segment, bytes } => {
+                Done::Verified(verify(&*file, key, segment, bytes))
+            }
         })
     }
 }
 
 /// Reads a segment's frames, and says where one is not what was written.
-fn verify<F: LogFile>(file: &F, segment: u64, bytes: u64) -> Result<(), StoreError> {
+fn verify<F: LogFile>(file: &F, key: FrameKey, segment: u64, bytes: u64) -> Result<(), StoreError> {
     let name = file_name(segment);
     let reading = || format!("reading {name}");
-    let mut scan = Scan::new(file, HEADER_BYTES as u64).tried(reading)?;
+    let mut scan = Scan::new(file, key, HEADER_BYTES as u64).tried(reading)?;
     while scan.offset < bytes {
         let offset = scan.offset;
         if !matches!(scan.next().tried(reading)?, Found::Frame(_)) {

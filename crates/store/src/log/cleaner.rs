@@ -10,7 +10,7 @@ use std::sync::Arc;
 use super::chore::Chore;
 use super::disk::Disk;
 use super::engine::Engine;
-use super::frame::{FrameHeader, HEADER_BYTES};
+use super::frame::{FrameHeader, FrameKey, HEADER_BYTES};
 use super::index::{Entry, Location, Subscribed, Traits, Weighed};
 use super::record::{
     self, AttributeKind, MarkRecord, PublishRecord, Record, SessionRecord, TargetRecord,
@@ -62,13 +62,13 @@ impl Cleaner {
 
     /// Returns where the next record lies and its length, within the segment's first `end` bytes. Nothing if the
     /// segment is done, or more of it has to be read.
-    fn next(&mut self, end: u64) -> Result<Option<(usize, usize)>, Nonsense> {
+    fn next(&mut self, key: FrameKey, end: u64) -> Result<Option<(usize, usize)>, Nonsense> {
         while self.at == self.payload_end {
             self.at = self.frame_end;
             if self.chunk_offset + self.at as u64 >= end {
                 return Ok(None);
             }
-            if !self.enter_frame()? {
+            if !self.enter_frame(key)? {
                 return Ok(None);
             }
         }
@@ -78,13 +78,13 @@ impl Cleaner {
     }
 
     /// Goes on to the frame at `at`. Returns false if it has to be read.
-    fn enter_frame(&mut self) -> Result<bool, Nonsense> {
+    fn enter_frame(&mut self, key: FrameKey) -> Result<bool, Nonsense> {
         let bytes = &self.chunk[self.at..];
         if bytes.len() < HEADER_BYTES {
             self.wanted = CHUNK_BYTES;
             return Ok(false);
         }
-        let header = FrameHeader::decode(bytes).ok_or(Nonsense)?;
+        let header = FrameHeader::decode(bytes, key).ok_or(Nonsense)?;
         let frame_bytes = header.frame_bytes() as usize;
         if bytes.len() < frame_bytes {
             self.wanted = CHUNK_BYTES.max(frame_bytes);
@@ -176,7 +176,7 @@ impl<D: Disk> Engine<D> {
     fn next_record(&mut self) -> Result<Option<(usize, usize)>, Nonsense> {
         self.enter_oldest();
         let end = self.index.segments.oldest().map_or(0, |it| it.bytes);
-        self.cleaner.next(end)
+        self.cleaner.next(self.tail.key(), end)
     }
 
     fn enter_oldest(&mut self) {

@@ -117,7 +117,8 @@ impl<D: Disk> Contents<D> {
         take: &mut impl FnMut(Result<Item, Loss>) -> Result<(), E>,
     ) -> Result<(), E> {
         let reading = || format!("reading {}", file_name(number));
-        let mut scan = Scan::new(&*segment.file, HEADER_BYTES as u64).tried(reading)?;
+        let mut scan =
+            Scan::new(&*segment.file, self.recovery.key, HEADER_BYTES as u64).tried(reading)?;
         while scan.offset < segment.bytes {
             let offset = scan.offset;
             if let Found::Frame(frame) = scan.next().tried(reading)? {

@@ -265,7 +265,7 @@ impl<D: Disk> Engine<D> {
         let index = segment.checked_sub(segments.oldest_number());
         let it = index.and_then(|index| segments.iter().nth(index as usize));
         Some(match it {
-            Some(it) => Chore::verify(Arc::clone(&it.file), segment, it.bytes),
+            Some(it) => Chore::verify(Arc::clone(&it.file), self.tail.key(), segment, it.bytes),
             None => Chore::remove(Arc::clone(&self.disk), Vec::new()),
         })
     }

@@ -10,6 +10,7 @@ use std::sync::Arc;
 
 use super::disk::{Disk, LogFile, Tried};
 use super::fetch;
+use super::frame::{self, FrameKey};
 use super::index::{Index, Location, SEGMENTS_MAX, Slot};
 use super::loss::Loss;
 use super::open_error::OpenError;
@@ -31,6 +32,7 @@ pub(crate) struct Recovery<F> {
     /// The segment that is gone on with.
     pub(crate) current: Option<Current<F>>,
     pub(crate) log_id: Option<[u8; 16]>,
+    pub(crate) key: FrameKey,
     pub(crate) next_segment: u64,
     pub(crate) next_frame: u64,
     pub(crate) report: Report,
@@ -56,6 +58,8 @@ pub enum Strictness {
 /// The files of a log, by their numbers.
 struct Files<F> {
     log_id: Option<[u8; 16]>,
+    /// What its frames are written with.
+    key: Option<FrameKey>,
     /// Segments in use, one after the other.
     segments: BTreeMap<u64, (SegmentHeader, Arc<F>)>,
     superfluous: Vec<u64>,
@@ -63,6 +67,7 @@ struct Files<F> {
 
 struct Reading<'a, D: Disk> {
     disk: &'a D,
+    key: FrameKey,
     strictness: Strictness,
     replay: Replay<D::File>,
     report: Report,
@@ -105,7 +110,8 @@ impl<F: LogFile> Recovery<F> {
             Strictness::Salvage => files.leave_out_what_is_too_far_behind(disk, &mut losses),
         }
         let snapshot = files.snapshot(disk, snapshot_bytes);
-        let Files { log_id, mut segments, mut superfluous } = files;
+        let Files { log_id, key, mut segments, mut superfluous } = files;
+        let key = key.unwrap_or(FrameKey::new(log_id.unwrap_or_default()));
         let next_segment = segments.last_key_value().map_or(1, |it| it.0 + 1);
         let first = segments.first_key_value();
         let mut oldest = first.map_or(next_segment, |it| *it.0);
@@ -113,7 +119,7 @@ impl<F: LogFile> Recovery<F> {
         let report = Report::default();
         let replay = Replay::new(oldest);
         let mut reading =
-            Reading { disk, strictness, replay, report, losses, next_frame, promised: 0 };
+            Reading { disk, key, strictness, replay, report, losses, next_frame, promised: 0 };
         let mut from = HEADER_BYTES as u64;
         let mut unverified = Vec::new();
         if let Some(Snapshot { replay, start, last_frame }) = snapshot {
@@ -160,6 +166,7 @@ impl<F: LogFile> Recovery<F> {
             index,
             current,
             log_id,
+            key,
             next_segment,
             next_frame,
             report,
@@ -275,7 +282,8 @@ impl<F: LogFile> Files<F> {
         }
         let mut numbers: Vec<u64> = names.iter().filter_map(|it| number_of(it)).collect();
         numbers.sort_unstable();
-        let mut files = Self { log_id: None, segments: BTreeMap::new(), superfluous: Vec::new() };
+        let mut files =
+            Self { log_id: None, key: None, segments: BTreeMap::new(), superfluous: Vec::new() };
         let mut unreadable = Vec::new();
         for number in numbers {
             let name = file_name(number);
@@ -301,9 +309,10 @@ impl<F: LogFile> Files<F> {
                 Heading::Segment(_) | Heading::None => unreadable.push((number, file)),
             }
         }
+        files.key = files.log_id.map(FrameKey::new);
         let last_in_use = files.segments.last_key_value().map_or(0, |it| *it.0);
         for (number, file) in unreadable {
-            let first = first_frame(&file, number)?;
+            let first = first_frame(&file, number, &mut files.key)?;
             // A segment that was being made ready has nothing in it.
             if first.is_none() && number > last_in_use {
                 files.superfluous.push(number);
@@ -409,7 +418,7 @@ impl<D: Disk> Reading<'_, D> {
             self.next_frame = first;
         }
         let reading = |it| failed_on("reading", number, it);
-        let mut scan = Scan::new(&**file, from).map_err(reading)?;
+        let mut scan = Scan::new(&**file, self.key, from).map_err(reading)?;
         loop {
             let offset = scan.offset;
             let torn = match scan.next().map_err(reading)? {
@@ -459,7 +468,7 @@ impl<D: Disk> Reading<'_, D> {
 
     fn records(&mut self, number: u64, offset: u64, payload: &[u8]) -> Result<(), OpenError> {
         for record in records(payload) {
-            let at = |it: usize| offset + super::frame::HEADER_BYTES as u64 + it as u64;
+            let at = |it: usize| offset + frame::HEADER_BYTES as u64 + it as u64;
             let taken = record.map(|(within, record)| {
                 let location = Location::new(number, at(within));
                 self.replay.take(&record, location)
@@ -533,10 +542,21 @@ fn lose(strictness: Strictness, losses: &mut Vec<Loss>, loss: Loss) -> Result<()
     }
 }
 
-/// Returns the number of the first whole frame of a segment, if there is any.
-fn first_frame<F: LogFile>(file: &F, number: u64) -> Result<Option<u64>, OpenError> {
+/// Returns the number of the first whole frame of a segment, if there is any. Where no header has told the log's key,
+/// the first frame does.
+fn first_frame<F: LogFile>(
+    file: &F,
+    number: u64,
+    key: &mut Option<FrameKey>,
+) -> Result<Option<u64>, OpenError> {
     let reading = |it| failed_on("reading", number, it);
-    let mut scan = Scan::new(file, HEADER_BYTES as u64).map_err(reading)?;
+    if key.is_none() {
+        let mut first = [0; frame::HEADER_BYTES];
+        let read = file.read_at(&mut first, HEADER_BYTES as u64).map_err(reading)?;
+        *key = FrameKey::of_frame(&first[..read]);
+    }
+    let Some(key) = *key else { return Ok(None) };
+    let mut scan = Scan::new(file, key, HEADER_BYTES as u64).map_err(reading)?;
     if let Found::Frame(frame) = scan.next().map_err(reading)? {
         return Ok(Some(frame.header.number));
     }

@@ -3,13 +3,14 @@
 use std::io;
 
 use super::disk::LogFile;
-use super::frame::{ALIGNMENT, FrameHeader, HEADER_BYTES};
+use super::frame::{ALIGNMENT, FrameHeader, FrameKey, HEADER_BYTES};
 use super::record::Record;
 use super::wire::{Nonsense, Reader};
 
 /// Reads the frames of a segment.
 pub(crate) struct Scan<'a, F> {
     file: &'a F,
+    key: FrameKey,
     /// The length of the file.
     file_bytes: u64,
     /// A part of the file, from `start` on.
@@ -37,16 +38,16 @@ pub(crate) enum Found<'a> {
 }
 
 impl<'a, F: LogFile> Scan<'a, F> {
-    /// Reads frames from `offset` on.
-    pub(crate) fn new(file: &'a F, offset: u64) -> io::Result<Self> {
+    /// Reads frames with `key` from `offset` on.
+    pub(crate) fn new(file: &'a F, key: FrameKey, offset: u64) -> io::Result<Self> {
         let file_bytes = file.length()?;
-        Ok(Self { file, file_bytes, buffer: Vec::new(), start: offset, offset })
+        Ok(Self { file, key, file_bytes, buffer: Vec::new(), start: offset, offset })
     }
 
     /// Returns what is at the offset. If it is a frame, the offset is behind it then.
     pub(crate) fn next(&mut self) -> io::Result<Found<'_>> {
         let at = self.fill(HEADER_BYTES)?;
-        let Some(header) = FrameHeader::decode(&self.buffer[at..]) else {
+        let Some(header) = FrameHeader::decode(&self.buffer[at..], self.key) else {
             return Ok(Found::Nothing);
         };
         // Without a room for it there is no buffer as large as what the header says.
@@ -82,7 +83,7 @@ impl<'a, F: LogFile> Scan<'a, F> {
                 continue;
             }
             let here = self.offset;
-            let found = FrameHeader::decode(&self.buffer[at..]);
+            let found = FrameHeader::decode(&self.buffer[at..], self.key);
             if let Some(header) = found.filter(|it| here > expected && it.number >= first_frame) {
                 return Ok(Some(header));
             }
@@ -158,7 +159,7 @@ mod tests {
         let bytes = whole(1, &[7; 100]);
         for length in HEADER_BYTES..bytes.len() - 4 {
             let file = file(&bytes[..length]);
-            let mut scan = Scan::new(&file, 0).unwrap();
+            let mut scan = Scan::new(&file, key(), 0).unwrap();
             assert!(matches!(scan.next().unwrap(), Found::Torn(it) if it.number == 1), "{length}");
             assert_eq!(scan.offset, 0);
         }
@@ -168,7 +169,7 @@ mod tests {
     fn where_only_zeros_are_left_is_told() {
         let bytes = [whole(1, b"one"), vec![0; 100], vec![1], vec![0; 5_000]].concat();
         let file = file(&bytes);
-        let mut scan = Scan::new(&file, 40).unwrap();
+        let mut scan = Scan::new(&file, key(), 40).unwrap();
         let mut end = 40;
         assert!(scan.find_later(1, &mut end).unwrap().is_none());
         assert_eq!(end, 144);
@@ -178,7 +179,7 @@ mod tests {
     #[track_caller]
     fn check(bytes: &[u8], whole: &[u64], later: &[u64]) {
         let file = file(bytes);
-        let mut scan = Scan::new(&file, 0).unwrap();
+        let mut scan = Scan::new(&file, key(), 0).unwrap();
         for number in whole {
             let Found::Frame(frame) = scan.next().unwrap() else { panic!("{number} is missing") };
             assert_eq!(frame.header.number, *number);
@@ -195,8 +196,12 @@ mod tests {
         let mut bytes = Vec::new();
         frame::begin(&mut bytes);
         bytes.extend_from_slice(payload);
-        frame::finish(&mut bytes, number, 0);
+        frame::finish(&mut bytes, key(), number, 0);
         bytes
+    }
+
+    fn key() -> FrameKey {
+        FrameKey::new([7; 16])
     }
 
     fn file(bytes: &[u8]) -> impl LogFile {

@@ -22,7 +22,7 @@ pub(super) use load::{Snapshot, load};
 use super::chore::Chore;
 use super::disk::Disk;
 use super::engine::Engine;
-use super::frame;
+use super::frame::{self, FrameKey};
 use super::index::{Entry, Location, Slot, Weighed};
 use super::record::{self, SessionRecord};
 use super::wire::{put_long, put_signed};
@@ -113,9 +113,9 @@ impl<F> Snapshotter<F> {
         *self = Self { appended_bytes, last_bytes, ..Self::default() };
     }
 
-    fn push(&mut self, mut chunk: Vec<u8>) {
+    fn push(&mut self, key: FrameKey, mut chunk: Vec<u8>) {
         self.chunk_count += 1;
-        frame::finish(&mut chunk, self.chunk_count, 0);
+        frame::finish(&mut chunk, key, self.chunk_count, 0);
         self.chunks.push_back(chunk);
     }
 }
@@ -143,7 +143,7 @@ impl<D: Disk> Engine<D> {
             let mut chunk = begin_chunk();
             chunk.push(END);
             put_long(&mut chunk, self.tail.last_frame());
-            self.snapshotter.push(chunk);
+            self.snapshotter.push(self.tail.key(), chunk);
             self.snapshotter.stage = Stage::Complete;
         }
     }
@@ -193,7 +193,7 @@ impl<D: Disk> Engine<D> {
             put_long(&mut chunk, self.index.mark.generation.into());
             put_long(&mut chunk, self.index.mark.order);
         }
-        self.snapshotter.push(chunk);
+        self.snapshotter.push(self.tail.key(), chunk);
         self.snapshotter.stage = Stage::Sessions { slot: 0, begun: None };
     }
 
@@ -206,7 +206,7 @@ impl<D: Disk> Engine<D> {
             Stage::Retained { messages } => put_retained(&mut chunk, messages),
             Stage::Idle | Stage::Unsynced | Stage::Complete => stage,
         };
-        self.snapshotter.push(chunk);
+        self.snapshotter.push(self.tail.key(), chunk);
     }
 
     fn put_sessions(

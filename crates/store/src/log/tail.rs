@@ -9,7 +9,7 @@ use std::io;
 use std::sync::Arc;
 
 use super::disk::{Disk, LogFile, Tried};
-use super::frame;
+use super::frame::{self, FrameKey};
 use super::index::{Location, SEGMENTS_MAX, Segments};
 use super::segment::{HEADER_BYTES, SegmentHeader, file_name};
 use crate::StoreError;
@@ -18,6 +18,7 @@ use crate::StoreError;
 pub(crate) struct Tail<D: Disk> {
     disk: Arc<D>,
     log_id: [u8; 16],
+    key: FrameKey,
     segment_bytes: u64,
     /// The segment that is written to; none before the first frame of a new log.
     current: Option<Current<D::File>>,
@@ -116,6 +117,7 @@ impl<D: Disk> Tail<D> {
         Self {
             disk,
             log_id,
+            key: FrameKey::new(log_id),
             segment_bytes,
             current,
             next_frame,
@@ -178,9 +180,14 @@ impl<D: Disk> Tail<D> {
         Location::new(current.number, current.offset + offset as u64)
     }
 
+    /// Returns what frames are written with.
+    pub(super) fn key(&self) -> FrameKey {
+        self.key
+    }
+
     /// Completes a frame: it is the next that is written.
     pub(crate) fn complete(&self, frame: &mut Vec<u8>) {
-        frame::finish(frame, self.next_frame, self.synced);
+        frame::finish(frame, self.key, self.next_frame, self.synced);
     }
 
     /// Writes a complete frame, which may have been tried before.

@@ -8,6 +8,7 @@ use super::{
 use crate::SessionNumber;
 use crate::log::disk::{Disk, LogFile};
 use crate::log::fetch;
+use crate::log::frame::FrameKey;
 use crate::log::index::{Entry, LIGHT, Location, Subscribed, Weighed};
 use crate::log::record::{MarkRecord, Record};
 use crate::log::replay::Replay;
@@ -39,7 +40,7 @@ pub(crate) fn load<D: Disk>(
     file_of: impl Fn(u64) -> Option<Arc<D::File>>,
 ) -> Option<Snapshot<D::File>> {
     let file = disk.open(FILE_NAME).ok()?;
-    let mut scan = Scan::new(&file, 0).ok()?;
+    let mut scan = Scan::new(&file, FrameKey::new(log_id), 0).ok()?;
     let mut snapshot = None;
     for number in 1.. {
         let Found::Frame(frame) = scan.next().ok()? else { return None };

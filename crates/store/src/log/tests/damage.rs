@@ -7,7 +7,7 @@ use proptest::prelude::*;
 
 use super::copy::{copied, items};
 use super::image::{History, Image, Place};
-use crate::log::frame;
+use crate::log::frame::{self, FrameKey};
 use crate::log::open_error::{OpenError, VERSION};
 use crate::log::recovery::Strictness;
 use crate::log::segment::HEADER_BYTES;
@@ -103,6 +103,49 @@ fn garbage_behind_the_end_does_no_harm() {
     }
 }
 
+/// A message may be what a frame would be, for all its sender knows: torn, it is not taken for a later one.
+#[test]
+fn a_frame_in_a_message_is_none() {
+    let history = &*HISTORY;
+    let last = history.frames.last().unwrap();
+    let framed = |key, payload: &[u8], number, synced| {
+        let mut frame = Vec::new();
+        frame::begin(&mut frame);
+        frame.extend_from_slice(payload);
+        frame::finish(&mut frame, key, number, synced);
+        frame
+    };
+    let number = last.header.number + 1;
+    for (key, is_forged) in [(FrameKey::new([0; 16]), true), (history.key(), false)] {
+        let within = framed(key, b"payload", number + 1, number);
+        let mut torn = framed(history.key(), &within, number, last.header.synced);
+        torn[26] ^= 1;
+        let image = history.image.with(&last.file, |it| {
+            it.resize(last.end(), 0);
+            it.extend(&torn);
+        });
+        if is_forged {
+            let (model, report) = image.open().unwrap();
+            assert!(model == *history.state(u64::MAX));
+            assert!(report.cut.is_some());
+        } else {
+            check_corrupt(&image, &last.file, last.end() as u64);
+        }
+    }
+}
+
+/// The only segment of a small log has lost its header: what is in it can still be had.
+#[test]
+fn a_log_without_any_header_is_salvaged() {
+    let history = &*HISTORY;
+    let first = history.frames[0].file.clone();
+    let mut image = history.image.with(&first, |it| it[..HEADER_BYTES].fill(0xFF));
+    image.files.retain(|name, _| *name == first);
+    check_corrupt(&image, &first, 0);
+    let (items, losses) = items(&image.disk(), Strictness::Salvage);
+    assert!(items.len() > 3 && !losses.is_empty());
+}
+
 #[test]
 fn a_segment_that_is_missing_is_named() {
     let history = &*HISTORY;
@@ -148,7 +191,7 @@ fn a_record_of_a_later_kind_is_not_passed_over() {
         let mut frame = Vec::new();
         frame::begin(&mut frame);
         frame.extend_from_slice(payload);
-        frame::finish(&mut frame, last.header.number + 1, last.header.synced);
+        frame::finish(&mut frame, history.key(), last.header.number + 1, last.header.synced);
         let end = last.end();
         let image = history.image.with(&last.file, |it| {
             it.truncate(end);

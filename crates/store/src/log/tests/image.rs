@@ -6,7 +6,7 @@ use super::hand::{Act, Hand, options};
 use super::model::Model;
 use crate::log::disk::{Disk, LogFile, SimulatedDisk};
 use crate::log::engine::Engine;
-use crate::log::frame::FrameHeader;
+use crate::log::frame::{FrameHeader, FrameKey};
 use crate::log::scan::{Found, Scan};
 use crate::log::segment::{HEADER_BYTES, Heading, SegmentHeader};
 use crate::{Cleaning, OpenError, Options, Report};
@@ -82,7 +82,8 @@ impl Image {
                 continue;
             }
             let file = disk.open(name).unwrap();
-            let mut scan = Scan::new(&file, HEADER_BYTES as u64).unwrap();
+            let key = FrameKey::new(header.log_id);
+            let mut scan = Scan::new(&file, key, HEADER_BYTES as u64).unwrap();
             loop {
                 let offset = scan.offset as usize;
                 let Found::Frame(frame) = scan.next().unwrap() else { break };
@@ -149,6 +150,12 @@ impl History {
         let segments = segments.values().filter(|it| it.first_frame > number);
         let known = frames.map(|it| it.header.synced).chain(segments.map(|it| it.synced));
         known.max().unwrap_or(0)
+    }
+
+    /// Returns what the log's frames are written with.
+    pub(super) fn key(&self) -> FrameKey {
+        let segments = self.image.segments();
+        FrameKey::new(segments.values().next().unwrap().log_id)
     }
 
     pub(super) fn last_file(&self) -> &str {
