@@ -34,7 +34,7 @@ impl FrameKey {
     ///
     /// Only where nothing else can be: every header has a key with which it is right.
     pub(crate) fn of_frame(bytes: &[u8]) -> Option<Self> {
-        let header = bytes.first_chunk::<HEADER_BYTES>().filter(|it| word(*it, 0) == MAGIC)?;
+        let header = bytes.first_chunk::<HEADER_BYTES>().filter(|it| word(it, 0) == MAGIC)?;
         // The CRC backwards, from its end to where the log's id ended.
         let state = header[..CRC_AT].iter().rev().fold(!word(header, CRC_AT), |state, byte| {
             let shifted = (0..8).fold(state, |it, _| match it >> 31 {

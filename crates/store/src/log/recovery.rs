@@ -312,22 +312,27 @@ impl<F: LogFile> Files<F> {
         files.key = files.log_id.map(FrameKey::new);
         let last_in_use = files.segments.last_key_value().map_or(0, |it| *it.0);
         for (number, file) in unreadable {
-            let first = first_frame(&file, number, &mut files.key)?;
+            let (first, end) = first_frame(&file, number, &mut files.key)?;
             // A segment that was being made ready has nothing in it.
-            if first.is_none() && number > last_in_use {
+            if first.is_none() && end <= HEADER_BYTES as u64 && number > last_in_use {
                 files.superfluous.push(number);
                 continue;
             }
             let what = "its header is not whole".to_owned();
-            let header_bytes = HEADER_BYTES as u64;
-            let lost = Loss { bytes: header_bytes, ..Loss::at(disk, number, 0, what) };
-            lose(strictness, losses, lost)?;
+            let bytes = if first.is_some() { HEADER_BYTES as u64 } else { end };
+            lose(strictness, losses, Loss { bytes, ..Loss::at(disk, number, 0, what) })?;
             // Frames say which they are without it.
             if let Some(first_frame) = first {
                 let log_id = files.log_id.unwrap_or_default();
                 let header = SegmentHeader { log_id, number, first_frame, synced: 0, oldest: 0 };
                 files.segments.insert(number, (header, Arc::new(file)));
             }
+        }
+        // The first segment is used before the second is made, and what is used goes only when another one is.
+        let reserve = files.superfluous.iter().filter(|it| **it > 1).min();
+        if let Some(number) = reserve.filter(|_| files.segments.is_empty() && losses.is_empty()) {
+            let what = "the segment is missing, and segments were made ready behind it".to_owned();
+            lose(strictness, losses, Loss::at(disk, number - 1, 0, what))?;
         }
         Ok(files)
     }
@@ -542,27 +547,30 @@ fn lose(strictness: Strictness, losses: &mut Vec<Loss>, loss: Loss) -> Result<()
     }
 }
 
-/// Returns the number of the first whole frame of a segment, if there is any. Where no header has told the log's key,
-/// the first frame does.
+/// Returns the number of the first frame of a segment, if one is found, and where only zeros are left if none is. Where
+/// no header has told the log's key, a whole first frame does.
 fn first_frame<F: LogFile>(
     file: &F,
     number: u64,
     key: &mut Option<FrameKey>,
-) -> Result<Option<u64>, OpenError> {
+) -> Result<(Option<u64>, u64), OpenError> {
     let reading = |it| failed_on("reading", number, it);
-    if key.is_none() {
-        let mut first = [0; frame::HEADER_BYTES];
-        let read = file.read_at(&mut first, HEADER_BYTES as u64).map_err(reading)?;
-        *key = FrameKey::of_frame(&first[..read]);
-    }
-    let Some(key) = *key else { return Ok(None) };
-    let mut scan = Scan::new(file, key, HEADER_BYTES as u64).map_err(reading)?;
+    let start = HEADER_BYTES as u64;
+    let mut first = [0; frame::HEADER_BYTES];
+    let read = file.read_at(&mut first, start).map_err(reading)?;
+    // Without a key nothing is found but how far the file is written.
+    let likely = key.or(FrameKey::of_frame(&first[..read])).unwrap_or(FrameKey::new([0; 16]));
+    let mut scan = Scan::new(file, likely, start).map_err(reading)?;
     if let Found::Frame(frame) = scan.next().map_err(reading)? {
-        return Ok(Some(frame.header.number));
+        *key = Some(likely);
+        return Ok((Some(frame.header.number), start));
     }
-    scan.offset = HEADER_BYTES as u64;
-    let mut end = scan.offset;
-    Ok(scan.find_later(1, &mut end).map_err(reading)?.map(|it| it.number))
+    scan.offset = start;
+    let mut end = start;
+    // What only a damaged frame has told is no key.
+    let from = if key.is_some() { 1 } else { u64::MAX };
+    let found = scan.find_later(from, &mut end).map_err(reading)?;
+    Ok((found.map(|it| it.number), end))
 }
 
 pub(crate) fn failed(action: &str, error: io::Error) -> OpenError {

@@ -10,7 +10,7 @@ use super::image::{History, Image, Place};
 use crate::log::frame::{self, FrameKey};
 use crate::log::open_error::{OpenError, VERSION};
 use crate::log::recovery::Strictness;
-use crate::log::segment::HEADER_BYTES;
+use crate::log::segment::{HEADER_BYTES, SegmentHeader, file_name};
 
 #[test]
 fn the_log_is_one_worth_damaging() {
@@ -144,6 +144,38 @@ fn a_log_without_any_header_is_salvaged() {
     check_corrupt(&image, &first, 0);
     let (items, losses) = items(&image.disk(), Strictness::Salvage);
     assert!(items.len() > 3 && !losses.is_empty());
+}
+
+/// What is wrong with the first frame, too, is no reason to take the segment for one that was never used.
+#[test]
+fn a_log_without_any_header_or_first_frame_is_named() {
+    let history = &*HISTORY;
+    let first = &history.frames[0];
+    let mut image = history.image.clone();
+    image.files.retain(|name, _| *name == first.file);
+    for at in first.offset..first.payload_end() {
+        let image = image.with(&first.file, |it| {
+            it[..HEADER_BYTES].fill(0);
+            it[at] ^= 1;
+        });
+        check_corrupt(&image, &first.file, 0);
+        let (_, losses) = items(&image.disk(), Strictness::Salvage);
+        assert!(!losses.is_empty(), "byte {at}");
+    }
+}
+
+/// Segments are made ready behind one that is used, and that one stays.
+#[test]
+fn a_log_of_which_only_the_reserve_is_left_is_named() {
+    let history = &*HISTORY;
+    let used = history.image.segments();
+    let mut image = history.image.clone();
+    image.files.retain(|name, _| !used.contains_key(name));
+    for number in [7, 8] {
+        let header = SegmentHeader::prepared([7; 16], number).encode().to_vec();
+        image.files.insert(file_name(number), header);
+    }
+    check_corrupt(&image, &file_name(6), 0);
 }
 
 #[test]
