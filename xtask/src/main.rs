@@ -6,6 +6,7 @@
 use std::env;
 use std::process::ExitCode;
 
+mod audit;
 mod bench;
 mod crash;
 mod fuzz;
@@ -21,6 +22,7 @@ fn main() -> ExitCode {
     let arguments: Vec<&str> = arguments.iter().map(String::as_str).collect();
     let outcome = match arguments.as_slice() {
         ["test"] => test::run(),
+        ["audit", options @ ..] => audit::run(options),
         ["interop", options @ ..] => interop::run(options),
         ["bench", "durable", options @ ..] => bench::durable::run(options),
         ["bench", options @ ..] => bench::run(options),
@@ -61,5 +63,6 @@ Usage: cargo xtask COMMAND
                            that keeps nothing, or with a disk that has written nothing for a while
   simulate [--seeds N] [--from S]
                            the simulation with many seeds; --seed S [--trace] shows one of them
+  audit [--offline]        dependencies held against deny.toml and, but for --offline, the newest advisories
   fuzz TARGET [SECONDS]    cargo-fuzz on one target, for 60 seconds unless told otherwise
 ";

@@ -1,8 +1,8 @@
 //! A directory of the file system.
 
-use std::fs::{self, File, OpenOptions, TryLockError};
-use std::io::{self, Read};
-use std::os::unix::fs::FileExt;
+use std::fs::{self, DirBuilder, File, OpenOptions, TryLockError};
+use std::io;
+use std::os::unix::fs::{DirBuilderExt, FileExt};
 use std::path::{Path, PathBuf};
 use std::sync::Mutex;
 use std::sync::PoisonError;
@@ -30,13 +30,13 @@ enum Mode {
 }
 
 impl RealDisk {
-    /// Takes a directory, which is made if it is not there.
+    /// Takes a directory, which is made if it is not there, for its user alone: messages are in it.
     ///
     /// # Errors
     ///
     /// What the system says if it cannot be made.
     pub fn new(directory: &Path) -> io::Result<Self> {
-        fs::create_dir_all(directory)?;
+        DirBuilder::new().recursive(true).mode(0o700).create(directory)?;
         Ok(Self {
             directory: directory.to_owned(),
             mode: Mode::ReadAndWrite,
@@ -124,7 +124,8 @@ impl Disk for RealDisk {
 
     fn new_id(&self) -> io::Result<[u8; 16]> {
         let mut id = [0; 16];
-        File::open("/dev/urandom")?.read_exact(&mut id)?;
+        // Of the system itself: a container may have no /dev. So few bytes come at once or not at all.
+        rustix::rand::getrandom(&mut id, rustix::rand::GetRandomFlags::empty())?;
         Ok(id)
     }
 }
