@@ -57,9 +57,22 @@ pub trait Store: Send + Sync {
     /// Returns what the store can take at this moment.
     fn condition(&self) -> Condition;
 
+    /// Returns the bytes of the largest batch that there is room for now. A [`Operation::Publish`] takes at most
+    /// [`publish_bytes`] of it.
+    fn room_bytes(&self) -> u64;
+
     /// Returns what can be said of the store in numbers.
     fn statistics(&self) -> Statistics;
 }
+
+/// Returns about how many bytes of a batch a publish of a message of so many bytes takes, or more.
+pub fn publish_bytes(message_bytes: u64, target_count: u64) -> u64 {
+    // With what the ways take in which the targets get it, if they are not too strange.
+    PUBLISH_BYTES + message_bytes + TARGET_BYTES * target_count
+}
+
+const PUBLISH_BYTES: u64 = 1_024;
+const TARGET_BYTES: u64 = 80;
 
 /// A store in numbers. One in memory has none.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]

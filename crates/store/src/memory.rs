@@ -114,6 +114,10 @@ impl Store for Memory {
         Condition::Ready
     }
 
+    fn room_bytes(&self) -> u64 {
+        u64::MAX
+    }
+
     fn statistics(&self) -> Statistics {
         Statistics::default()
     }

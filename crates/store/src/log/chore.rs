@@ -4,6 +4,7 @@ use std::io;
 use std::sync::Arc;
 
 use super::disk::{Disk, LogFile, Tried};
+use super::engine::Retired;
 use super::frame::FrameKey;
 use super::scan::{Found, Scan};
 use super::segment::{HEADER_BYTES, file_name};
@@ -20,7 +21,7 @@ pub struct ChoreDone<F>(pub(super) Done<F>);
 enum Kind<D: Disk> {
     Prepare(Preparation<D>),
     Read { file: Arc<D::File>, segment: u64, offset: u64, bytes: usize },
-    Remove { disk: Arc<D>, segments: Vec<u64> },
+    Remove { disk: Arc<D>, segments: Vec<Retired> },
     WriteSnapshot { disk: Arc<D>, file: Option<Arc<D::File>>, offset: u64, bytes: Vec<u8> },
     ReplaceSnapshot { disk: Arc<D>, file: Arc<D::File> },
     Verify { file: Arc<D::File>, key: FrameKey, segment: u64, bytes: u64 },
@@ -33,7 +34,8 @@ pub(super) enum Done<F> {
         offset: u64,
         read: Result<Vec<u8>, StoreError>,
     },
-    Removed(Result<(), StoreError>),
+    /// The bytes that are free again.
+    Removed(Result<u64, StoreError>),
     /// The file, if it could be written.
     SnapshotWritten(Option<Arc<F>>),
     SnapshotReplaced,
@@ -52,7 +54,7 @@ impl<D: Disk> Chore<D> {
     }
 
     /// Segments are to be removed.
-    pub(super) fn remove(disk: Arc<D>, segments: Vec<u64>) -> Self {
+    pub(super) fn remove(disk: Arc<D>, segments: Vec<Retired>) -> Self {
         Self(Kind::Remove { disk, segments })
     }
 
@@ -127,13 +129,14 @@ fn verify<F: LogFile>(file: &F, key: FrameKey, segment: u64, bytes: u64) -> Resu
     Ok(())
 }
 
-fn remove<D: Disk>(disk: &D, segments: &[u64]) -> Result<(), StoreError> {
-    for segment in segments {
-        let name = file_name(*segment);
+fn remove<D: Disk>(disk: &D, segments: &[Retired]) -> Result<u64, StoreError> {
+    for it in segments {
+        let name = file_name(it.segment);
         match disk.remove(&name) {
             Err(error) if error.kind() == io::ErrorKind::NotFound => {}
             removed => removed.tried(|| format!("removing {name}"))?,
         }
     }
-    disk.sync().tried(|| "fsync of the data directory".to_owned())
+    disk.sync().tried(|| "fsync of the data directory".to_owned())?;
+    Ok(segments.iter().map(|it| it.capacity).sum())
 }

@@ -9,9 +9,9 @@ use std::sync::Arc;
 
 use super::chore::Chore;
 use super::disk::Disk;
-use super::engine::Engine;
+use super::engine::{Engine, Retired};
 use super::frame::{FrameHeader, FrameKey, HEADER_BYTES};
-use super::index::{Entry, Location, Subscribed, Traits, Weighed};
+use super::index::{Entry, Location, Segment, Subscribed, Traits, Weighed};
 use super::record::{
     self, AttributeKind, MarkRecord, PublishRecord, Record, SessionRecord, TargetRecord,
 };
@@ -112,12 +112,18 @@ impl<D: Disk> Engine<D> {
         if !self.is_cleaning() {
             return 0;
         }
+        // It keeps up with what is appended.
+        let slice = SLICE_BYTES.min(self.options.segment_bytes as usize / 2).max(2 * others);
+        self.cleaning_bytes_min().max(slice)
+    }
+
+    /// Returns how many bytes of a frame it takes the cleaner to go on.
+    pub(super) fn cleaning_bytes_min(&mut self) -> usize {
         let next = match self.next_record() {
-            Ok(Some((at, length))) => copy_bytes_max(&self.cleaner.chunk[at..at + length]),
+            Ok(Some((at, length))) => self.copy_bytes_max(&self.cleaner.chunk[at..at + length]),
             Ok(None) | Err(_) => 0,
         };
-        // It keeps up with what is appended.
-        SLICE_BYTES.max(2 * others).max(next) + RETIRED_BYTES
+        next + RETIRED_BYTES
     }
 
     /// Returns a part of a segment that the cleaner waits for.
@@ -154,7 +160,7 @@ impl<D: Disk> Engine<D> {
                 break;
             };
             let record = &self.cleaner.chunk[at..at + length];
-            if self.frame.len() + copy_bytes_max(record) > end {
+            if self.frame.len() + self.copy_bytes_max(record) > end {
                 break;
             }
             let offset = self.cleaner.chunk_offset + at as u64;
@@ -190,7 +196,10 @@ impl<D: Disk> Engine<D> {
     fn retire_dead(&mut self) {
         let before = self.retiring.len();
         while self.has_dead() {
-            self.retiring.extend(self.index.segments.retire_oldest().map(|it| it.0));
+            let segments = &mut self.index.segments;
+            let Some((segment, Segment { capacity, .. })) = segments.retire_oldest() else { break };
+            segments.begin_leave(capacity);
+            self.retiring.push(Retired { segment, capacity });
         }
         if self.retiring.len() > before {
             record::put_retired(&mut self.frame, self.index.segments.oldest_number());
@@ -357,6 +366,32 @@ impl<D: Disk> Engine<D> {
         self.index.subscribe(session, filter, it);
     }
 
+    /// Returns more bytes than the copy of a record takes.
+    fn copy_bytes_max(&self, record: &[u8]) -> usize {
+        if record.first() == Some(&record::PUBLISH) {
+            // Differences between targets grow when others are left out.
+            return 96 + PublishRecord::copy_bytes_max(record);
+        }
+        let details = |session| self.index.sessions.slot(session).and_then(|it| it.details());
+        // Where the copy says more than the record, the index knows it.
+        let more = match Record::read(&mut Reader::new(record)) {
+            Ok(Record::Session(SessionRecord { change, .. }) | Record::Change(change)) => {
+                details(change.session).map_or(0, |it| it.client_id.len() + it.owner.len())
+            }
+            Ok(
+                Record::Subscribe(record::SubscribeRecord { session, filter, .. })
+                | Record::Cursor { session, filter, .. },
+            ) => {
+                let known = details(session).and_then(|it| it.subscriptions.get(filter));
+                let cursor = known.and_then(|it| it.cursor.as_deref());
+                let after = cursor.and_then(|it| it.after.as_deref());
+                filter.len() + after.map_or(0, str::len)
+            }
+            Ok(_) | Err(_) => 0,
+        };
+        96 + record.len() + more
+    }
+
     fn damage(&self) -> StoreError {
         self.trouble("the log is not what was written there")
     }
@@ -370,16 +405,6 @@ impl<D: Disk> Engine<D> {
         let action = format!("reading {} at offset {offset}", file_name(self.cleaner.segment));
         let error = io::Error::new(io::ErrorKind::InvalidData, what);
         StoreError { action, source: Arc::new(error) }
-    }
-}
-
-/// Returns more bytes than the copy of a record takes.
-fn copy_bytes_max(record: &[u8]) -> usize {
-    match record.first() {
-        // Differences between targets grow when others are left out.
-        Some(&record::PUBLISH) => 96 + PublishRecord::copy_bytes_max(record),
-        // With a topic that a cursor has come to, or the names of a session.
-        _ => 3 * (u16::MAX as usize + 64) + record.len(),
     }
 }
 

@@ -44,6 +44,9 @@ pub trait Disk: Send + Sync + 'static {
     /// Makes the names durable.
     fn sync(&self) -> io::Result<()>;
 
+    /// Returns how many bytes more files can take, about.
+    fn free_bytes(&self) -> io::Result<u64>;
+
     /// Draws a name for a new log that no other has.
     fn new_id(&self) -> io::Result<[u8; 16]>;
 }

@@ -41,6 +41,8 @@ struct Shared<D: Disk> {
     backlog_bytes: AtomicU64,
     /// A [`Condition`].
     condition: AtomicU8,
+    /// Bytes of the largest batch that there is room for.
+    room_bytes: AtomicU64,
     figures: Figures,
 }
 
@@ -97,6 +99,7 @@ impl Log {
             arrived: Condvar::new(),
             backlog_bytes: AtomicU64::new(0),
             condition: AtomicU8::new(Condition::Ready as u8),
+            room_bytes: AtomicU64::new(engine.room_bytes()),
             figures: Figures::default(),
         });
         let log = Self {
@@ -171,6 +174,11 @@ impl Store for Log {
         }
     }
 
+    fn room_bytes(&self) -> u64 {
+        let under_way = self.shared.backlog_bytes.load(Ordering::Relaxed);
+        self.shared.room_bytes.load(Ordering::Relaxed).saturating_sub(under_way)
+    }
+
     fn statistics(&self) -> Statistics {
         let figures = &self.shared.figures;
         let read = |it: &AtomicU64| it.load(Ordering::Relaxed);
@@ -216,6 +224,8 @@ impl<D: Disk> Driver<D> {
 
     fn work(&mut self) -> Result<(), StoreError> {
         let mut has_chore = false;
+        // Something of the disk has changed.
+        let mut has_news = true;
         let mut has_room = true;
         let mut unsynced_since: Option<Instant> = None;
         let mut looked_for_space = None;
@@ -230,6 +240,9 @@ impl<D: Disk> Driver<D> {
             }
             let condition = self.engine.condition() as u8;
             self.shared.condition.store(condition, Ordering::Relaxed);
+            if has_news {
+                self.shared.room_bytes.store(self.engine.room_bytes(), Ordering::Relaxed);
+            }
             let (log_bytes, live_bytes, segments) = self.engine.sizes();
             let figures = &self.shared.figures;
             figures.log_bytes.store(log_bytes, Ordering::Relaxed);
@@ -246,6 +259,7 @@ impl<D: Disk> Driver<D> {
             if let Some(failure) = failure {
                 return Err(failure);
             }
+            has_news = !done.is_empty() || !has_room;
             for done in done {
                 has_chore = false;
                 self.engine.end_chore(done)?;

@@ -56,9 +56,17 @@ pub struct Engine<D: Disk> {
     is_sync_due: bool,
     pub(super) has_unsynced_publishes: bool,
     /// Segments that may go once the frame that says so is synced.
-    pub(super) retiring: Vec<u64>,
-    retired: Vec<u64>,
+    pub(super) retiring: Vec<Retired>,
+    retired: Vec<Retired>,
     is_short_of_space: bool,
+}
+
+/// A segment that is needed no longer.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Retired {
+    pub(super) segment: u64,
+    /// Bytes of the disk that it takes.
+    pub(super) capacity: u64,
 }
 
 /// How an attempt to append has ended.
@@ -114,7 +122,9 @@ impl<D: Disk> Engine<D> {
             retired: Vec::new(),
             is_short_of_space: false,
         };
+        // One that has reached its limit begins all the same: it may be that it is to become smaller.
         engine.begin()?;
+        engine.tail.set_bytes_max(engine.options.disk_bytes_max);
         Ok((engine, recovered))
     }
 
@@ -181,12 +191,21 @@ impl<D: Disk> Engine<D> {
         bytes: usize,
         cleaned: usize,
     ) -> Result<Option<(usize, usize)>, StoreError> {
-        for (count, cleaned) in [(count, cleaned), (count, 0), (0, cleaned)] {
+        // A segment of its own for a large batch comes last: it may take all of the reserve.
+        let least = if cleaned > 0 { self.cleaning_bytes_min() } else { 0 };
+        let tries = [(count, cleaned, false), (count, 0, false), (0, cleaned, false)];
+        let last = [(count, 0, true), (0, least, true)];
+        for (count, cleaned, is_last) in tries.into_iter().chain(last) {
             let needed = if count > 0 { bytes + cleaned } else { cleaned };
             if count == 0 && cleaned == 0 {
                 continue;
             }
-            match self.tail.make_room(needed as u64, &mut self.index.segments) {
+            let segments = &mut self.index.segments;
+            let made = match is_last {
+                false => self.tail.make_room(needed as u64, segments),
+                true => self.tail.win_room(needed as u64, segments),
+            };
+            match made {
                 Ok(()) => return Ok(Some((count, cleaned))),
                 Err(NoRoom::Full) => self.is_short_of_space = true,
                 // The segment comes with the end of a chore.
@@ -248,8 +267,7 @@ impl<D: Disk> Engine<D> {
         if let Some(it) = self.next_read() {
             return Some(it);
         }
-        let used = self.index.segments.capacity();
-        if let Some(it) = self.tail.next_preparation(used, self.options.disk_bytes_max) {
+        if let Some(it) = self.tail.next_preparation(&self.index.segments) {
             return Some(Chore::prepare(it));
         }
         // A log that may not grow is as short of space as a disk that is full.
@@ -287,7 +305,7 @@ impl<D: Disk> Engine<D> {
                 self.cleaner.end_read(segment, offset, read?);
             }
             Done::Removed(removed) => {
-                removed?;
+                self.index.segments.end_leave(removed?);
                 self.look_for_space();
             }
             Done::SnapshotWritten(file) => self.snapshotter.end_write(file),
@@ -315,6 +333,11 @@ impl<D: Disk> Engine<D> {
     /// Returns whether [`Self::append`] has work even without a batch.
     pub fn wants_append(&self) -> bool {
         self.is_unwritten || self.is_cleaning() || self.snapshotter.is_ready()
+    }
+
+    /// Returns the bytes of the largest batch that the log can take.
+    pub fn room_bytes(&self) -> u64 {
+        self.tail.room(&self.index.segments).min(BATCH_BYTES_MAX)
     }
 
     /// Returns what the log can take.
@@ -428,6 +451,9 @@ impl<D: Disk> Engine<D> {
 
 /// Bytes of batches in one frame, unless a single batch has more.
 const FRAME_BYTES_MAX: usize = 4 << 20;
+
+/// Bytes of any batch. Frames and the offsets in them have numbers of 32 bits.
+const BATCH_BYTES_MAX: u64 = 1 << 30;
 
 /// Operations in one frame, unless a single batch has more.
 const FRAME_OPERATIONS_MAX: usize = 16_384;

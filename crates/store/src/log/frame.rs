@@ -95,7 +95,7 @@ pub(crate) fn begin(frame: &mut Vec<u8>) {
 /// Completes a frame.
 pub(crate) fn finish(frame: &mut Vec<u8>, key: FrameKey, number: u64, synced: u64) {
     let payload = &frame[HEADER_BYTES..];
-    let payload_bytes = u32::try_from(payload.len()).expect("a turn reads far less than 4 GiB");
+    let payload_bytes = u32::try_from(payload.len()).expect("batches have less: Store::room_bytes");
     let payload_crc = crc32fast::hash(payload);
     frame[0..4].copy_from_slice(&MAGIC.to_le_bytes());
     frame[4..8].copy_from_slice(&payload_bytes.to_le_bytes());

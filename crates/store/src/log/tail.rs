@@ -20,6 +20,8 @@ pub(crate) struct Tail<D: Disk> {
     log_id: [u8; 16],
     key: FrameKey,
     segment_bytes: u64,
+    /// Bytes of the disk that the log may take.
+    bytes_max: Option<u64>,
     /// The segment that is written to; none before the first frame of a new log.
     current: Option<Current<D::File>>,
     next_frame: u64,
@@ -119,6 +121,7 @@ impl<D: Disk> Tail<D> {
             log_id,
             key: FrameKey::new(log_id),
             segment_bytes,
+            bytes_max: None,
             current,
             next_frame,
             // Nobody writes anew what was read. The first sync covers it.
@@ -128,6 +131,11 @@ impl<D: Disk> Tail<D> {
             is_preparing: false,
             is_disk_full: false,
         }
+    }
+
+    /// Takes no more of the disk from here on.
+    pub(crate) fn set_bytes_max(&mut self, bytes_max: Option<u64>) {
+        self.bytes_max = bytes_max;
     }
 
     /// Sees to it that a frame with at most `payload_bytes` fits where the tail is.
@@ -140,37 +148,103 @@ impl<D: Disk> Tail<D> {
         if self.current.as_ref().is_some_and(|it| it.offset + needed <= it.capacity) {
             return Ok(());
         }
-        let prepared = self.take_for(HEADER_BYTES as u64 + needed)?;
+        let prepared = self.take_for(HEADER_BYTES as u64 + needed, segments)?;
         // Later syncs are not about the old segment any more. Its header counts, too, whether frames follow or not.
         self.sync().map_err(NoRoom::Failed)?;
         self.enter(prepared, segments)
     }
 
+    /// Does the same with all of the reserve, if it comes to that: what would make space waits behind the frame.
+    pub(crate) fn win_room(
+        &mut self,
+        payload_bytes: u64,
+        segments: &mut Segments<D::File>,
+    ) -> Result<(), NoRoom> {
+        let capacity = HEADER_BYTES as u64 + frame::frame_bytes(payload_bytes);
+        let suffices = self.reserved() >= capacity;
+        loop {
+            match self.make_room(payload_bytes, segments) {
+                Err(NoRoom::Full) if suffices && self.prepared.len() > 1 => {}
+                made => return made,
+            }
+            if self.is_preparing {
+                return Err(NoRoom::NotYet);
+            }
+            let Some(last) = self.prepared.pop_back() else { return Err(NoRoom::Full) };
+            self.next_prepared = last.number;
+            let name = file_name(last.number);
+            let removed = self.disk.remove(&name);
+            removed.tried(|| format!("removing {name}")).map_err(NoRoom::Failed)?;
+        }
+    }
+
     /// Takes a segment with at least `bytes` from the reserve, or makes one in haste.
-    fn take_for(&mut self, bytes: u64) -> Result<Prepared<D::File>, NoRoom> {
+    fn take_for(
+        &mut self,
+        bytes: u64,
+        segments: &Segments<D::File>,
+    ) -> Result<Prepared<D::File>, NoRoom> {
         let capacity = self.segment_bytes.max(bytes);
-        let Some(first) = self.prepared.front_mut() else {
+        if self.prepared.is_empty() {
             if self.is_preparing {
                 // Its number is given to one that will be there soon.
                 return Err(NoRoom::NotYet);
             }
+            if self.left(segments) < capacity {
+                return Err(NoRoom::Full);
+            }
             let prepared = self.preparation(capacity).run()?;
             self.next_prepared += 1;
             return Ok(prepared);
-        };
-        if first.capacity < capacity {
-            // Frames this large are rare: the file grows.
-            let grown = first.file.allocate(capacity).and_then(|()| first.file.sync());
-            match grown {
-                Ok(()) => first.capacity = capacity,
-                Err(error) if is_full(&error) => return Err(NoRoom::Full),
-                Err(error) => {
-                    let name = file_name(first.number);
-                    return Err(error).tried(|| format!("growing {name}")).map_err(NoRoom::Failed);
-                }
+        }
+        // Frames this large are rare.
+        self.grow_first(capacity, segments)?;
+        self.prepared.pop_front().ok_or(NoRoom::Full)
+    }
+
+    /// Makes the first segment of the reserve larger, if it is not large enough.
+    fn grow_first(&mut self, capacity: u64, segments: &Segments<D::File>) -> Result<(), NoRoom> {
+        let left = self.left(segments);
+        let Some(first) = self.prepared.front_mut() else { return Err(NoRoom::Full) };
+        if first.capacity >= capacity {
+            return Ok(());
+        }
+        if left < capacity - first.capacity {
+            return Err(NoRoom::Full);
+        }
+        match first.file.allocate(capacity).and_then(|()| first.file.sync()) {
+            Ok(()) => {
+                first.capacity = capacity;
+                Ok(())
+            }
+            Err(error) if is_full(&error) => Err(NoRoom::Full),
+            Err(error) => {
+                let name = file_name(first.number);
+                Err(error).tried(|| format!("growing {name}")).map_err(NoRoom::Failed)
             }
         }
-        self.prepared.pop_front().ok_or(NoRoom::Full)
+    }
+
+    /// Returns how many bytes more the log may take of the disk.
+    fn left(&self, segments: &Segments<D::File>) -> u64 {
+        if self.next_prepared - segments.oldest_number() >= SEGMENTS_MAX {
+            // Locations tell no more segments apart.
+            return 0;
+        }
+        let taken = segments.capacity() + self.reserved();
+        self.bytes_max.map_or(u64::MAX, |most| most.saturating_sub(taken))
+    }
+
+    /// Returns how many bytes of the disk the reserve takes.
+    fn reserved(&self) -> u64 {
+        self.prepared.iter().map(|it| it.capacity).sum()
+    }
+
+    /// Returns the bytes of the largest frame that there is room for, if nobody else takes it.
+    pub(crate) fn room(&self, segments: &Segments<D::File>) -> u64 {
+        let first = self.prepared.front().map_or(0, |it| it.capacity);
+        let free = self.left(segments).min(self.disk.free_bytes().unwrap_or(0));
+        self.reserved().max(first.saturating_add(free)).saturating_sub(OVERHEAD_BYTES)
     }
 
     /// Returns where the record that begins `offset` bytes into the next frame will lie.
@@ -221,18 +295,14 @@ impl<D: Disk> Tail<D> {
     }
 
     /// Returns the segment that should be prepared, if one should.
-    ///
-    /// `used` is what the segments take of the disk; the log may take `bytes_max`.
     pub(crate) fn next_preparation(
         &mut self,
-        used: u64,
-        bytes_max: Option<u64>,
+        segments: &Segments<D::File>,
     ) -> Option<Preparation<D>> {
         if self.is_preparing || self.is_disk_full || self.has_reserve() {
             return None;
         }
-        let reserved: u64 = self.prepared.iter().map(|it| it.capacity).sum();
-        if bytes_max.is_some_and(|most| used + reserved + self.segment_bytes > most) {
+        if self.left(segments) < self.segment_bytes {
             return None;
         }
         self.is_preparing = true;
@@ -293,11 +363,7 @@ impl<D: Disk> Tail<D> {
     ) -> Result<(), NoRoom> {
         let Prepared { number, file, capacity } = prepared;
         let oldest = segments.oldest_number();
-        if number - oldest >= SEGMENTS_MAX {
-            let error = io::Error::other("the log has too many segments: make them larger");
-            let failed = Err(error).tried(|| format!("going on to {}", file_name(number)));
-            return failed.map_err(NoRoom::Failed);
-        }
+        debug_assert!(number - oldest < SEGMENTS_MAX, "no more were made");
         let (log_id, first_frame, synced) = (self.log_id, self.next_frame, self.synced);
         let header = SegmentHeader { log_id, number, first_frame, synced, oldest };
         let written = file.write_at(&header.encode(), 0);
@@ -315,5 +381,29 @@ pub(crate) fn is_full(error: &io::Error) -> bool {
     matches!(error.kind(), StorageFull | QuotaExceeded)
 }
 
+/// Bytes of a segment that are not for a frame's payload, and more.
+const OVERHEAD_BYTES: u64 = 256;
+
 /// Segments that are ready: what a full disk leaves for acknowledgements, ends and the cleaner.
 const RESERVE: usize = 3;
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::log::disk::SimulatedDisk;
+
+    /// Locations do not tell more segments apart: a log with so many is full.
+    #[test]
+    fn there_are_not_too_many_segments() {
+        for (count, is_full) in [(SEGMENTS_MAX - 1, false), (SEGMENTS_MAX, true)] {
+            let disk = Arc::new(SimulatedDisk::new(1 << 20));
+            let mut segments = Segments::new(7);
+            let mut tail = Tail::new(disk, [1; 16], 65_536, None, 7 + count, 1);
+            assert_eq!(tail.next_preparation(&segments).is_none(), is_full);
+            tail.end_preparation(None);
+            let made = tail.make_room(100, &mut segments);
+            assert_eq!(matches!(made, Err(NoRoom::Full)), is_full, "{made:?}");
+            assert_eq!(made.is_ok(), !is_full);
+        }
+    }
+}

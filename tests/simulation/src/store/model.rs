@@ -193,6 +193,10 @@ impl Store for Shared {
         }
     }
 
+    fn room_bytes(&self) -> u64 {
+        u64::MAX
+    }
+
     fn statistics(&self) -> Statistics {
         Statistics::default()
     }

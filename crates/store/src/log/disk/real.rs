@@ -7,7 +7,7 @@ use std::path::{Path, PathBuf};
 use std::sync::Mutex;
 use std::sync::PoisonError;
 
-use rustix::fs::{FallocateFlags, fallocate};
+use rustix::fs::{FallocateFlags, fallocate, statvfs};
 use rustix::io::Errno;
 
 use super::{Disk, LogFile};
@@ -120,6 +120,11 @@ impl Disk for RealDisk {
 
     fn sync(&self) -> io::Result<()> {
         File::open(&self.directory)?.sync_all()
+    }
+
+    fn free_bytes(&self) -> io::Result<u64> {
+        let it = statvfs(&self.directory)?;
+        Ok(it.f_bavail.saturating_mul(it.f_frsize))
     }
 
     fn new_id(&self) -> io::Result<[u8; 16]> {

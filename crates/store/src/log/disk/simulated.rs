@@ -217,6 +217,11 @@ impl Disk for SimulatedDisk {
         Ok(())
     }
 
+    fn free_bytes(&self) -> io::Result<u64> {
+        let state = self.lock_state();
+        Ok(state.capacity.saturating_sub(state.used))
+    }
+
     fn new_id(&self) -> io::Result<[u8; 16]> {
         let mut state = self.lock_state();
         state.id_count += 1;

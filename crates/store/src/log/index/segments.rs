@@ -15,6 +15,8 @@ pub(crate) struct Segments<F> {
     live_bytes: u64,
     /// The sum of the bytes.
     total_bytes: u64,
+    /// Bytes of the disk that those take that were retired and are still there.
+    leaving_bytes: u64,
 }
 
 /// One file of the log.
@@ -33,7 +35,7 @@ pub(crate) struct Segment<F> {
 
 impl<F> Segments<F> {
     pub(crate) fn new(oldest: u64) -> Self {
-        Self { oldest, segments: VecDeque::new(), live_bytes: 0, total_bytes: 0 }
+        Self { oldest, segments: VecDeque::new(), live_bytes: 0, total_bytes: 0, leaving_bytes: 0 }
     }
 
     /// Adds the next segment.
@@ -91,6 +93,15 @@ impl<F> Segments<F> {
         Some((self.oldest - 1, segment))
     }
 
+    /// A segment that was retired takes `bytes` of the disk until it [is gone](Self::end_leave).
+    pub(crate) fn begin_leave(&mut self, bytes: u64) {
+        self.leaving_bytes += bytes;
+    }
+
+    pub(crate) fn end_leave(&mut self, bytes: u64) {
+        self.leaving_bytes -= bytes;
+    }
+
     pub(crate) fn oldest_number(&self) -> u64 {
         self.oldest
     }
@@ -134,7 +145,7 @@ impl<F> Segments<F> {
 
     /// Returns how many bytes of the disk are taken.
     pub(crate) fn capacity(&self) -> u64 {
-        self.segments.iter().map(|it| it.capacity).sum()
+        self.segments.iter().map(|it| it.capacity).sum::<u64>() + self.leaving_bytes
     }
 
     #[inline]

@@ -98,6 +98,13 @@ impl Hand {
         self.append_operations(operations);
     }
 
+    /// Returns a batch that does something.
+    pub(super) fn batch(&mut self, act: &Act) -> Batch {
+        let operations: Vec<_> = self.operation(act).into_iter().collect();
+        self.submitted += operations.len() as u64;
+        Batch { through: Submission(self.submitted), is_awaited: true, operations }
+    }
+
     pub(super) fn append_operations(&mut self, operations: Vec<Operation>) {
         self.submitted += operations.len() as u64;
         let through = Submission(self.submitted);

@@ -8,6 +8,7 @@ use crate::log::disk::SimulatedDisk;
 use crate::log::engine::{Appended, Engine};
 use crate::{
     Batch, Condition, Operation, Options, SessionIdentity, SessionNumber, ShardIndex, Submission,
+    publish_bytes,
 };
 
 #[test]
@@ -66,6 +67,98 @@ fn a_log_that_may_not_grow_is_full() {
     assert!(fill(&mut hand) > 5);
     hand.disk.kill();
     hand.reopen();
+}
+
+/// What is under way when the limit is reached, and what makes space, goes on in the reserve and not beyond it.
+#[test]
+fn a_log_that_nobody_does_chores_for_keeps_its_limit() {
+    let bytes_max = 6 << 20;
+    let mut hand = Hand::new(Options { disk_bytes_max: Some(bytes_max), ..large() });
+    hand.append(&[Act::Start { who: 0 }]);
+    hand.do_chores();
+    let mut batches = VecDeque::new();
+    let mut taken = 0;
+    while hand.engine.append(&mut batches).unwrap() == Appended::Done {
+        taken += 1;
+        assert!(taken < 10_000, "the limit is never reached");
+        assert!(hand.disk.used_bytes() <= bytes_max, "{}", hand.disk.used_bytes());
+        batches.push_back((ShardIndex(0), hand.batch(&publish())));
+    }
+    assert!(taken > 60);
+    assert_eq!(hand.engine.condition(), Condition::Full);
+}
+
+/// A message that is larger than a segment takes of the reserve what it needs, and leaves the limit as it is.
+#[test]
+fn a_message_larger_than_a_segment_goes_in_the_reserve() {
+    for bytes_max in [400_000, 500_000] {
+        let options = Options { segment_bytes: 32 << 10, ..options(false) };
+        let mut hand = Hand::new(Options { disk_bytes_max: Some(bytes_max), ..options });
+        hand.append(&[Act::Start { who: 0 }, Act::Start { who: 1 }]);
+        hand.do_chores();
+        let mut published = 0;
+        while hand.engine.condition() != Condition::Full {
+            assert!(hand.engine.room_bytes() > 61_000, "{}", hand.engine.room_bytes());
+            hand.append(&[publish()]);
+            hand.sync();
+            assert!(hand.disk.used_bytes() <= bytes_max, "{}", hand.disk.used_bytes());
+            hand.do_chores();
+            published += 1;
+        }
+        assert!(published >= 3, "{published}");
+        for _ in 0..published {
+            hand.append(&[Act::Finish { who: 0, nth: 0, count: 1 }]);
+            hand.sync();
+            hand.do_chores();
+            assert!(hand.disk.used_bytes() <= bytes_max, "{}", hand.disk.used_bytes());
+        }
+        assert_eq!(hand.engine.condition(), Condition::Ready, "{bytes_max}");
+        hand.disk.kill();
+        hand.reopen();
+    }
+}
+
+/// A batch of as many bytes as there is said to be room for is taken at once.
+#[test]
+fn there_is_the_room_that_is_said() {
+    for left in (0..20).map(|it| it * 9_000) {
+        let options = Options { segment_bytes: 32 << 10, ..options(false) };
+        let mut hand = Hand::new(options);
+        hand.append(&[Act::Start { who: 0 }]);
+        hand.do_chores();
+        hand.disk.set_capacity(hand.disk.used_bytes() + left);
+        let room = hand.engine.room_bytes();
+        assert!(room >= (3 << 15) - 1_024, "{room}");
+        let size = u16::try_from(room - publish_bytes(0, 1)).unwrap_or(u16::MAX);
+        let act = Act::Publish { targets: 1, qos: 1, kind: 3, size, topic: 0, inbound: None };
+        hand.append(&[act]);
+        hand.sync();
+        hand.disk.kill();
+        hand.reopen();
+    }
+}
+
+/// A log whose limit was lowered below what it takes can be opened, and gets smaller.
+#[test]
+fn a_limit_that_was_exceeded_before_it_was_set_is_reached() {
+    let mut hand = Hand::new(large());
+    hand.append(&[Act::Start { who: 0 }]);
+    (0..100).for_each(|_| hand.append(&[publish()]));
+    hand.sync();
+    hand.do_chores();
+    let bytes_max = 5 << 20;
+    hand.options.disk_bytes_max = Some(bytes_max);
+    hand.disk.kill();
+    hand.reopen();
+    hand.do_chores();
+    assert_eq!(hand.engine.condition(), Condition::Full);
+    for _ in 0..100 {
+        hand.append(&[Act::Finish { who: 0, nth: 0, count: 1 }]);
+        hand.sync();
+        hand.do_chores();
+    }
+    assert_eq!(hand.engine.condition(), Condition::Ready);
+    assert!(hand.disk.used_bytes() <= bytes_max, "{}", hand.disk.used_bytes());
 }
 
 /// Nothing is told that the disk does not have.
