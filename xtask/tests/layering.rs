@@ -33,6 +33,8 @@ const MAY_USE: &[(&str, &[&str])] = &[
             "quelea-transport",
         ],
     ),
+    // For the tests of applications: a broker in their process.
+    ("quelea-testkit", &["quelea-broker", "quelea-codec"]),
     // It kills the broker's process: nothing of the broker is in its own.
     ("quelea-crash", &["quelea-codec"]),
     // Drives the shards, plays the clients, and has a store of its own.
@@ -40,8 +42,9 @@ const MAY_USE: &[(&str, &[&str])] = &[
     ("xtask", &[]),
 ];
 
-/// What tests may depend on beside: the client's start a broker.
-const MAY_USE_IN_TESTS: &[(&str, &str)] = &[("quelea-client", "quelea-broker")];
+/// What tests may depend on beside: the client's start a broker, and a broker's kit is tried with a client.
+const MAY_USE_IN_TESTS: &[(&str, &str)] =
+    &[("quelea-client", "quelea-broker"), ("quelea-testkit", "quelea-client")];
 
 /// For each pure crate, the crates of others that it may use: none that does I/O, tells the time or draws
 /// random numbers. Tests may use more.
@@ -58,7 +61,7 @@ const ONLY_IN: &[(&str, &[&str])] = &[
     ("mio", &["quelea-broker", "quelea-cli", "quelea-crash"]),
     ("rustls", &["quelea-broker", "quelea-cli"]),
     ("socket2", &["quelea-broker", "quelea-cli"]),
-    ("tokio", &["quelea-broker", "quelea-client"]),
+    ("tokio", &["quelea-broker", "quelea-client", "quelea-testkit"]),
 ];
 
 #[test]
