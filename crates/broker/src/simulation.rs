@@ -342,6 +342,10 @@ impl Io for Sockets<'_> {
         None
     }
 
+    fn has_unsent(&self, _: Key) -> bool {
+        false
+    }
+
     fn shutdown(&mut self, key: Key) {
         if let Ok(connection) = self.connection(key) {
             self.network().shutdown(connection);

@@ -92,6 +92,11 @@ impl Layered {
         &mut self.socket
     }
 
+    /// As [`super::Io::has_unsent`].
+    pub(super) fn has_unsent(&self) -> bool {
+        !self.unsent.is_empty()
+    }
+
     /// As [`super::Io::client`].
     pub(super) fn client(&self) -> Peer {
         self.peer

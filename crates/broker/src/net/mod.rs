@@ -58,6 +58,10 @@ pub(crate) trait Io: Send {
     /// `WouldBlock` when nothing fits, anything else when the connection is lost.
     fn write(&mut self, key: Key, bytes: &[u8]) -> io::Result<usize>;
 
+    /// Returns whether a layer holds back what was written, until the socket has room: then it leaves first, and the
+    /// stream reports that it is writable.
+    fn has_unsent(&self, key: Key) -> bool;
+
     /// Returns the client's address if a proxy that is trusted has named it.
     fn client(&self, key: Key) -> Option<Peer>;
 

@@ -134,6 +134,15 @@ impl Io for Sockets {
         }
     }
 
+    fn has_unsent(&self, key: Key) -> bool {
+        match self.streams.get(key.index as usize) {
+            Some(Some(Stream::Layered(layered))) => layered.has_unsent(),
+            Some(Some(Stream::Tcp(_)) | None) | None => false,
+            #[cfg(feature = "simulation")]
+            Some(Some(Stream::Simulated(_))) => false,
+        }
+    }
+
     fn client(&self, key: Key) -> Option<Peer> {
         match self.streams.get(key.index as usize)? {
             Some(Stream::Layered(layered)) => Some(layered.client()),

@@ -113,7 +113,7 @@ impl Shard {
     fn on_end_of_input(&mut self, key: Key, io: &mut dyn Io) {
         let link = self.links.get(key);
         let is_owed = link.is_some_and(|link| {
-            (link.unsent_bytes() > 0 || link.holds())
+            (link.unsent_bytes() > 0 || io.has_unsent(key) || link.holds())
                 && !link.is_leaving
                 && matches!(link.stage, Stage::Open(_))
         });
@@ -175,7 +175,9 @@ impl Shard {
             Ok(Received { bytes: 0, .. }) => {
                 // What is unsent may still be wanted: the flush, or the timer, ends it.
                 match self.links.get_mut(key) {
-                    Some(link) if link.unsent_bytes() > 0 => link.has_input = false,
+                    Some(link) if link.unsent_bytes() > 0 || io.has_unsent(key) => {
+                        link.has_input = false;
+                    }
                     Some(_) | None => self.lose(key, None, io),
                 }
                 Remains::Nothing

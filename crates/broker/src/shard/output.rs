@@ -118,10 +118,15 @@ impl Shard {
                     self.pump(key, session);
                 }
             }
-            Stage::Lingering if link.unsent_bytes() == 0 && link.is_closed => {
-                self.lose(key, None, io);
+            Stage::Lingering if link.unsent_bytes() == 0 => {
+                io.shutdown(key);
+                if link.is_closed && io.has_unsent(key) {
+                    // Nothing else comes for which it would be looked at again.
+                    link.is_blocked = true;
+                } else if link.is_closed {
+                    self.lose(key, None, io);
+                }
             }
-            Stage::Lingering if link.unsent_bytes() == 0 => io.shutdown(key),
             Stage::Lingering | Stage::Connecting | Stage::Authenticating(_) => {}
         }
     }

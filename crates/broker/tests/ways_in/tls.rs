@@ -1,6 +1,7 @@
 //! TLS: who is let in, what is negotiated, and that all bytes arrive.
 
 use std::io::{Read, Write};
+use std::net::Shutdown;
 use std::sync::Arc;
 
 use quelea_broker::StartError;
@@ -8,6 +9,7 @@ use quelea_broker::config::{ClientCertificate, Listener, Tls, TlsVersion};
 use rcgen::date_time_ymd;
 use rustls::version::{TLS12, TLS13};
 use rustls::{CipherSuite, HandshakeKind};
+use socket2::SockRef;
 
 use crate::client::{Client, connect_packet, publish_packet, tcp, tls, tls_to};
 use crate::house::{self, House};
@@ -81,6 +83,26 @@ fn output_waits_for_a_slow_reader() {
         assert!(client.packet().unwrap() == publish_packet("big", &payload));
     }
     client.ping().unwrap();
+}
+
+/// Who has ended its own side still reads all that it was owed.
+#[test]
+fn output_waits_for_a_reader_that_says_no_more() {
+    let ca = Authority::root("ca");
+    let house = House::with_tls(&ca.issue("localhost"), |_, _| {});
+    for _ in 0..5 {
+        let stream = tls(house.address, client_config(&ca, None)).unwrap();
+        SockRef::from(&stream.sock).set_recv_buffer_size(16_384).unwrap();
+        let mut client = Client::connect(stream).unwrap();
+        client.subscribe("big").unwrap();
+        let payload = vec![1; 900_000];
+        client.publish("big", &payload).unwrap();
+        client.stream.conn.send_close_notify();
+        client.stream.flush().unwrap();
+        client.stream.sock.shutdown(Shutdown::Write).unwrap();
+        assert!(client.packet().unwrap() == publish_packet("big", &payload));
+        assert_eq!(client.stream.read(&mut [0]).unwrap(), 0);
+    }
 }
 
 #[test]
