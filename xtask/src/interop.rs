@@ -67,12 +67,14 @@ fn ways_in(binary: &Path) -> Result<Broker, String> {
     let mutual = format!("{own}, client_ca = {:?}", file("ca.pem"));
     let listener = "[[listener]]\naddress = \"127.0.0.1:0\"";
     let websocket = format!("{listener}\nprotocol = \"websocket\"");
+    let guarded = format!("{websocket}\nallowed_origins = [\"http://app.example.com\"]");
     let configuration = directory.join("quelea.toml");
     let text = format!(
-        "{listener}\ntls = {{ {own} }}\n{listener}\ntls = {{ {mutual} }}\n{websocket}\n{websocket}\ntls = {{ {own} }}\n"
+        "{listener}\ntls = {{ {own} }}\n{listener}\ntls = {{ {mutual} }}\n{websocket}\n{websocket}\ntls = {{ {own} }}\n\
+         {guarded}\n{guarded}\ntls = {{ {own} }}\n"
     );
     fs::write(&configuration, text).map_err(failed)?;
-    Broker::quelea_with(binary, &configuration, 4)
+    Broker::quelea_with(binary, &configuration, 6)
 }
 
 /// Runs the programs that come in by TLS and WebSocket.
@@ -90,6 +92,12 @@ fn by_each_way(broker: &Broker) -> Result<Counts, String> {
         command.args(broker.addresses.iter().map(|it| it.port().to_string()));
         counts += follow(Program::start(command)?)?;
     }
+    tools::chromium()?;
+    let mut browser = Command::new("node");
+    browser.arg(programs.join("browser.js")).env::<_, PathBuf>("NODE_PATH", tools::node_modules()?);
+    browser.arg(certificates());
+    browser.args(broker.addresses[4..].iter().map(|it| it.port().to_string()));
+    counts += follow(Program::start(browser)?)?;
     Ok(counts)
 }
 

