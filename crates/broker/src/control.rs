@@ -116,17 +116,20 @@ impl Watched {
 
 /// Publishes the statistics under `$SYS`.
 async fn report(shared: Arc<Shared>) {
-    let secs = shared.config.sys.interval_secs;
-    if secs == 0 {
-        return;
-    }
     let mut reporter = Reporter::new();
-    let mut interval = tokio::time::interval(Duration::from_secs(secs.into()));
+    let mut interval = tokio::time::interval(LOOK_EVERY);
     interval.set_missed_tick_behavior(MissedTickBehavior::Skip);
+    let mut due_secs = 0;
     loop {
         interval.tick().await;
-        // Any shard can publish them; the first always exists.
-        shared.mailboxes[0].send(Letter::Statistics(reporter.report(&shared)));
+        // A reload may have changed it.
+        let secs = shared.live.rules().config.sys.interval_secs;
+        if due_secs == 0 && secs > 0 {
+            // Any shard can publish them; the first always exists.
+            shared.mailboxes[0].send(Letter::Statistics(reporter.report(&shared)));
+            due_secs = secs;
+        }
+        due_secs = due_secs.min(secs).saturating_sub(1);
     }
 }
 

@@ -20,8 +20,8 @@ pub(crate) struct Retained {
     partitions: Box<[RwLock<Partition>]>,
     count: AtomicU64,
     bytes: AtomicU64,
-    messages_max: u64,
-    bytes_max: u64,
+    messages_max: AtomicU64,
+    bytes_max: AtomicU64,
 }
 
 /// The topics of one hash.
@@ -53,9 +53,15 @@ impl Retained {
             partitions: (0..PARTITIONS).map(|_| RwLock::new(Partition::new(seed))).collect(),
             count: AtomicU64::new(0),
             bytes: AtomicU64::new(0),
-            messages_max: limits.retained_messages_max,
-            bytes_max: limits.retained_bytes_max,
+            messages_max: AtomicU64::new(limits.retained_messages_max),
+            bytes_max: AtomicU64::new(limits.retained_bytes_max),
         }
+    }
+
+    /// Takes up other limits. What is retained beyond them stays until it is replaced.
+    pub(crate) fn limit(&self, limits: &Limits) {
+        self.messages_max.store(limits.retained_messages_max, Ordering::Relaxed);
+        self.bytes_max.store(limits.retained_bytes_max, Ordering::Relaxed);
     }
 
     /// Sets the retained message of its topic. Returns false when a limit forbids it.
@@ -74,8 +80,9 @@ impl Retained {
         };
         let count = self.count.load(Ordering::Relaxed);
         let bytes = self.bytes.load(Ordering::Relaxed);
-        let is_too_many = is_new && count >= self.messages_max;
-        let is_too_big = size > old_size && bytes + size - old_size > self.bytes_max;
+        let is_too_many = is_new && count >= self.messages_max.load(Ordering::Relaxed);
+        let is_too_big =
+            size > old_size && bytes + size - old_size > self.bytes_max.load(Ordering::Relaxed);
         if is_too_many || is_too_big {
             // An older message must not go on as if it were the last one.
             if partition.remove(topic).is_some() {

@@ -161,7 +161,7 @@ impl House {
     /// Takes in a network connection, as an accept thread would. Returns false if there are too many.
     pub fn accept(&self, connection: u64, now: Time) -> bool {
         let count = self.shared.connection_count.fetch_add(1, Ordering::Relaxed);
-        if count >= self.shared.config.limits.connections_max as usize {
+        if count >= self.shared.live.rules().config.limits.connections_max as usize {
             self.shared.connection_count.fetch_sub(1, Ordering::Relaxed);
             return false;
         }

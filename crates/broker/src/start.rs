@@ -16,7 +16,7 @@ use quelea_store::{OpenError, Recovered, RecoveredRetained, SessionNumber, Shard
 use crate::auth::{Authority, EnhancedAuthenticator};
 use crate::backend::Backend;
 use crate::clock::Clock;
-use crate::config::{Address, Config, Listener};
+use crate::config::{Address, Change, Config, Listener, Mistakes};
 use crate::control::{Control, Signal};
 use crate::counters::Totals;
 use crate::mail::{Letter, Mailbox};
@@ -195,6 +195,20 @@ impl Broker {
         }
     }
 
+    /// Puts what a running broker can take up of `next` in force. Returns all that `next` changes, with when each
+    /// change takes effect. A configuration that is no good changes nothing.
+    ///
+    /// # Errors
+    ///
+    /// What is wrong with it, also together with what only a restart would change.
+    pub fn reload(&self, next: &Config) -> Result<Vec<Change>, Mistakes> {
+        next.check()?;
+        let running = &self.shared.live.rules().config;
+        let changes = running.changes(next);
+        self.shared.apply(running.reloaded(next)?);
+        Ok(changes)
+    }
+
     /// Waits for SIGTERM, SIGINT or SIGHUP, or for the disk to fail: the process must end then, with
     /// [`Broker::stop`] or without.
     pub fn wait_for_signal(&self) -> Signal {
@@ -211,7 +225,8 @@ impl Broker {
         for mailbox in self.shared.mailboxes.iter() {
             mailbox.send(Letter::Stop);
         }
-        let timeout = Duration::from_secs(self.shared.config.stop.flush_timeout_secs.into());
+        let flush_timeout_secs = self.shared.live.rules().config.stop.flush_timeout_secs;
+        let timeout = Duration::from_secs(flush_timeout_secs.into());
         let clock = Clock::start();
         while self.shared.connection_count.load(Ordering::Relaxed) > 0 && clock.elapsed() < timeout
         {

@@ -1,6 +1,7 @@
 //! `quelea serve`: runs the broker until a signal stops it.
 
-use quelea_broker::{Broker, Config, Signal};
+use quelea_broker::config::TakesEffect;
+use quelea_broker::{Broker, Signal};
 
 use crate::config::ConfigArgs;
 use crate::failure::Failure;
@@ -15,18 +16,16 @@ SIGTERM and SIGINT stop the broker in good order, a second one at once. SIGHUP r
 
 /// Runs `quelea serve`.
 pub(crate) fn run(args: &ConfigArgs) -> Result<(), Failure> {
-    let mut running = args.load()?.config;
-    let logging = Logging::start(&running.log)?;
-    let broker = Broker::start(running.clone()).map_err(Failure::new)?;
-    if running.store.is_in_memory() {
+    let config = args.load()?.config;
+    let logging = Logging::start(&config.log)?;
+    let is_in_memory = config.store.is_in_memory();
+    let broker = Broker::start(config).map_err(Failure::new)?;
+    if is_in_memory {
         tracing::info!("sessions and messages live in memory: they are gone when the broker stops");
     }
     loop {
         match broker.wait_for_signal() {
-            Signal::Reload => {
-                reload(args, &mut running, &logging);
-                broker.reload_files();
-            }
+            Signal::Reload => reload(args, &broker, &logging),
             Signal::Stop => {
                 broker.stop();
                 return Ok(());
@@ -44,7 +43,9 @@ pub(crate) fn run(args: &ConfigArgs) -> Result<(), Failure> {
 }
 
 /// Applies what can be applied to a running broker, and says of the rest that it needs a restart.
-fn reload(args: &ConfigArgs, running: &mut Config, logging: &Logging) {
+fn reload(args: &ConfigArgs, broker: &Broker, logging: &Logging) {
+    // The files of TLS are not part of the configuration: they are read again in any case.
+    broker.reload_files();
     let next = match args.load() {
         Ok(loaded) => loaded.config,
         Err(failure) => {
@@ -52,25 +53,23 @@ fn reload(args: &ConfigArgs, running: &mut Config, logging: &Logging) {
             return;
         }
     };
-    if next.listeners != running.listeners {
-        tracing::warn!("the listeners have changed, which needs a restart");
-    }
-    for setting in Config::settings() {
-        let (old, new) = (setting.show(running), setting.show(&next));
-        if old == new {
-            continue;
+    let changes = match broker.reload(&next) {
+        Ok(changes) => changes,
+        Err(mistakes) => {
+            tracing::error!(
+                "the configuration is not reloaded: with what only a restart changes it is no good: {mistakes}"
+            );
+            return;
         }
-        let [old, new] = [old, new].map(|value| value.unwrap_or_else(|| "not set".to_owned()));
-        let effect =
-            if setting.key() == RELOADED_KEY { "from here on" } else { "which needs a restart" };
-        tracing::info!("{} changes from {old} to {new}, {effect}", setting.key());
+    };
+    for change in changes {
+        match change.takes_effect {
+            TakesEffect::AtOnce => tracing::info!("{change}"),
+            TakesEffect::AtRestart => tracing::warn!("{change}"),
+        }
     }
-    match logging.reload(&next.log) {
-        Ok(()) => running.log.level = next.log.level,
-        Err(failure) => tracing::error!("{failure}"),
+    if let Err(failure) = logging.reload(&next.log) {
+        tracing::error!("{failure}");
     }
     tracing::info!("the configuration is reloaded");
 }
-
-/// The setting that a running broker takes up.
-const RELOADED_KEY: &str = "log.level";

@@ -281,15 +281,20 @@ fn sighup_reads_the_configuration_again() {
     let file = temporary_file("reload.toml", "[log]\nlevel = \"info\"\n");
     let broker = Serve::start(&["--config", file.to_str().expect("the path is UTF-8")]);
     broker.client("pub", &["-t", "t", "-m", "m", "-q", "1"]);
-    fs::write(&file, "[log]\nlevel = \"info,quelea_broker=warn\"\n[limits]\nqos_max = 1\n")
+    fs::write(&file, "[log]\nlevel = \"info,quelea_broker=warn\"\n[limits]\nqos_max = 1\n[store]\ninterval_millis = 7\n")
         .expect("it is ours");
     broker.signal("HUP");
-    broker.wait_for("limits.qos_max changes from 2 to 1, which needs a restart");
+    broker.wait_for("limits.qos_max changes from 2 to 1, from here on");
     broker.wait_for("log.level changes from \"info\" to \"info,quelea_broker=warn\", from here on");
+    broker.wait_for("store.interval_millis changes from 100 to 7, which needs a restart");
     broker.wait_for("the configuration is reloaded");
-    fs::write(&file, "[log]\nlevel = \"loud\"\n").expect("it is ours");
+    let refused = broker.client("pub", &["-t", "t", "-m", "m", "-q", "2"]);
+    assert!(!refused.status.success(), "QoS 2 is not served any more");
+    fs::write(&file, "[log]\nlevel = \"loud\"\n[limits]\nqos_max = 3\n").expect("it is ours");
     broker.signal("HUP");
     broker.wait_for("\"loud\" in log.level is no level");
+    broker.wait_for("limits.qos_max must be a number from 0 to 2, not 3");
+    assert_success(&broker.client("pub", &["-t", "t", "-m", "m", "-q", "1"]));
     assert_eq!(broker.stop().0, Some(0));
 }
 

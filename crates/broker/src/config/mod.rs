@@ -3,6 +3,7 @@
 //! [`Config::default`] is a broker for this machine only: both loopback addresses, anonymous access, and what has
 //! to be remembered in `quelea-data`, below the working directory.
 
+mod change;
 mod check;
 mod document;
 mod file;
@@ -23,6 +24,7 @@ mod value;
 
 use std::num::NonZeroUsize;
 
+pub use change::{Change, TakesEffect};
 pub use limits::{Limits, QueueOverflow};
 pub use listener::{Address, ClientCertificate, Listener, Protocol, Tls, TlsVersion, UnixFile};
 pub use load::{Flag, Loaded, Sources};

@@ -7,7 +7,7 @@ use std::path::PathBuf;
 use std::{env, fs};
 
 use super::document::wrapped;
-use super::{Config, Loaded, Setting, Sources, listener_keys};
+use super::{Config, Loaded, Setting, Sources, TakesEffect, listener_keys};
 
 /// Every setting, with its type, unit, default and limit, is in the documentation.
 #[test]
@@ -144,7 +144,11 @@ fn facts(setting: &Setting, defaults: &Config) -> String {
         Some(value) => format!("default `{value}`"),
         None => "not set by default".to_owned(),
     };
-    format!("{kind}; {default}. Environment: `{}`", setting.variable())
+    let restart = match setting.takes_effect() {
+        TakesEffect::AtOnce => "",
+        TakesEffect::AtRestart => " A change needs a restart.",
+    };
+    format!("{kind}; {default}. Environment: `{}`.{restart}", setting.variable())
 }
 
 fn paragraph(setting: &Setting) -> String {

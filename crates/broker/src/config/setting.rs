@@ -22,6 +22,7 @@ pub struct Setting {
     pub kind: Kind,
     pub(super) read: fn(&mut Config, Raw<'_>, &Kind) -> Result<(), String>,
     pub(super) show: fn(&Config) -> Option<String>,
+    pub(super) copy: fn(&Config, &mut Config),
 }
 
 /// What values a setting takes.
@@ -124,6 +125,7 @@ macro_rules! settings {
                 Ok(())
             },
             show: |config| config.$section.$field.show(),
+            copy: |from, to| to.$section.$field.clone_from(&from.$section.$field),
         }
     };
     (@row [] $field:ident: $field_type:ty, $doc:expr, $kind:expr) => {
@@ -137,6 +139,7 @@ macro_rules! settings {
                 Ok(())
             },
             show: |config| config.$field.show(),
+            copy: |from, to| to.$field.clone_from(&from.$field),
         }
     };
 }

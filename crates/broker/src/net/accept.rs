@@ -109,7 +109,7 @@ impl Work {
 
     fn admit(&self, socket: Socket, peer: Peer) {
         let count = self.shared.connection_count.fetch_add(1, Ordering::Relaxed);
-        let is_full = count >= self.shared.config.limits.connections_max as usize;
+        let is_full = count >= self.shared.live.rules().config.limits.connections_max as usize;
         let Some(place) = self.entrance.enter().filter(|place| !is_full && place.admits(peer))
         else {
             self.shared.connection_count.fetch_sub(1, Ordering::Relaxed);

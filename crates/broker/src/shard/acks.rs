@@ -173,7 +173,7 @@ impl Shard {
 
     /// Sends what a session's window and its link's buffer let through.
     pub(super) fn pump(&mut self, key: Key, session_key: Key) {
-        let bytes_max = self.shared.config.limits.write_buffer_bytes_max as usize;
+        let bytes_max = self.rules.config.limits.write_buffer_bytes_max as usize;
         let Some(session) = self.sessions.get_mut(session_key) else { return };
         let Some(link) = self.links.get_mut(key) else { return };
         if session.protocol.wants_pump() && link.is_answered {

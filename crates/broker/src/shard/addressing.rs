@@ -132,7 +132,7 @@ impl Shard {
     /// Returns whether messages at QoS 0 are kept for clients that are away. While there is no space for them,
     /// whoever is there gets them, and that is all.
     fn keeps_at_most_once(&self) -> bool {
-        let is_wanted = self.shared.config.limits.queue_qos0_offline;
+        let is_wanted = self.rules.config.limits.queue_qos0_offline;
         let has_space = is_wanted && self.shared.store.condition() != Condition::Full;
         self.counters().dropped_no_space.add(u64::from(is_wanted && !has_space));
         has_space
@@ -201,7 +201,7 @@ impl Shard {
     ) {
         if merged.qos == QoS::AtMostOnce {
             let is_away = !receiver.gauge.is_online.load(Ordering::Relaxed);
-            if !(is_away && self.shared.config.limits.queue_qos0_offline) {
+            if !(is_away && self.rules.config.limits.queue_qos0_offline) {
                 routed.at_most_once |= 1 << receiver.home.0;
                 return;
             }
@@ -229,7 +229,7 @@ impl Shard {
         let publisher = self.publisher_hash(routed.source);
         for group in groups.iter() {
             let is_queueable = routed.qos != QoS::AtMostOnce;
-            let strategy = self.shared.strategy();
+            let strategy = self.rules.strategy;
             let Some(member) = group.choose(strategy, publisher, is_queueable) else {
                 self.counters().dropped_no_member.add(1);
                 continue;
@@ -273,7 +273,7 @@ impl Shard {
 
     /// Returns what the limits leave for copies of a message.
     fn room_for(&self, sharing: &mut Sharing<'_>) -> Room {
-        let limits = &self.shared.config.limits;
+        let limits = &self.rules.config.limits;
         let size = sharing.keep().size_bytes() as u64;
         let (messages_max, bytes_max) = match limits.queue_overflow {
             QueueOverflow::RejectNewest | QueueOverflow::EndSession => {
@@ -315,7 +315,7 @@ impl Shard {
         routed.reached.refused += 1;
         self.counters().dropped_queue_full.add(1);
         let is_away = !gauge.is_online.load(Ordering::Relaxed);
-        let ends = self.shared.config.limits.queue_overflow == QueueOverflow::EndSession;
+        let ends = self.rules.config.limits.queue_overflow == QueueOverflow::EndSession;
         if ends && is_away && gauge.ask_for_end() {
             self.shared.mailboxes[usize::from(home)].send(Letter::EndSession(number));
         }

@@ -41,7 +41,7 @@ impl Shard {
                 self.fail(key, ReasonCode::PROTOCOL_ERROR, &"session expiry raised from zero");
                 return;
             }
-            let expiry_secs = asked.min(self.shared.server_limits.session_expiry_max_secs);
+            let expiry_secs = asked.min(self.rules.server_limits.session_expiry_max_secs);
             if let Some(extra) = &mut session.extra {
                 extra.expiry_secs = expiry_secs;
             }

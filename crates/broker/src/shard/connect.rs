@@ -50,7 +50,7 @@ impl Shard {
             self.forget_arrival(arrival.is_home);
             return;
         }
-        let wait_secs = self.shared.config.limits.connect_timeout_secs;
+        let wait_secs = self.rules.config.limits.connect_timeout_secs;
         let deadline = arrival.accepted_at.plus_secs(wait_secs);
         let mut link = Link::new(arrival.address, self.now, deadline);
         link.has_packets = !arrival.unread.is_empty();
@@ -123,7 +123,7 @@ impl Shard {
                 address: link.address,
                 unread: unread.to_vec(),
                 accepted_at: Time::from_millis(link.stage_ends_at.as_millis().saturating_sub(
-                    u64::from(self.shared.config.limits.connect_timeout_secs) * 1_000,
+                    u64::from(self.rules.config.limits.connect_timeout_secs) * 1_000,
                 )),
                 is_home: true,
             };
@@ -134,7 +134,7 @@ impl Shard {
     fn on_connect(&mut self, key: Key, connect: &Connect<'_>, packet: &[u8]) {
         match connect.properties.authentication_method {
             Some(method) => self.begin_authentication(key, connect, method, packet),
-            None if self.shared.config.allow_anonymous == Some(false) => {
+            None if self.rules.config.allow_anonymous == Some(false) => {
                 self.refuse(key, connect.version, ReasonCode::NOT_AUTHORIZED);
             }
             None => self.open_session(key, connect, None),
@@ -148,7 +148,7 @@ impl Shard {
         connect: &Connect<'_>,
         auth: Option<(&str, Vec<u8>)>,
     ) {
-        let negotiated = match negotiate(connect, &self.shared.server_limits) {
+        let negotiated = match negotiate(connect, &self.rules.server_limits) {
             Ok(negotiated) => negotiated,
             Err(refusal) => {
                 self.refuse(key, connect.version, refusal.reason_code());
@@ -162,7 +162,7 @@ impl Shard {
             return;
         }
         let known = self.find_session(connect.client_id);
-        let is_full = self.shared.session_count() >= self.shared.config.limits.sessions_max.into();
+        let is_full = self.shared.session_count() >= self.rules.config.limits.sessions_max.into();
         let is_stored = negotiated.class() == Class::Durable || connect.will.is_some();
         // Whoever comes back may take what fills the disk.
         let needs_space = is_stored && known.is_none();
@@ -194,7 +194,7 @@ impl Shard {
         let is_resumed = matches!(earlier, Earlier::Resumed(_));
         let written = write_connack(
             &negotiated,
-            &self.shared.server_limits,
+            &self.rules.server_limits,
             is_resumed,
             // Only 5.0 can be told; a 3.x client that gave no name does not need it.
             assigned.as_deref().filter(|_| negotiated.version == Version::V5),
@@ -229,7 +229,7 @@ impl Shard {
 
     /// Returns what a client is told about where to expect responses, if it asks.
     fn response_information(&self, client_id: &str, negotiated: &Negotiated) -> Option<String> {
-        let template = &self.shared.config.policy.response_information;
+        let template = &self.rules.config.policy.response_information;
         let is_wanted = negotiated.wants_response_information && !template.is_empty();
         is_wanted.then(|| template.replace("%c", client_id))
     }

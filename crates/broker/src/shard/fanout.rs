@@ -106,7 +106,7 @@ macro_rules! hands {
             buffers: &mut $shard.buffers,
             effects: &mut $shard.effects,
             limits: &$shard.limits,
-            bytes_max: $shard.shared.config.limits.write_buffer_bytes_max as usize,
+            bytes_max: $shard.rules.config.limits.write_buffer_bytes_max as usize,
             now: $shard.now,
             drop_log: &mut $shard.drop_log,
         }

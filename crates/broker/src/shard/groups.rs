@@ -72,7 +72,7 @@ impl Shard {
         retain: bool,
     ) {
         let is_queueable = qos != QoS::AtMostOnce;
-        let Some(member) = group.choose(self.shared.strategy(), 0, is_queueable) else {
+        let Some(member) = group.choose(self.rules.strategy, 0, is_queueable) else {
             self.counters().dropped_no_member.add(1);
             return;
         };

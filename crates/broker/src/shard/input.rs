@@ -229,9 +229,9 @@ impl Shard {
                     return bytes.len();
                 }
                 Stage::Connecting | Stage::Authenticating(_) => {
-                    self.shared.config.limits.before_connack_bytes_max
+                    self.rules.config.limits.before_connack_bytes_max
                 }
-                Stage::Open(_) => self.shared.config.limits.packet_bytes_max,
+                Stage::Open(_) => self.rules.config.limits.packet_bytes_max,
                 Stage::Lingering => return bytes.len(),
             };
             if link.is_waiting() {

@@ -73,6 +73,7 @@ use self::sweeps::Sweeps;
 use self::wheel::{Subject, Wheel};
 use crate::arena::{Arena, Key};
 use crate::counters::Counters;
+use crate::live::Rules;
 use crate::mail::Letter;
 use crate::net::{Io, Neighbours, Ready};
 
@@ -85,6 +86,8 @@ pub(crate) struct Shard {
     index: ShardIndex,
     shared: Arc<Shared>,
     now: Time,
+    /// The configuration of this turn.
+    rules: Arc<Rules>,
     limits: SessionLimits,
 
     links: Arena<Link>,
@@ -159,12 +162,14 @@ pub(crate) struct After {
 
 impl Shard {
     pub(crate) fn new(index: ShardIndex, shared: Arc<Shared>, now: Time) -> Self {
-        let limits = shared.session_limits();
+        let rules = shared.live.rules();
+        let limits = rules.session_limits;
         let outgoing = (0..shared.mailboxes.len()).map(|_| Outgoing::default()).collect();
         let seed = shared.seed;
         Self {
             index,
             now,
+            rules,
             limits,
             links: Arena::new(),
             readable: VecDeque::new(),
@@ -220,6 +225,7 @@ impl Shard {
     ) -> After {
         self.shared.begin_turn(self.index);
         self.now = now;
+        self.take_rules();
         self.read_mail(io);
         self.note_readiness(ready);
         self.retry_unstored();
@@ -260,6 +266,14 @@ impl Shard {
             || !self.cursors.is_empty()
             || !self.dying.is_empty()
             || !self.shared.mailboxes[self.index.0 as usize].is_empty()
+    }
+
+    /// Goes by another configuration from here on, if there is one.
+    fn take_rules(&mut self) {
+        if let Some(rules) = self.shared.live.newer_than(&self.rules) {
+            self.limits = rules.session_limits;
+            self.rules = rules;
+        }
     }
 
     /// Handles mail, as much as a turn may take. The rest waits, and its order stays.

@@ -133,7 +133,7 @@ impl Shard {
 
     /// Stops or resumes reading, as the link's own output and what it holds demand.
     pub(super) fn review_pause(&mut self, key: Key) {
-        let bytes_max = self.shared.config.limits.write_buffer_bytes_max as usize;
+        let bytes_max = self.rules.config.limits.write_buffer_bytes_max as usize;
         let Some(link) = self.links.get_mut(key) else { return };
         // Whoever lingers has its time, and is read from to the end.
         if matches!(link.stage, Stage::Lingering) {

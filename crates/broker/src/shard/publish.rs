@@ -80,7 +80,7 @@ impl Shard {
         };
         let link_holds = link.holds();
         let is_durable_publisher = session.number().is_some();
-        let keeps_retained = self.shared.config.limits.retain_available;
+        let keeps_retained = self.rules.config.limits.retain_available;
         let counters = &self.shared.counters[self.index.0 as usize];
         counters.publishes_received.add(1);
         counters.publish_bytes_received.add(publish.payload.len() as u64);
@@ -392,7 +392,7 @@ impl Shard {
     /// Returns whether the publisher on a link learns that a message is refused: in 3.x it gets the
     /// acknowledgement all the same, unless it is closed for that.
     fn says_no_to(&self, key: Key) -> bool {
-        let closes = self.shared.config.policy.v3_queues_full == V3Refusal::Close;
+        let closes = self.rules.config.policy.v3_queues_full == V3Refusal::Close;
         closes || self.links.get(key).is_none_or(|link| link.version() == Version::V5)
     }
 
@@ -413,7 +413,7 @@ impl Shard {
         let Stage::Open(open) = &mut link.stage else { return };
         let Some(home) = self.sessions.get_mut(session) else { return };
         let refused = reason.is_failure() && open.connection.version() != Version::V5;
-        if refused && self.shared.config.policy.v3_queues_full == V3Refusal::Close {
+        if refused && self.rules.config.policy.v3_queues_full == V3Refusal::Close {
             self.end_link(key, Ending::Abnormal(reason));
             return;
         }
@@ -433,7 +433,7 @@ impl Shard {
         if topic.as_bytes().first() == Some(&b'$') && is_statistics(topic) {
             return Some(ReasonCode::NOT_AUTHORIZED);
         }
-        let levels_max = usize::from(self.shared.config.limits.topic_levels_max);
+        let levels_max = usize::from(self.rules.config.limits.topic_levels_max);
         let is_too_deep = topic.len() >= levels_max
             && topic.bytes().filter(|it| *it == b'/').count() >= levels_max;
         is_too_deep.then_some(ReasonCode::TOPIC_NAME_INVALID)
@@ -452,7 +452,7 @@ impl Shard {
         let Stage::Open(open) = &mut link.stage else { return 1 };
         let Some(packet_id) = packet_id else { return 1 };
         let is_v5 = open.connection.version() == Version::V5;
-        if !is_v5 && self.shared.config.policy.v3_denied_publish == V3Refusal::Close {
+        if !is_v5 && self.rules.config.policy.v3_denied_publish == V3Refusal::Close {
             self.end_link(key, Ending::Abnormal(reason));
             return 1;
         }

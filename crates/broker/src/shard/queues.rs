@@ -265,7 +265,7 @@ impl Shard {
     /// Drops what has waited longest, if that is how the limits are kept: the publisher's shard then
     /// reserves room without asking. For a session whose client is away the store does it.
     fn drop_beyond(&mut self, key: Key) {
-        let limits = &self.shared.config.limits;
+        let limits = &self.rules.config.limits;
         if limits.queue_overflow != QueueOverflow::DropOldest {
             return;
         }

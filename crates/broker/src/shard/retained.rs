@@ -198,7 +198,7 @@ impl Shard {
     }
 
     fn has_room_for_retained(&mut self, key: Key) -> bool {
-        let bytes_max = self.shared.config.limits.write_buffer_bytes_max as usize;
+        let bytes_max = self.rules.config.limits.write_buffer_bytes_max as usize;
         let Some(session) = self.sessions.get(key) else { return false };
         let Some(cursor) = session.extra.as_ref().and_then(|it| it.cursors.front()) else {
             return false;
@@ -278,7 +278,7 @@ impl Shard {
             self.queue_retained(key, number, value, qos, subscription_ids);
             return;
         }
-        let bytes_max = self.shared.config.limits.write_buffer_bytes_max as usize;
+        let bytes_max = self.rules.config.limits.write_buffer_bytes_max as usize;
         let Some(link) = session.link.and_then(|link| self.links.get_mut(link)) else { return };
         let Some((connection, mut outbox)) = link.sender(bytes_max) else { return };
         let delivery = Delivery { qos, retain: true, subscription_ids, group: None };

@@ -303,7 +303,7 @@ impl Shard {
 
     /// Returns whether wills are kept back, because it is the broker that leaves.
     fn is_quiet(&self) -> bool {
-        self.is_stopping && !self.shared.config.stop.publish_wills
+        self.is_stopping && !self.rules.config.stop.publish_wills
     }
 }
 

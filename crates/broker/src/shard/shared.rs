@@ -5,14 +5,13 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicU32, AtomicU64, AtomicUsize, Ordering};
 
 use foldhash::quality::FixedState;
-use quelea_codec::QoS;
-use quelea_session::{Overflow, ServerLimits, SessionLimits, Time};
+use quelea_session::Time;
 use quelea_store::{ShardIndex, Store, WallMillis};
-use quelea_topics::SharedStrategy;
 
 use crate::auth::Authority;
-use crate::config::{Config, QueueOverflow, SharedStrategy as Strategy};
+use crate::config::{Config, Limits};
 use crate::counters::{Counters, Totals};
+use crate::live::Live;
 use crate::mail::Mailbox;
 use crate::net::{Entrance, RoundRobin};
 use crate::retained::Retained;
@@ -20,10 +19,12 @@ use crate::table::Table;
 
 /// The broker's state that belongs to no shard.
 pub(crate) struct Shared {
+    /// As the broker was started: for what only a restart changes.
     pub(crate) config: Config,
+    /// What a reload changes.
+    pub(crate) live: Live,
     /// The listeners.
     pub(crate) entrances: Vec<Arc<Entrance>>,
-    pub(crate) server_limits: ServerLimits,
     pub(crate) table: Table,
     pub(crate) retained: Retained,
     pub(crate) mailboxes: Arc<[Mailbox]>,
@@ -65,7 +66,7 @@ impl Shared {
     ) -> Self {
         let shard_count = mailboxes.len();
         Self {
-            server_limits: server_limits(&config),
+            live: Live::new(config.clone()),
             table: Table::new(seed),
             retained: Retained::new(seed, &config.limits),
             backlog: Backlog::new(&config.limits),
@@ -148,34 +149,18 @@ impl Shared {
         self.turns[shard].0.load(Ordering::SeqCst) % 2 == 1
     }
 
-    pub(crate) fn session_limits(&self) -> SessionLimits {
-        let limits = &self.config.limits;
-        SessionLimits {
-            queued_messages_max: limits.queued_messages_max,
-            queued_bytes_max: limits.queued_bytes_max,
-            overflow: match limits.queue_overflow {
-                QueueOverflow::RejectNewest => Overflow::RejectNewest,
-                QueueOverflow::DropOldest => Overflow::DropOldest,
-                // A live session has its client: what arrives gives way.
-                QueueOverflow::EndSession => Overflow::RejectNewest,
-            },
-        }
-    }
-
-    pub(crate) fn strategy(&self) -> SharedStrategy {
-        match self.config.shared_strategy {
-            Strategy::LeastInFlight => SharedStrategy::LeastInFlight,
-            Strategy::RoundRobin => SharedStrategy::RoundRobin,
-            Strategy::HashPublisher => SharedStrategy::HashPublisher,
-            Strategy::Sticky => SharedStrategy::Sticky,
-        }
-    }
-
     /// Returns how many sessions there are.
     pub(crate) fn session_count(&self) -> u64 {
         let started: u64 = self.counters.iter().map(|it| it.sessions_started.value()).sum();
         let ended: u64 = self.counters.iter().map(|it| it.sessions_ended.value()).sum();
         started.saturating_sub(ended)
+    }
+
+    /// Puts another configuration in force. Who keeps limits of its own is told; shards see it at their next turn.
+    pub(crate) fn apply(&self, config: Config) {
+        self.backlog.limit(&config.limits);
+        self.retained.limit(&config.limits);
+        self.live.replace(config);
     }
 
     /// Sums the counters of all shards.
@@ -196,25 +181,33 @@ impl Shared {
 pub(crate) struct Backlog {
     messages: AtomicU64,
     bytes: AtomicU64,
-    messages_max: u64,
-    bytes_max: u64,
+    messages_max: AtomicU64,
+    bytes_max: AtomicU64,
 }
 
 impl Backlog {
-    fn new(limits: &crate::config::Limits) -> Self {
+    fn new(limits: &Limits) -> Self {
         Self {
             messages: AtomicU64::new(0),
             bytes: AtomicU64::new(0),
-            messages_max: limits.queued_messages_total_max,
-            bytes_max: limits.queued_bytes_total_max,
+            messages_max: AtomicU64::new(limits.queued_messages_total_max),
+            bytes_max: AtomicU64::new(limits.queued_bytes_total_max),
         }
     }
 
     /// Returns how many more messages of `bytes` each the limits leave room for.
     pub(crate) fn room(&self, bytes: u64) -> u64 {
-        let messages = self.messages_max.saturating_sub(self.messages.load(Ordering::Relaxed));
-        let left = self.bytes_max.saturating_sub(self.bytes.load(Ordering::Relaxed));
-        messages.min(left / bytes.max(1))
+        let left = |max: &AtomicU64, used: &AtomicU64| {
+            max.load(Ordering::Relaxed).saturating_sub(used.load(Ordering::Relaxed))
+        };
+        let messages = left(&self.messages_max, &self.messages);
+        messages.min(left(&self.bytes_max, &self.bytes) / bytes.max(1))
+    }
+
+    /// Takes up other limits. What waits beyond them stays.
+    pub(crate) fn limit(&self, limits: &Limits) {
+        self.messages_max.store(limits.queued_messages_total_max, Ordering::Relaxed);
+        self.bytes_max.store(limits.queued_bytes_total_max, Ordering::Relaxed);
     }
 
     /// Adds messages. Together with [`Self::room`] this may pass a limit by what the other shards add in
@@ -233,28 +226,5 @@ impl Backlog {
     /// Returns how many messages there are, and their bytes.
     pub(crate) fn size(&self) -> (u64, u64) {
         (self.messages.load(Ordering::Relaxed), self.bytes.load(Ordering::Relaxed))
-    }
-}
-
-fn server_limits(config: &Config) -> ServerLimits {
-    let limits = &config.limits;
-    ServerLimits {
-        receive_maximum: limits.receive_maximum,
-        send_window_max: limits.send_window_max,
-        packet_bytes_max: limits.packet_bytes_max,
-        topic_alias_maximum: limits.topic_alias_max,
-        topic_alias_maximum_out: limits.topic_alias_out_max,
-        qos_max: match limits.qos_max {
-            0 => QoS::AtMostOnce,
-            1 => QoS::AtLeastOnce,
-            _ => QoS::ExactlyOnce,
-        },
-        retain_available: limits.retain_available,
-        wildcard_available: limits.wildcard_available,
-        subscription_ids_available: limits.subscription_ids_available,
-        shared_available: limits.shared_available,
-        keep_alive_max_secs: limits.keep_alive_max_secs,
-        session_expiry_max_secs: limits.session_expiry_max_secs,
-        v3_session_expiry_secs: limits.v3_session_expiry_secs,
     }
 }

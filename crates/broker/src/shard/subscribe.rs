@@ -53,7 +53,7 @@ impl Shard {
         let version = link.version();
         let Some(session) = link.open().map(|open| open.session) else { return };
         let has_id = subscribe.subscription_id.is_some();
-        if has_id && !self.shared.config.limits.subscription_ids_available {
+        if has_id && !self.rules.config.limits.subscription_ids_available {
             let reason = ReasonCode::SUBSCRIPTION_IDENTIFIERS_NOT_SUPPORTED;
             self.fail(key, reason, &"subscription identifiers are not supported");
             return;
@@ -71,7 +71,7 @@ impl Shard {
         let is_denied = reasons.iter().any(|reason| ReasonCode(*reason).is_failure());
         if version == Version::V31 && is_denied {
             // MQTT 3.1 has no SUBACK that says no.
-            if self.shared.config.policy.v31_denied_subscribe == V31DeniedSubscribe::Close {
+            if self.rules.config.policy.v31_denied_subscribe == V31DeniedSubscribe::Close {
                 self.end_link(key, Ending::Abnormal(ReasonCode::NOT_AUTHORIZED));
                 return;
             }
@@ -125,7 +125,7 @@ impl Shard {
         options: SubscriptionOptions,
         subscription_id: u32,
     ) -> Result<Wanted<'a>, ReasonCode> {
-        let limits = &self.shared.config.limits;
+        let limits = &self.rules.config.limits;
         let shape = check_topic_filter(text).map_err(|_| ReasonCode::TOPIC_FILTER_INVALID)?;
         let (group, filter) = match shape.shared {
             Some((group, filter)) => (Some(group), filter),
@@ -141,7 +141,7 @@ impl Shard {
         if level_count > usize::from(limits.filter_levels_max) {
             return Err(ReasonCode::TOPIC_FILTER_INVALID);
         }
-        let qos = options.qos.min(self.shared.server_limits.qos_max);
+        let qos = options.qos.min(self.rules.server_limits.qos_max);
         let options = SubscriptionOptions { qos, ..options };
         Ok(Wanted { text, filter, group, options, subscription_id })
     }
@@ -149,7 +149,7 @@ impl Shard {
     /// Makes or replaces one subscription ([MQTT-3.8.4-3]).
     fn subscribe(&mut self, key: Key, wanted: &Wanted<'_>, changes: &mut Changes) -> ReasonCode {
         let number = self.sessions.get(key).and_then(|session| session.number());
-        let count_max = self.shared.config.limits.subscriptions_per_session_max as usize;
+        let count_max = self.rules.config.limits.subscriptions_per_session_max as usize;
         // Most clients subscribe anew whenever they come back: what they have is theirs, however full the disk is.
         let lacks_space = number.is_some() && self.shared.store.condition() == Condition::Full;
         let session = self.sessions.get(key);

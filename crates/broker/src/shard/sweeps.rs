@@ -119,7 +119,7 @@ impl Shard {
     pub(super) fn sweep(&mut self, sweep: Sweep, fetched: Fetched) {
         let key = self.numbers.get(&sweep.session).copied();
         let session = key.and_then(|key| self.sessions.get(key));
-        let drops_oldest = self.shared.config.limits.queue_overflow == QueueOverflow::DropOldest;
+        let drops_oldest = self.rules.config.limits.queue_overflow == QueueOverflow::DropOldest;
         if drops_oldest && session.is_some_and(|session| session.link.is_none()) {
             // The client has gone in the meantime, and the store drops from its queue: what both take out would be
             // counted twice. It is moved when the client is back, or with the session's end.
