@@ -401,7 +401,7 @@ impl std::fmt::Debug for Layered {
 
 /// Handshake steps with public-key cryptography in a turn, a fraction of a millisecond each. More wait for the
 /// next: in between all others are served.
-const HANDSHAKE_STEPS: u32 = 8;
+const HANDSHAKE_STEPS: u32 = 4;
 
 /// Reads of one socket in a turn that yield nothing for MQTT.
 const READS_MAX: usize = 4;
