@@ -72,6 +72,10 @@ counters! {
     transport_errors,
     /// TLS handshakes that came to their end, good or bad.
     tls_handshakes,
+    /// Times that a client was not read from, because it had sent more than a rate allows.
+    rate_pauses,
+    /// Clients disconnected because they had sent more than a rate allows.
+    clients_ended_by_rate,
     /// Turns of the shard's loop.
     turns,
     /// Turns run by another shard's thread while this shard slept.
@@ -90,6 +94,8 @@ counters! {
     dropped_not_connected,
     /// Drops: publishes that the publisher was not allowed to make.
     dropped_not_authorized,
+    /// Drops: messages beyond a rate, with too large a payload, or on a topic too many.
+    dropped_over_limit,
     /// Drops: retained messages beyond the limit.
     dropped_retained_limit,
     /// Drops: the disk was full.

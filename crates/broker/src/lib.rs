@@ -19,6 +19,7 @@ mod clock;
 pub mod config;
 mod control;
 mod counters;
+mod limits;
 mod live;
 mod mail;
 mod net;

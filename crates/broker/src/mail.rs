@@ -15,6 +15,7 @@ use quelea_topics::FilterId;
 
 use crate::arena::Key;
 use crate::auth::Answer;
+use crate::limits::Bounds;
 use crate::net::{Peer, Stream};
 
 /// Something for a shard to do in its next turn.
@@ -59,6 +60,8 @@ pub(crate) struct Arrival {
     pub(crate) accepted_at: Time,
     /// Whether it was already moved once, and must stay.
     pub(crate) is_home: bool,
+    /// What it is held to, if it is to anything.
+    pub(crate) bounds: Option<Box<Bounds>>,
 }
 
 /// Publishes for one shard, in order.

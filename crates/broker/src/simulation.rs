@@ -172,6 +172,7 @@ impl House {
             unread: Vec::new(),
             accepted_at: now,
             is_home: false,
+            bounds: None,
         })));
         true
     }

@@ -115,8 +115,16 @@ fn listener_changes(old: &[Listener], new: &[Listener]) -> Vec<Change> {
 
 /// The settings that a running broker takes up; `*` stands for a whole table. A setting that is not here needs a
 /// restart, so that nobody is told of an effect that nobody has written.
-const RELOADED: &[&str] =
-    &["allow_anonymous", "shared_strategy", "limits.*", "policy.*", "sys.*", "stop.*", "log.level"];
+const RELOADED: &[&str] = &[
+    "allow_anonymous",
+    "shared_strategy",
+    "limits.*",
+    "rates.*",
+    "policy.*",
+    "sys.*",
+    "stop.*",
+    "log.level",
+];
 
 #[cfg(test)]
 mod tests {

@@ -109,6 +109,7 @@ impl Setting {
     fn sample(&self) -> &'static str {
         match &self.kind {
             Kind::Switch => "true",
+            Kind::Bytes(range) if *range.end() <= u64::from(u32::MAX) => "\"1 MiB\"",
             Kind::Bytes(_) => "\"100 GiB\"",
             Kind::Count(_) | Kind::Millis(_) | Kind::Secs(_) => "4",
             Kind::Choice(_) | Kind::Path | Kind::Text => "\"\"",

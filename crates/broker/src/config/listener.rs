@@ -32,6 +32,12 @@ pub struct Listener {
     pub unix: UnixFile,
     /// Connections through this listener at once, below `limits.connections_max`.
     pub connections_max: Option<u32>,
+    /// Connections through this listener in a second. More wait in the system's queue.
+    pub connects_per_sec: Option<u32>,
+    /// Messages in a second from all clients of this listener.
+    pub messages_per_sec: Option<u32>,
+    /// Bytes in a second from all clients of this listener.
+    pub bytes_per_sec: Option<u32>,
     /// TLS, if clients have to speak it.
     pub tls: Option<Tls>,
 }
@@ -167,6 +173,9 @@ impl Listener {
             proxy_protocol: Vec::new(),
             unix: UnixFile::default(),
             connections_max: None,
+            connects_per_sec: None,
+            messages_per_sec: None,
+            bytes_per_sec: None,
             tls: None,
         }
     }

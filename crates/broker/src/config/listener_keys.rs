@@ -167,6 +167,10 @@ fn show_tls<T: Value>(
 
 const CONNECTIONS: Kind = Kind::Count(1..=10_000_000);
 
+const MESSAGES: Kind = Kind::Count(1..=1_000_000_000);
+
+const BYTES: Kind = Kind::Bytes(1..=4_294_967_295);
+
 const KEYS: &[ListenerKey] = &[
     ListenerKey {
         name: "address",
@@ -270,6 +274,30 @@ const KEYS: &[ListenerKey] = &[
         sample: "50_000",
         read: |listener, given| put(&mut listener.connections_max, given.value(&CONNECTIONS)),
         show: |listener| listener.connections_max.show(),
+    },
+    ListenerKey {
+        name: "connects_per_sec",
+        values: "a number from 1 to 10,000,000",
+        doc: "Connections that are accepted through this listener in a second. More wait in the system's queue.",
+        sample: "500",
+        read: |listener, given| put(&mut listener.connects_per_sec, given.value(&CONNECTIONS)),
+        show: |listener| listener.connects_per_sec.show(),
+    },
+    ListenerKey {
+        name: "messages_per_sec",
+        values: "a number from 1 to 1,000,000,000",
+        doc: "Messages in a second from all clients of this listener together. Beyond it `rates.exceeded` decides.",
+        sample: "100_000",
+        read: |listener, given| put(&mut listener.messages_per_sec, given.value(&MESSAGES)),
+        show: |listener| listener.messages_per_sec.show(),
+    },
+    ListenerKey {
+        name: "bytes_per_sec",
+        values: "a number of bytes from 1 to 4,294,967,295",
+        doc: "Bytes in a second from all clients of this listener together. Beyond it `rates.exceeded` decides.",
+        sample: "\"100 MiB\"",
+        read: |listener, given| put(&mut listener.bytes_per_sec, given.value(&BYTES)),
+        show: |listener| listener.bytes_per_sec.show(),
     },
     ListenerKey {
         name: "tls.certificate",

@@ -14,6 +14,7 @@ mod load;
 mod mistake;
 mod nearest;
 mod network;
+mod rates;
 #[cfg(test)]
 mod reference;
 mod sections;
@@ -30,6 +31,7 @@ pub use listener::{Address, ClientCertificate, Listener, Protocol, Tls, TlsVersi
 pub use load::{Flag, Loaded, Sources};
 pub use mistake::{Mistake, Mistakes, Origin, Origins};
 pub use network::Network;
+pub use rates::{RateExceeded, Rates};
 pub use sections::{
     Durability, Log, LogFormat, Policy, SharedStrategy, Stop, Store, Sys, V3Refusal,
     V31DeniedSubscribe,
@@ -57,6 +59,8 @@ settings! {
         pub listeners: Vec<Listener> = Listener::loopback();
         /// The bounds that the broker keeps its clients within.
         pub limits: Limits = Limits::default();
+        /// How fast clients may use the broker.
+        pub rates: Rates = Rates::default();
         /// Answers where MQTT leaves a choice.
         pub policy: Policy = Policy::default();
         /// The broker's own topics.
@@ -76,6 +80,7 @@ impl Config {
         [
             Self::SETTINGS,
             Limits::SETTINGS,
+            Rates::SETTINGS,
             Policy::SETTINGS,
             Sys::SETTINGS,
             Log::SETTINGS,

@@ -13,6 +13,7 @@ use mio::{Events, Interest, Poll, Token, Waker};
 use super::socket::Socket;
 use super::{Entrance, ListeningSocket, Peer, Stream};
 use crate::clock::Clock;
+use crate::limits::Bounds;
 use crate::mail::{Arrival, Letter};
 use crate::shard::Shared;
 
@@ -68,31 +69,34 @@ impl Work {
     fn run(mut self) {
         let mut events = Events::with_capacity(8);
         let mut reserve = Reserve::open();
-        let mut is_starved = false;
+        let mut retry_after = None;
         while !self.is_over.load(Ordering::SeqCst) {
-            // The listener reports an edge: after "too many files" nothing more is reported, and
+            // The listener reports an edge: after "too many files", or at a rate, nothing more is reported, and
             // only a retry finds out that there is room again.
-            let timeout = is_starved.then_some(RETRY);
-            if let Err(error) = self.poll.poll(&mut events, timeout)
+            if let Err(error) = self.poll.poll(&mut events, retry_after)
                 && error.kind() != io::ErrorKind::Interrupted
             {
                 tracing::error!(%error, "no more connections are accepted");
                 return;
             }
-            is_starved = !self.accept_all(&mut reserve);
+            retry_after = self.accept_all(&mut reserve);
         }
     }
 
-    /// Accepts until nothing waits. Returns false when files ran out.
-    fn accept_all(&self, reserve: &mut Reserve) -> bool {
+    /// Accepts until nothing waits. Returns when to try again, if more may wait: files ran out, or a rate is reached.
+    fn accept_all(&self, reserve: &mut Reserve) -> Option<Duration> {
         while !self.is_over.load(Ordering::SeqCst) {
+            let wait = self.wait_millis();
+            if wait > 0 {
+                return Some(Duration::from_millis(wait).min(RETRY));
+            }
             match self.listener.accept() {
                 Ok((socket, peer)) => self.admit(socket, peer),
-                Err(error) if error.kind() == io::ErrorKind::WouldBlock => return true,
+                Err(error) if error.kind() == io::ErrorKind::WouldBlock => return None,
                 Err(error) if is_out_of_files(&error) => {
                     tracing::warn!(%error, "a connection was refused");
                     if !reserve.turn_away(&self.listener) {
-                        return false;
+                        return Some(RETRY);
                     }
                 }
                 // The connection was gone before it was accepted.
@@ -100,29 +104,52 @@ impl Work {
                 Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
                 Err(error) => {
                     tracing::warn!(%error, "a connection was not accepted");
-                    return false;
+                    return Some(RETRY);
                 }
             }
         }
-        true
+        None
+    }
+
+    /// Returns how long the next connection has to wait in the system's queue.
+    fn wait_millis(&self) -> u64 {
+        let now = self.clock.now();
+        let own =
+            self.entrance.connects_per_sec.map_or(0, |_| self.entrance.connects.wait_millis(now));
+        let is_limited = self.shared.live.rules().config.rates.connects_total_per_sec.is_some();
+        if is_limited { own.max(self.shared.connects.wait_millis(now)) } else { own }
     }
 
     fn admit(&self, socket: Socket, peer: Peer) {
+        let now = self.clock.now();
+        let rules = self.shared.live.rules();
+        let rates = &rules.config.rates;
+        if let Some(per_sec) = self.entrance.connects_per_sec {
+            self.entrance.connects.charge(now, 1, per_sec);
+        }
+        if let Some(per_sec) = rates.connects_total_per_sec {
+            self.shared.connects.charge(now, 1, per_sec);
+        }
         let count = self.shared.connection_count.fetch_add(1, Ordering::Relaxed);
-        let is_full = count >= self.shared.live.rules().config.limits.connections_max as usize;
-        let Some(place) = self.entrance.enter().filter(|place| !is_full && place.admits(peer))
-        else {
+        let is_full = count >= rules.config.limits.connections_max as usize;
+        let place = self.entrance.enter().filter(|place| !is_full && place.admits(peer));
+        // A proxy speaks for many.
+        let ip = peer.ip().filter(|_| !self.entrance.is_for_proxies());
+        let address = self.shared.addresses.enter(ip, now, rates);
+        let (Some(place), Ok(address)) = (place, address) else {
             self.shared.connection_count.fetch_sub(1, Ordering::Relaxed);
             self.shared.connections_refused.fetch_add(1, Ordering::Relaxed);
             return;
         };
+        let entrance = self.entrance.has_rates().then(|| Arc::clone(&self.entrance));
         let mailbox = &self.shared.mailboxes[self.shared.next_shard()];
         mailbox.send(Letter::Arrived(Box::new(Arrival {
             stream: Stream::new(socket, place, peer),
             address: peer,
             unread: Vec::new(),
-            accepted_at: self.clock.now(),
+            accepted_at: now,
             is_home: false,
+            bounds: Bounds::of(address, entrance),
         })));
     }
 }

@@ -12,11 +12,18 @@ use rustls::ServerConfig;
 use super::Peer;
 use super::tls::{Credentials, MaterialError, Read};
 use crate::config::{Listener, Network};
+use crate::limits::Meter;
 
 /// What a listener asks of those who come in by it.
 pub(crate) struct Entrance {
     connections_max: usize,
     connection_count: AtomicUsize,
+    pub(crate) connects_per_sec: Option<u32>,
+    pub(crate) messages_per_sec: Option<u32>,
+    pub(crate) bytes_per_sec: Option<u32>,
+    pub(crate) connects: Meter,
+    pub(crate) messages: Meter,
+    pub(crate) bytes: Meter,
     tls: Option<Credentials>,
     upgrade_rules: Option<Rules>,
     /// Proxies whose word on the client's address counts.
@@ -43,6 +50,12 @@ impl Entrance {
         Ok(Self {
             connections_max,
             connection_count: AtomicUsize::new(0),
+            connects_per_sec: settings.connects_per_sec,
+            messages_per_sec: settings.messages_per_sec,
+            bytes_per_sec: settings.bytes_per_sec,
+            connects: Meter::default(),
+            messages: Meter::default(),
+            bytes: Meter::default(),
             tls,
             upgrade_rules,
             forwarded_for: settings.forwarded_for.clone(),
@@ -72,6 +85,16 @@ impl Entrance {
     /// Returns how often its files were not right when they were read again.
     pub(crate) fn refused_files(&self) -> u64 {
         self.tls.as_ref().map_or(0, Credentials::refused)
+    }
+
+    /// Returns whether what its clients send is counted.
+    pub(crate) fn has_rates(&self) -> bool {
+        self.messages_per_sec.is_some() || self.bytes_per_sec.is_some()
+    }
+
+    /// Returns whether its connections come from proxies.
+    pub(crate) fn is_for_proxies(&self) -> bool {
+        !self.proxies.is_empty()
     }
 
     /// Lets one more connection in, unless there are too many.

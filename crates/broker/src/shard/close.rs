@@ -91,6 +91,7 @@ impl Shard {
         let held = link.held.take().map(|held| *held);
         link.is_answered = false;
         link.is_paused = false;
+        link.is_throttled = false;
         link.is_leaving = false;
         link.unread = Vec::new();
         link.has_packets = false;
@@ -179,18 +180,28 @@ impl Shard {
             return;
         }
         link.timer_at = Time::ZERO;
+        if link.bounds.is_some() {
+            self.resume_throttled(key);
+        }
+        let Some(link) = self.links.get_mut(key) else { return };
         let stage_ends_at = link.stage_ends_at;
+        let resumes_at = link.bounds.as_ref().and_then(|bounds| bounds.next_deadline());
         let deadline = match &link.stage {
             Stage::Connecting | Stage::Authenticating(_) | Stage::Lingering => stage_ends_at,
             // The silence is ours, but it has an end.
             Stage::Open(_) if link.is_paused => stage_ends_at,
+            Stage::Open(_) if link.is_throttled => resumes_at.unwrap_or(now),
             // Something has arrived that we owe a look.
             Stage::Open(_) if link.is_listed => now.plus_millis(LISTED_MILLIS),
             Stage::Open(open) => match open.connection.keep_alive_limit_millis() {
                 Some(limit) => link.last_packet_at.plus_millis(limit),
-                None => return,
+                None => match resumes_at {
+                    Some(at) => at,
+                    None => return,
+                },
             },
         };
+        let deadline = resumes_at.map_or(deadline, |at| at.min(deadline));
         if deadline > now {
             self.arm_link(key, deadline);
         } else if matches!(link.stage, Stage::Open(_)) && !link.is_paused {

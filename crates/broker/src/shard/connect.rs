@@ -18,6 +18,7 @@ use super::Shard;
 use super::held::{Held, HeldEntry};
 use super::link::{Ending, Link, OpenLink, Stage};
 use super::queues::Kept;
+use super::rates::is_beyond;
 use super::sessions::{Extra, HomeSession};
 use crate::arena::Key;
 use crate::auth::Pending;
@@ -58,6 +59,7 @@ impl Shard {
         link.has_input = arrival.is_home;
         link.unread = arrival.unread;
         link.is_home = arrival.is_home;
+        link.bounds = arrival.bounds;
         let key = self.links.insert(link);
         if let Err(error) = io.adopt(key, arrival.stream) {
             tracing::warn!(%error, address = %arrival.address, "a connection cannot be watched");
@@ -126,6 +128,7 @@ impl Shard {
                     u64::from(self.rules.config.limits.connect_timeout_secs) * 1_000,
                 )),
                 is_home: true,
+                bounds: link.bounds,
             };
         self.outgoing[home].letters.push(Letter::Arrived(Box::new(arrival)));
     }
@@ -156,7 +159,11 @@ impl Shard {
             }
         };
         // A will is a publish like any other, except that nobody is there to be refused then.
-        let refusal = connect.will.as_ref().and_then(|will| self.refusal_of(will.topic));
+        let bytes_max = self.rules.config.rates.payload_bytes_max;
+        let refusal = connect.will.as_ref().and_then(|will| {
+            let is_too_big = is_beyond(will.payload, bytes_max);
+            self.refusal_of(will.topic).or(is_too_big.then_some(ReasonCode::QUOTA_EXCEEDED))
+        });
         if let Some(reason) = refusal {
             self.refuse(key, connect.version, reason);
             return;
@@ -215,6 +222,7 @@ impl Shard {
             self.end_link(key, Ending::Abnormal(ReasonCode::PACKET_TOO_LARGE));
             return;
         }
+        self.bound_link(key);
         self.refill(session);
         let after = if self.awaited == awaited_before && self.orphans.is_empty() {
             Submission(0)

@@ -240,6 +240,7 @@ impl Shard {
             match next_frame(rest, bytes_max) {
                 Ok(Framing::Complete { frame, consumed }) => {
                     let is_fresh = matches!(link.stage, Stage::Connecting);
+                    let is_bounded = link.bounds.is_some();
                     link.last_packet_at = self.now;
                     if is_fresh {
                         if self.on_first_packet(key, frame, rest, io) {
@@ -252,6 +253,10 @@ impl Shard {
                     }
                     used += consumed;
                     self.counters().packets_received.add(1);
+                    let is_publish = frame.first_byte >> 4 == PUBLISH;
+                    if is_bounded && !self.charge_input(key, consumed, is_publish) {
+                        return bytes.len();
+                    }
                     let work = self.on_packet(key, frame);
                     *units = units.saturating_sub(work.max(1));
                 }

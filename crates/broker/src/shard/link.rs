@@ -8,6 +8,7 @@ use quelea_session::{Connection, Outbox, Time};
 use super::held::{Held, HeldEntry};
 use crate::arena::Key;
 use crate::auth::Pending;
+use crate::limits::Bounds;
 use crate::net::Peer;
 
 /// One connection, from its arrival until its socket is closed.
@@ -30,6 +31,8 @@ pub(super) struct Link {
     /// most links never hold anything.
     #[expect(clippy::box_collection, reason = "8 bytes instead of 32 in every idle link")]
     pub(super) held: Option<Box<VecDeque<HeldEntry>>>,
+    /// What it is held to. Boxed, and absent unless something is configured.
+    pub(super) bounds: Option<Box<Bounds>>,
     /// The socket has something to read, as far as we know.
     pub(super) has_input: bool,
     /// The peer has ended its side: a short read does not mean that the next arrival is reported.
@@ -44,6 +47,8 @@ pub(super) struct Link {
     pub(super) is_blocked: bool,
     /// Not read from until its output or what it holds has shrunk.
     pub(super) is_paused: bool,
+    /// Not read from until it has paid off what it sent beyond a rate.
+    pub(super) is_throttled: bool,
     /// It was moved to this shard, where its session lives.
     pub(super) is_home: bool,
     /// DISCONNECT was read, and the close waits for the store.
@@ -104,6 +109,7 @@ impl Link {
             output: Vec::new(),
             written: 0,
             held: None,
+            bounds: None,
             has_input: false,
             is_closed: false,
             has_packets: false,
@@ -111,6 +117,7 @@ impl Link {
             is_dirty: false,
             is_blocked: false,
             is_paused: false,
+            is_throttled: false,
             is_home: false,
             is_leaving: false,
             is_answered: false,
@@ -168,6 +175,7 @@ impl Link {
     #[inline]
     pub(super) fn is_waiting(&self) -> bool {
         self.is_paused
+            || self.is_throttled
             || self.is_leaving
             || (!self.is_answered && matches!(self.stage, Stage::Open(_)))
     }

@@ -24,6 +24,7 @@
 //! | `restore` | sessions as they were before a restart |
 //! | `close` | the end of a link, its timer |
 //! | `output` | flushing, back-pressure |
+//! | `rates` | links that are held to rates |
 //! | `link`, `sessions`, `subscriptions`, `receivers`, `routes`, `wheel` | what the others work on |
 //! | `statistics` | the broker's own messages |
 //! | `shared` | what all shards share |
@@ -43,6 +44,7 @@ mod link;
 mod output;
 mod publish;
 mod queues;
+mod rates;
 mod receivers;
 mod restore;
 mod retained;
@@ -273,6 +275,7 @@ impl Shard {
         if let Some(rules) = self.shared.live.newer_than(&self.rules) {
             self.limits = rules.session_limits;
             self.rules = rules;
+            self.bound_open_links();
         }
     }
 

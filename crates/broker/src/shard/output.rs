@@ -67,9 +67,15 @@ impl Shard {
             self.review_pause(key);
             return;
         }
+        let end = match &mut link.bounds {
+            Some(bounds) if matches!(link.stage, Stage::Open(_)) => {
+                bounds.admit_output(self.now, &link.output, &self.rules.config.rates)
+            }
+            Some(_) | None => link.output.len(),
+        };
         let mut sent = 0;
-        while link.unsent_bytes() > 0 {
-            match io.write(key, &link.output[link.written as usize..]) {
+        while (link.written as usize) < end {
+            match io.write(key, &link.output[link.written as usize..end]) {
                 Ok(0) => {
                     self.lose(key, None, io);
                     return;
@@ -78,7 +84,7 @@ impl Shard {
                     link.written += count as u32;
                     sent += count as u64;
                     // It took what it had room for, and reports when there is more.
-                    link.is_blocked = link.unsent_bytes() > 0;
+                    link.is_blocked = (link.written as usize) < end;
                     break;
                 }
                 Err(error) if error.kind() == io::ErrorKind::WouldBlock => {
@@ -93,10 +99,16 @@ impl Shard {
             }
         }
         self.shared.counters[self.index.0 as usize].bytes_sent.add(sent);
-        if link.is_blocked {
+        if link.unsent_bytes() > 0 {
             compact(link);
+            if let Some(due) = link.bounds.as_ref().and_then(|bounds| bounds.next_deadline()) {
+                self.arm_link(key, due);
+            }
         } else {
             let buffer = std::mem::take(&mut link.output);
+            if let Some(bounds) = &mut link.bounds {
+                bounds.forget_output(buffer.len());
+            }
             link.written = 0;
             self.keep_buffer(buffer);
         }
@@ -110,7 +122,7 @@ impl Shard {
         match &link.stage {
             Stage::Open(open) => {
                 let session = open.session;
-                if link.is_blocked {
+                if link.unsent_bytes() > 0 {
                     return;
                 }
                 let Some(home) = self.sessions.get(session) else { return };
@@ -202,6 +214,9 @@ fn compact(link: &mut Link) {
     let written = link.written as usize;
     if written >= link.output.len() / 2 {
         link.output.drain(..written);
+        if let Some(bounds) = &mut link.bounds {
+            bounds.forget_output(written);
+        }
         link.written = 0;
     }
 }

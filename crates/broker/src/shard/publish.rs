@@ -93,6 +93,11 @@ impl Shard {
             }
         }
         if let Some(reason) = self.refusal_of(&inbound.topic) {
+            self.counters().dropped_not_authorized.add(1);
+            return self.refuse_publish(key, publish.qos, publish.packet_id, reason);
+        }
+        if let Some(reason) = self.excess_of(key, &inbound.topic, &publish) {
+            self.counters().dropped_over_limit.add(1);
             return self.refuse_publish(key, publish.qos, publish.packet_id, reason);
         }
         let must_wait = link_holds || (publish.qos == QoS::ExactlyOnce && is_durable_publisher);
@@ -439,7 +444,7 @@ impl Shard {
         is_too_deep.then_some(ReasonCode::TOPIC_NAME_INVALID)
     }
 
-    /// Refuses a message that may not be published: dropped and counted, and said where it can be.
+    /// Refuses a message that may not be published: dropped, and said where it can be.
     fn refuse_publish(
         &mut self,
         key: Key,
@@ -447,7 +452,6 @@ impl Shard {
         packet_id: Option<PacketId>,
         reason: ReasonCode,
     ) -> usize {
-        self.counters().dropped_not_authorized.add(1);
         let Some(link) = self.links.get_mut(key) else { return 1 };
         let Stage::Open(open) = &mut link.stage else { return 1 };
         let Some(packet_id) = packet_id else { return 1 };

@@ -11,6 +11,7 @@ use quelea_store::{ShardIndex, Store, WallMillis};
 use crate::auth::Authority;
 use crate::config::{Config, Limits};
 use crate::counters::{Counters, Totals};
+use crate::limits::{Addresses, Meter};
 use crate::live::Live;
 use crate::mail::Mailbox;
 use crate::net::{Entrance, RoundRobin};
@@ -44,6 +45,9 @@ pub(crate) struct Shared {
     wall_at_zero: WallMillis,
     pub(crate) connection_count: AtomicUsize,
     pub(crate) connections_refused: AtomicU64,
+    /// Connections accepted by all listeners.
+    pub(crate) connects: Meter,
+    pub(crate) addresses: Addresses,
     arrivals: RoundRobin,
     /// Set when nothing new is let in.
     pub(crate) is_stopping: AtomicBool,
@@ -76,6 +80,8 @@ impl Shared {
             publish_order: AtomicU64::new(1),
             connection_count: AtomicUsize::new(0),
             connections_refused: AtomicU64::new(0),
+            connects: Meter::default(),
+            addresses: Addresses::new(seed),
             arrivals: RoundRobin::default(),
             is_stopping: AtomicBool::new(false),
             config,

@@ -83,6 +83,14 @@ impl House {
         Client::connect(self.address, options)
     }
 
+    /// Has the running broker take up another configuration.
+    pub(crate) fn reload(&self, change: impl FnOnce(&mut Config)) {
+        let mut next = self.config.clone();
+        change(&mut next);
+        let broker = self.broker.as_ref().expect("the broker runs until the house is dropped");
+        broker.reload(&next).expect("the configuration is good");
+    }
+
     pub(crate) fn totals(&self) -> Totals {
         self.broker.as_ref().expect("the broker runs until the house is dropped").totals()
     }

@@ -12,6 +12,7 @@ mod exactly_once;
 mod hostile;
 mod limits;
 mod order;
+mod rates;
 mod restart;
 mod retained;
 mod shared;
