@@ -48,7 +48,7 @@ pub trait Store: Send + Sync {
     /// Returns the number of a session that is about to start.
     fn new_session(&self) -> SessionNumber;
 
-    /// Takes the operations of one turn of `shard`, atomic all together.
+    /// Takes operations of `shard`, atomic all together.
     ///
     /// [`Completions::durable`] is called with the batch's last number, or with a later one, when all of
     /// them are as safe as the store makes them.

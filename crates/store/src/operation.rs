@@ -23,7 +23,7 @@ pub struct Submission(pub u64);
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord)]
 pub struct WallMillis(pub u64);
 
-/// What a shard submits at the end of a turn. After a crash all of it is there, or none of it.
+/// What a shard submits at the end of a turn, or earlier where nothing is cut in two that belongs together. After a crash all of it is there, or none of it.
 #[derive(Debug)]
 pub struct Batch {
     /// The number of the last operation.
@@ -38,15 +38,15 @@ pub struct Batch {
 /// One change of what the broker must remember.
 #[derive(Debug)]
 pub enum Operation {
-    /// A message enters the queues of `targets`, each exactly once, becomes the retained message of its
+    /// A message enters the queues of `targets`, becomes the retained message of its
     /// topic, or is known as received: what of this applies, applies together.
     Publish {
         /// What the targets get.
         message: Arc<Message>,
         /// The quality of service it was published with.
         qos: QoS,
-        /// Who gets it, by rising session number, each session once. A target whose session is gone is
-        /// skipped, and reported if a shared group chose it.
+        /// Who gets it, by rising session number: a session once, and once more for each shared group that chose it.
+        /// A target whose session is gone is skipped, and reported if a shared group chose it.
         targets: Vec<Target>,
         /// The different ways in which targets get it.
         attributes: Vec<Attributes>,

@@ -96,6 +96,32 @@ fn a_target_that_is_gone_is_skipped_and_one_of_a_group_is_told() {
     }
 }
 
+/// A session gets a message once more for each shared group that chose it.
+#[test]
+fn a_session_that_a_group_chose_too_gets_both() {
+    for mut store in stores(QueueLimits::default()) {
+        let (one, other) = (store.start(A, "one"), store.start(B, "other"));
+        let mut both = publish("both", &[one, one, other]);
+        if let Operation::Publish { targets, attributes, .. } = &mut both {
+            let share = Some("$share/g/t".into());
+            attributes.push(Attributes { share, ..attributes[0].clone() });
+            targets[1].attributes = 1;
+        }
+        store.submit(A, vec![both]);
+        store.expect(&[
+            "A durable 1",
+            "B durable 1",
+            "A placed 0 both",
+            "A placed 1 both",
+            "B placed 0 both",
+            "A durable 2",
+        ]);
+        store.submit(A, vec![Operation::SessionEnd { session: one }]);
+        store.fetch(A, one, 0, 9, Which::All);
+        store.expect(&["A durable 3", "A fetched 1 both; last, next 2", "A durable 4"]);
+    }
+}
+
 /// What a group chose a session for outlives it, until it is moved and finished.
 #[test]
 fn messages_of_groups_stay_when_their_session_ends() {

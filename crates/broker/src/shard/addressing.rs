@@ -8,8 +8,8 @@ use std::sync::atomic::Ordering;
 use std::sync::{Arc, PoisonError};
 
 use quelea_codec::{PacketId, QoS, SubscriptionOptions};
-use quelea_session::{DropReason, Message, Sharing, SubscriptionIds};
-use quelea_store::{Attributes, Condition, Operation, SessionNumber, Target};
+use quelea_session::{Content, DropReason, Message, Sharing, SubscriptionIds};
+use quelea_store::{Attributes, Operation, SessionNumber, Target};
 
 use super::Shard;
 use super::fanout::{Merged, merge};
@@ -21,11 +21,11 @@ use crate::table::{Addressed, DurableReceiver, Gauge, Matched};
 /// The sessions that get a message through the store.
 #[derive(Debug, Default)]
 pub(super) struct Addressees {
-    /// By rising number, each once.
+    /// By rising number, a session several times if shared groups have chosen it, too.
     targets: Vec<Target>,
     attributes: Vec<Attributes>,
-    /// Further copies for sessions among the targets, which shared groups have chosen too.
-    copies: Vec<(SessionNumber, Attributes)>,
+    /// Bytes of the names of these groups.
+    group_bytes: usize,
 }
 
 /// How much a message may still add to the queues.
@@ -42,34 +42,19 @@ struct Room {
 impl Addressees {
     /// Returns how many copies there are.
     pub(super) fn len(&self) -> usize {
-        self.targets.len() + self.copies.len()
+        self.targets.len()
     }
 
     /// Returns what the store has to do for a message.
-    pub(super) fn operations(
+    pub(super) fn operation(
         self,
-        message: &Arc<Message>,
+        message: Arc<Message>,
         qos: QoS,
         received: Option<(SessionNumber, PacketId)>,
         retain: Option<u64>,
-    ) -> impl Iterator<Item = Operation> {
-        let first = Operation::Publish {
-            message: Arc::clone(message),
-            qos,
-            targets: self.targets,
-            attributes: self.attributes,
-            received,
-            retain,
-        };
-        let copies = self.copies.into_iter().map(move |(session, attributes)| Operation::Publish {
-            message: Arc::clone(message),
-            qos,
-            targets: vec![Target { session, attributes: 0 }],
-            attributes: vec![attributes],
-            received: None,
-            retain: None,
-        });
-        std::iter::once(first).chain(copies)
+    ) -> Operation {
+        let Self { targets, attributes, .. } = self;
+        Operation::Publish { message, qos, targets, attributes, received, retain }
     }
 
     /// Adds a session that is after all others.
@@ -100,14 +85,11 @@ impl Addressees {
 
     /// Adds a session that a shared group chose.
     fn add_chosen(&mut self, session: SessionNumber, attributes: Attributes) {
-        match self.targets.binary_search_by_key(&session, |it| it.session) {
-            Ok(_) => self.copies.push((session, attributes)),
-            Err(at) => {
-                let index = self.attributes.len() as u32;
-                self.attributes.push(attributes);
-                self.targets.insert(at, Target { session, attributes: index });
-            }
-        }
+        let at = self.targets.partition_point(|it| it.session <= session);
+        let index = self.attributes.len() as u32;
+        self.group_bytes += attributes.share.as_ref().map_or(0, |it| it.len());
+        self.attributes.push(attributes);
+        self.targets.insert(at, Target { session, attributes: index });
     }
 }
 
@@ -120,7 +102,7 @@ impl Shard {
         routed: &mut Routed,
         addressees: &mut Addressees,
     ) {
-        if routed.qos != QoS::AtMostOnce || self.keeps_at_most_once() {
+        if routed.qos != QoS::AtMostOnce || self.keeps_at_most_once(&sharing.content()) {
             self.address_durable(route, sharing, routed, addressees);
         }
         for addressed in &route.addressed {
@@ -131,9 +113,9 @@ impl Shard {
 
     /// Returns whether messages at QoS 0 are kept for clients that are away. While there is no space for them,
     /// whoever is there gets them, and that is all.
-    fn keeps_at_most_once(&self) -> bool {
+    fn keeps_at_most_once(&self, content: &Content<'_>) -> bool {
         let is_wanted = self.rules.config.limits.queue_qos0_offline;
-        let has_space = is_wanted && self.shared.store.condition() != Condition::Full;
+        let has_space = is_wanted && self.has_room(content);
         self.counters().dropped_no_space.add(u64::from(is_wanted && !has_space));
         has_space
     }
@@ -240,7 +222,8 @@ impl Shard {
             match member.durable {
                 Some(number) if qos != QoS::AtMostOnce => {
                     let mut room = self.room_for(sharing);
-                    let fits = self.reserve(&member.gauge, &mut room);
+                    let fits = addressees.group_bytes <= GROUP_BYTES_MAX
+                        && self.reserve(&member.gauge, &mut room);
                     self.count_reserved(Some(room));
                     if !fits {
                         let home = member.home.0;
@@ -359,6 +342,10 @@ fn merge_for(
 ) -> Option<Merged> {
     merge(options.iter().copied(), is_own, published, ids)
 }
+
+/// Bytes of the names of shared groups that a message is kept for, from which on there is no room for others: they are
+/// written with it.
+const GROUP_BYTES_MAX: usize = 4 << 20;
 
 /// Attributes that are compared with those of the next session.
 const ATTRIBUTES_SEARCHED: usize = 4;

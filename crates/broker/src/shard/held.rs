@@ -9,7 +9,7 @@ use std::sync::Arc;
 
 use quelea_codec::{PacketId, QoS, ReasonCode};
 use quelea_session::{Message, Sharing};
-use quelea_store::{Batch, Operation, ShardIndex, Submission};
+use quelea_store::{Batch, Operation, ShardIndex, Submission, publish_bytes};
 
 use super::Shard;
 use super::connect::Welcome;
@@ -97,15 +97,34 @@ impl Shard {
             // As many as last time, most likely: to grow step by step costs more than all the rest.
             self.operations.reserve_exact(self.submitted_last);
         }
+        if let Operation::Publish { message, targets, .. } = &operation {
+            let target_count = targets.len() as u64;
+            self.gathered_bytes += publish_bytes(message.size_bytes() as u64, target_count);
+        }
         self.operations.push(operation);
         self.submitted.0 += 1;
         self.submitted
+    }
+
+    /// Operations follow that belong together, and to none before. Much that was gathered is submitted first: a batch is
+    /// written at once, and must not become larger and larger with what a turn reads.
+    #[inline]
+    pub(super) fn begin_unit(&mut self) {
+        if self.has_gathered_much() {
+            self.submit_operations();
+        }
+    }
+
+    #[inline]
+    pub(super) fn has_gathered_much(&self) -> bool {
+        self.gathered_bytes > GATHERED_BYTES_MAX
     }
 
     /// Submits what the turn has gathered.
     pub(super) fn submit_operations(&mut self) {
         if !self.operations.is_empty() {
             let operations = std::mem::take(&mut self.operations);
+            self.gathered_bytes = 0;
             self.submitted_last = operations.len();
             let first = Submission(self.submitted.0 + 1 - operations.len() as u64);
             let is_awaited = self.awaited >= first;
@@ -316,3 +335,6 @@ impl Shard {
         }
     }
 }
+
+/// Bytes from which on a turn submits what it has gathered before it begins with something else.
+const GATHERED_BYTES_MAX: u64 = 4 << 20;

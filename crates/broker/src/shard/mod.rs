@@ -118,6 +118,8 @@ pub(crate) struct Shard {
 
     outgoing: Vec<Outgoing>,
     operations: Vec<Operation>,
+    /// About how many bytes they take in the store.
+    gathered_bytes: u64,
     /// How many there were last time.
     submitted_last: usize,
     submitted: Submission,
@@ -189,6 +191,7 @@ impl Shard {
             drop_log: DropLog::default(),
             outgoing,
             operations: Vec::new(),
+            gathered_bytes: 0,
             submitted_last: 0,
             submitted: Submission::default(),
             awaited: Submission::default(),

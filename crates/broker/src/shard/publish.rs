@@ -9,7 +9,7 @@ use std::sync::Arc;
 
 use quelea_codec::{Frame, PacketId, QoS, ReasonCode, Version, decode_publish};
 use quelea_session::{AfterSettle, Content, Duplicate, Message, Sharing};
-use quelea_store::{Condition, Operation, SessionNumber, ShardIndex, Submission};
+use quelea_store::{Condition, Operation, SessionNumber, ShardIndex, Submission, publish_bytes};
 
 use super::Shard;
 use super::addressing::Addressees;
@@ -122,11 +122,12 @@ impl Shard {
             }
         }
         if let Some(packet_id) = publish.packet_id
-            && self.lacks_space(sharing.content().topic, qos, retain, is_durable_publisher)
+            && self.lacks_space(&sharing.content(), qos, retain, is_durable_publisher)
         {
             let unstored = Unstored { message: sharing.keep(), qos, retain, packet_id };
             return self.refuse_for_space(key, session_key, packet_id, unstored);
         }
+        self.begin_unit();
         let source = Source::Client { link: key, session: session_key };
         let routed = self.route(source, &mut sharing, qos, retain, publish.packet_id);
         self.release_in_order(routed, &mut sharing, Submission::default())
@@ -214,8 +215,7 @@ impl Shard {
         let target_count = addressees.len();
         let mut is_stored = target_count > 0 || received.is_some() || retain.is_some();
         let is_only_retained = target_count == 0 && !is_awaited;
-        if retain.is_some() && is_only_retained && self.shared.store.condition() == Condition::Full
-        {
+        if retain.is_some() && is_only_retained && !self.has_room(&sharing.content()) {
             // QoS 0: whoever is there gets it, and that is all.
             self.counters().dropped_no_space.add(1);
             is_stored = false;
@@ -234,12 +234,11 @@ impl Shard {
         let mut after = if is_behind { self.awaited } else { after };
         if is_stored {
             let message = sharing.keep();
-            for operation in addressees.operations(&message, routed.qos, received, retain) {
-                let number = self.submit_lazy(operation);
-                if is_awaited {
-                    self.awaited = number;
-                    after = number;
-                }
+            let operation = addressees.operation(message, routed.qos, received, retain);
+            let number = self.submit_lazy(operation);
+            if is_awaited {
+                self.awaited = number;
+                after = number;
             }
         }
         if !must_wait {
@@ -257,13 +256,28 @@ impl Shard {
     }
 
     /// Returns whether the store has no space for what a message needs of it.
-    fn lacks_space(&mut self, topic: &str, qos: QoS, retain: bool, is_durable: bool) -> bool {
-        if qos == QoS::AtMostOnce || self.shared.store.condition() != Condition::Full {
+    fn lacks_space(
+        &mut self,
+        content: &Content<'_>,
+        qos: QoS,
+        retain: bool,
+        is_durable: bool,
+    ) -> bool {
+        if qos == QoS::AtMostOnce || self.has_room(content) {
             return false;
         }
         let is_recorded = qos == QoS::ExactlyOnce && is_durable;
-        let route = self.routes.find(topic, &self.shared.table, self.index);
+        let route = self.routes.find(content.topic, &self.shared.table, self.index);
         retain || is_recorded || !route.addressed.is_empty()
+    }
+
+    /// Returns whether the store has room for a message, whoever is to have it.
+    pub(super) fn has_room(&self, content: &Content<'_>) -> bool {
+        let store = &self.shared.store;
+        let Content { topic, payload, forwarded, .. } = content;
+        let message_bytes = topic.len() + payload.len() + forwarded.len();
+        let most = publish_bytes(message_bytes as u64, self.shared.session_count());
+        store.condition() != Condition::Full && most <= store.room_bytes()
     }
 
     /// The store has no space. A 5.0 client is told; an older one, which cannot be, waits, and is closed if
@@ -309,6 +323,13 @@ impl Shard {
                 link.held = None;
             }
             let Held::Unstored(unstored) = entry.held else { continue };
+            if !self.has_room(&unstored.message.content()) {
+                // A smaller one may have found some.
+                self.hold(Some(key), HeldEntry { held: Held::Unstored(unstored), ..entry });
+                self.unstored.push(key);
+                continue;
+            }
+            self.begin_unit();
             let source = Source::Client { link: key, session };
             let Unstored { message, qos, retain, packet_id } = *unstored;
             let mut sharing = Sharing::kept(&message);

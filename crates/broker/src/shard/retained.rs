@@ -184,9 +184,13 @@ impl Shard {
     }
 
     fn drive_on(&mut self, key: Key) -> bool {
+        self.begin_unit();
         for _ in 0..MESSAGES_A_TURN {
             if !self.has_room_for_retained(key) {
                 return false;
+            }
+            if self.has_gathered_much() {
+                return true;
             }
             match self.next_retained(key) {
                 Next::Message(value, qos, id) => self.send_retained(key, &value, qos, id),

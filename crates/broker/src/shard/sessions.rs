@@ -245,6 +245,7 @@ impl Shard {
 
     /// Publishes a session's will and forgets it ([MQTT-3.1.2-8], [MQTT-3.1.2-10]).
     pub(super) fn publish_will(&mut self, key: Key) {
+        self.begin_unit();
         let Some(session) = self.sessions.get_mut(key) else { return };
         let number = session.stored_number();
         let Some(extra) = &mut session.extra else { return };

@@ -117,6 +117,7 @@ impl Shard {
 
     /// Moves the entries that have been fetched.
     pub(super) fn sweep(&mut self, sweep: Sweep, fetched: Fetched) {
+        self.begin_unit();
         let key = self.numbers.get(&sweep.session).copied();
         let session = key.and_then(|key| self.sessions.get(key));
         let drops_oldest = self.rules.config.limits.queue_overflow == QueueOverflow::DropOldest;

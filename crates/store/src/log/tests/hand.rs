@@ -297,8 +297,19 @@ impl Hand {
             .collect();
         sessions.sort_unstable();
         let attribute = |it: &SessionNumber| (it.slot() * 7 + 13) % attributes.len() as u32;
-        let targets =
-            sessions.iter().map(|it| Target { session: *it, attributes: attribute(it) }).collect();
+        let mut targets = Vec::new();
+        for session in sessions {
+            targets.push(Target { session, attributes: attribute(&session) });
+            // A group has chosen it, too.
+            if kind == 2 && session.slot() % 2 == 1 {
+                targets.push(Target { session, attributes: 20 });
+            }
+        }
+        let mut attributes = attributes;
+        if kind == 2 {
+            attributes
+                .push(Attributes { share: Some("$share/h/a".into()), ..attributes[0].clone() });
+        }
         let retain = (kind >= 4).then(|| {
             self.order += 1;
             self.order
