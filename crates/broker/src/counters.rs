@@ -96,6 +96,8 @@ counters! {
     dropped_not_authorized,
     /// Drops: messages beyond a rate, with too large a payload, or on a topic too many.
     dropped_over_limit,
+    /// Drops: the session ended before the store had the message.
+    dropped_session_ended,
     /// Drops: retained messages beyond the limit.
     dropped_retained_limit,
     /// Drops: the disk was full.

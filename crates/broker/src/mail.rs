@@ -28,10 +28,15 @@ pub(crate) enum Letter {
     Placed(Vec<Placed>),
     /// The store found sessions gone that shared groups had chosen.
     Unplaced(Vec<(Attributes, Arc<Message>)>),
+    /// The store skipped so many targets whose sessions had ended.
+    Skipped(u64),
     /// Entries of a queue that this shard asked for.
     Fetched(Fetched),
     /// Messages gave way to newer ones in queues of sessions whose clients are away.
     Dropped(Vec<Dropped>),
+    /// A message for a session of this shard was dropped for the lack of room, as were so many others since the last
+    /// such letter.
+    NoRoom { session: SessionNumber, topic: Box<str>, others: u64 },
     /// The queue of a session that sleeps is full, and the configuration says that this ends it.
     EndSession(SessionNumber),
     /// Everything this shard submitted up to here is durable.

@@ -37,6 +37,10 @@ impl Completions for Post {
         self.send(shard, Letter::Unplaced(unplaced));
     }
 
+    fn skipped(&self, shard: ShardIndex, target_count: u64) {
+        self.send(shard, Letter::Skipped(target_count));
+    }
+
     fn fetched(&self, shard: ShardIndex, fetched: Fetched) {
         self.send(shard, Letter::Fetched(fetched));
     }

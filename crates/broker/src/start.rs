@@ -257,9 +257,17 @@ pub(crate) fn restore(
     recovered: Recovered,
 ) -> Vec<(SessionNumber, ShardIndex)> {
     shared.continue_orders(recovered.next_order);
+    let mut left_out = 0;
     for RecoveredRetained { message, qos, order } in recovered.retained {
         // Beyond a limit that was lowered it is gone from memory, and stays on the disk until it is replaced.
-        let _ = shared.retained.set(message, qos, order);
+        left_out += u64::from(!shared.retained.set(message, qos, order));
+    }
+    if left_out > 0 {
+        tracing::warn!(
+            messages = left_out,
+            "retained messages left out: limits.retained_* forbid so many"
+        );
+        shared.counters[0].dropped_retained_limit.add(left_out);
     }
     let mut places = Vec::with_capacity(recovered.sessions.len());
     for session in recovered.sessions {

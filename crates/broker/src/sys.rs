@@ -148,6 +148,7 @@ const COUNTS: &[(&str, Reading)] = &[
     ("dropped/not-connected", |it| it.dropped_not_connected),
     ("dropped/not-authorized", |it| it.dropped_not_authorized),
     ("dropped/over-limit", |it| it.dropped_over_limit),
+    ("dropped/session-ended", |it| it.dropped_session_ended),
     ("dropped/retained-limit", |it| it.dropped_retained_limit),
     ("dropped/no-member", |it| it.dropped_no_member),
     ("dropped/no-space", |it| it.dropped_no_space),

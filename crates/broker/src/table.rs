@@ -74,6 +74,8 @@ pub(crate) struct Gauge {
     pub(crate) is_online: AtomicBool,
     /// The session is to end because its queue is full.
     ends: AtomicBool,
+    /// Messages that were dropped since its client was last told of.
+    dropped: AtomicU32,
 }
 
 impl Gauge {
@@ -92,6 +94,19 @@ impl Gauge {
     pub(crate) fn reserve_all(&self, messages: u32, bytes: u64) {
         self.queued_messages.fetch_add(messages, Ordering::Relaxed);
         self.queued_bytes.fetch_add(bytes, Ordering::Relaxed);
+    }
+
+    /// Notes that messages for the session were dropped.
+    pub(crate) fn note_dropped(&self, messages: u32) {
+        // Some more or less are nothing where there are so many.
+        if self.dropped.load(Ordering::Relaxed) < u32::MAX / 2 {
+            self.dropped.fetch_add(messages.min(u32::MAX / 2), Ordering::Relaxed);
+        }
+    }
+
+    /// Returns how many messages were dropped since this was asked last.
+    pub(crate) fn take_dropped(&self) -> u32 {
+        self.dropped.swap(0, Ordering::Relaxed)
     }
 
     /// Returns true for the first who asks for the session's end.

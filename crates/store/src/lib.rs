@@ -113,6 +113,10 @@ pub trait Completions: Send + Sync {
     /// members. Called before [`Self::durable`] of the same submission.
     fn unplaced(&self, shard: ShardIndex, unplaced: Vec<(Attributes, Arc<Message>)>);
 
+    /// So many targets of what `shard` submitted were skipped: their sessions had ended since. Those of shared groups are
+    /// not among them. Called before [`Self::durable`] of the same submission.
+    fn skipped(&self, shard: ShardIndex, target_count: u64);
+
     /// The answer to a fetch that `shard` submitted. What is placed later is reported later or earlier:
     /// positions tell.
     fn fetched(&self, shard: ShardIndex, fetched: Fetched);

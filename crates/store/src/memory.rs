@@ -192,8 +192,9 @@ impl State {
             let attributes = attributes[index as usize].clone();
             // A session that ended since the message was routed has no queue to place it in.
             let Some(queue) = self.queue(session).filter(|queue| !queue.is_ghost) else {
-                if attributes.share.is_some() {
-                    outbox.unplace(shard, attributes, message);
+                match attributes.share {
+                    Some(_) => outbox.unplace(shard, attributes, message),
+                    None => outbox.skip(shard),
                 }
                 continue;
             };

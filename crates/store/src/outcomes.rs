@@ -14,6 +14,7 @@ pub struct Outcomes {
     placed: Lists<Placed>,
     dropped: Lists<Dropped>,
     unplaced: Lists<(Attributes, Arc<Message>)>,
+    skipped: Vec<(ShardIndex, u64)>,
     fetched: Lists<Fetched>,
     durable: Vec<(ShardIndex, Submission)>,
 }
@@ -58,6 +59,15 @@ impl Outcomes {
         list_of(&mut self.unplaced, shard).push((attributes, Arc::clone(message)));
     }
 
+    /// The session that a message of `shard` was for is gone.
+    #[cold]
+    pub(crate) fn skip(&mut self, shard: ShardIndex) {
+        match self.skipped.iter_mut().find(|it| it.0 == shard) {
+            Some(known) => known.1 += 1,
+            None => self.skipped.push((shard, 1)),
+        }
+    }
+
     /// `shard` asked for entries.
     pub(crate) fn fetch(&mut self, shard: ShardIndex, fetched: Fetched) {
         list_of(&mut self.fetched, shard).push(fetched);
@@ -87,6 +97,9 @@ impl Outcomes {
         }
         for (shard, unplaced) in self.unplaced {
             completions.unplaced(shard, unplaced);
+        }
+        for (shard, target_count) in self.skipped {
+            completions.skipped(shard, target_count);
         }
         for (shard, fetched) in self.fetched {
             fetched.into_iter().for_each(|it| completions.fetched(shard, it));

@@ -91,6 +91,7 @@ fn a_target_that_is_gone_is_skipped_and_one_of_a_group_is_told() {
             "A durable 3",
             "A placed 0 plain",
             "B unplaced shared",
+            "B skipped 1",
             "B durable 2",
         ]);
     }
@@ -298,6 +299,10 @@ impl Completions for Told {
             assert!(attributes.share.is_some());
             self.say(shard, format!("unplaced {}", payload(&message)));
         }
+    }
+
+    fn skipped(&self, shard: ShardIndex, target_count: u64) {
+        self.say(shard, format!("skipped {target_count}"));
     }
 
     fn fetched(&self, shard: ShardIndex, fetched: Fetched) {

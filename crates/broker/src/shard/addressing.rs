@@ -12,7 +12,7 @@ use quelea_session::{Content, DropReason, Message, Sharing, SubscriptionIds};
 use quelea_store::{Attributes, Operation, SessionNumber, Target};
 
 use super::Shard;
-use super::fanout::{Merged, merge};
+use super::fanout::{Merged, log_drop, merge};
 use super::publish::{Routed, Source};
 use crate::config::QueueOverflow;
 use crate::mail::{Direct, Letter};
@@ -297,16 +297,31 @@ impl Shard {
     ) {
         routed.reached.refused += 1;
         self.counters().dropped_queue_full.add(1);
+        gauge.note_dropped(1);
         let is_away = !gauge.is_online.load(Ordering::Relaxed);
         let ends = self.rules.config.limits.queue_overflow == QueueOverflow::EndSession;
         if ends && is_away && gauge.ask_for_end() {
             self.shared.mailboxes[usize::from(home)].send(Letter::EndSession(number));
         }
+        let Some(others) = self.drop_log.next_line(self.now) else { return };
+        let reason = DropReason::QueueFull.as_str();
+        let topic = sharing.content().topic;
+        match self.numbers.get(&number).and_then(|key| self.sessions.get(*key)) {
+            Some(session) => log_drop(&session.client_id, topic, reason, others),
+            // It is known here by its number only.
+            None => {
+                let letter = Letter::NoRoom { session: number, topic: topic.into(), others };
+                self.shared.mailboxes[usize::from(home)].send(letter);
+            }
+        }
+    }
+
+    /// Says for another shard that a message for a session of this one was dropped.
+    pub(super) fn on_no_room_elsewhere(&mut self, number: SessionNumber, topic: &str, others: u64) {
         let session = self.numbers.get(&number).and_then(|key| self.sessions.get(*key));
-        // A session of another shard is known here by its number only.
-        let client_id = session.map_or("(on another shard)", |session| &session.client_id);
-        let reason = DropReason::QueueFull;
-        self.drop_log.note(self.now, client_id, sharing, reason);
+        let reason = DropReason::QueueFull.as_str();
+        let client_id = session.map_or("(ended since)", |session| &session.client_id);
+        log_drop(client_id, topic, reason, others);
     }
 
     /// A sleeping session's queue is full, and that ends it.

@@ -9,8 +9,8 @@ use std::sync::atomic::Ordering;
 
 use quelea_codec::{Connect, Frame, Framing, ReasonCode, Version, next_frame};
 use quelea_session::{
-    Class, Connection, Content, Message, Negotiated, Session, Time, negotiate, write_connack,
-    write_refusal,
+    Class, Connection, Content, DropReason, Message, Negotiated, Session, Time, negotiate,
+    write_connack, write_refusal,
 };
 use quelea_store::{Condition, Operation, Presence, SessionIdentity, StoredWill, Submission};
 
@@ -380,6 +380,12 @@ impl Shard {
             if let Some(gauge) = &extra.gauge {
                 gauge.is_online.store(true, Ordering::Relaxed);
                 gauge.window.store(u32::from(negotiated.send_window), Ordering::Relaxed);
+                let messages = gauge.take_dropped();
+                if messages > 0 {
+                    let client_id = &session.client_id;
+                    let reason = DropReason::QueueFull.as_str();
+                    tracing::warn!(%client_id, messages, reason, "messages dropped since it last connected");
+                }
             }
         }
         if let Some((session, sent_before)) = change {

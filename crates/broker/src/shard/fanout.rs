@@ -74,23 +74,27 @@ pub(super) struct DropLog {
 
 impl DropLog {
     #[cold]
-    pub(super) fn note(
-        &mut self,
-        now: Time,
-        client_id: &str,
-        sharing: &Sharing<'_>,
-        reason: DropReason,
-    ) {
+    pub(super) fn note(&mut self, now: Time, client_id: &str, topic: &str, reason: &str) {
+        if let Some(others) = self.next_line(now) {
+            log_drop(client_id, topic, reason, others);
+        }
+    }
+
+    /// Returns how many others there were since the last line, if it is time for one.
+    #[cold]
+    pub(super) fn next_line(&mut self, now: Time) -> Option<u64> {
         if now < self.next_at {
             self.unsaid += 1;
-            return;
+            return None;
         }
-        let topic = sharing.content().topic;
-        let others = self.unsaid;
-        tracing::warn!(client_id, topic, reason = reason.as_str(), others, "message dropped");
         self.next_at = now.plus_millis(DROP_LOG_MILLIS);
-        self.unsaid = 0;
+        Some(std::mem::take(&mut self.unsaid))
     }
+}
+
+/// Says that a message was dropped.
+pub(super) fn log_drop(client_id: &str, topic: &str, reason: &str, others: u64) {
+    tracing::warn!(client_id, topic, reason, others, "message dropped");
 }
 
 /// Time between two lines about dropped messages.
@@ -317,7 +321,8 @@ impl Hands<'_> {
             Delivered::Dropped(reason) => {
                 reached.refused += u32::from(reason == DropReason::QueueFull);
                 self.effects.drops.push((reason, None));
-                self.drop_log.note(self.now, &session.client_id, sharing, reason);
+                let topic = sharing.content().topic;
+                self.drop_log.note(self.now, &session.client_id, topic, reason.as_str());
             }
         }
         if !link.is_dirty {

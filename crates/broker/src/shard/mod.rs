@@ -305,6 +305,10 @@ impl Shard {
                 Letter::Arrived(arrival) => self.on_arrival(*arrival, io),
                 Letter::Placed(placed) => self.on_placed(placed),
                 Letter::Unplaced(unplaced) => self.on_unplaced(unplaced),
+                Letter::Skipped(count) => self.counters().dropped_session_ended.add(count),
+                Letter::NoRoom { session, topic, others } => {
+                    self.on_no_room_elsewhere(session, &topic, others)
+                }
                 Letter::Fetched(fetched) => self.on_fetched(fetched),
                 Letter::Dropped(dropped) => self.on_dropped(dropped),
                 Letter::EndSession(number) => self.on_end_session(number),

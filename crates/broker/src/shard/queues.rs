@@ -297,6 +297,9 @@ impl Shard {
             let Some(session) = self.sessions.get(key) else { continue };
             let reason = DropReason::QueueFull.as_str();
             tracing::debug!(client_id = %session.client_id, messages, reason, "messages dropped");
+            if let Some(gauge) = session.gauge() {
+                gauge.note_dropped(messages);
+            }
             self.give_back(key, messages, bytes);
         }
     }

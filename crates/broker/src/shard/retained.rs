@@ -95,6 +95,8 @@ impl Shard {
             self.shared.retained.clear(topic, order);
         } else if !self.shared.retained.set(sharing.keep(), qos, order) {
             self.counters().dropped_retained_limit.add(1);
+            // It is nobody's message: the topic is what counts.
+            self.drop_log.note(self.now, "", topic, "retained-limit");
             self.submit_lazy(Operation::Unretain { topic: topic.into(), order });
         }
     }

@@ -171,8 +171,9 @@ impl<D: Disk> Engine<D> {
             let its = &attributes[index as usize];
             let slot = self.index.sessions.live_mut(session).filter(|it| it.has_position());
             let Some(slot) = slot else {
-                if its.share.is_some() {
-                    self.outcomes.unplace(shard, its.clone(), message);
+                match its.share {
+                    Some(_) => self.outcomes.unplace(shard, its.clone(), message),
+                    None => self.outcomes.skip(shard),
                 }
                 continue;
             };

@@ -88,6 +88,7 @@ impl Model {
             Letter::Unplaced(shard, unplaced) => completions.unplaced(shard, unplaced),
             Letter::Fetched(shard, fetched) => completions.fetched(shard, fetched),
             Letter::Dropped(shard, dropped) => completions.dropped(shard, dropped),
+            Letter::Skipped(shard) => completions.skipped(shard, 1),
             Letter::Durable(shard, through) => completions.durable(shard, through),
         }
     }

@@ -20,6 +20,7 @@ pub(super) enum Letter {
     Unplaced(ShardIndex, Vec<(Attributes, Arc<Message>)>),
     Fetched(ShardIndex, Fetched),
     Dropped(ShardIndex, Vec<Dropped>),
+    Skipped(ShardIndex),
     Durable(ShardIndex, Submission),
 }
 
@@ -191,9 +192,10 @@ impl State {
         let number = target.session;
         let attributes = attributes[target.attributes as usize].clone();
         let Some(session) = self.session(number) else {
-            if attributes.share.is_some() {
-                letters.push(Letter::Unplaced(shard, vec![(attributes, Arc::clone(message))]));
-            }
+            letters.push(match attributes.share {
+                Some(_) => Letter::Unplaced(shard, vec![(attributes, Arc::clone(message))]),
+                None => Letter::Skipped(shard),
+            });
             return;
         };
         let position = session.next;
