@@ -306,8 +306,9 @@ impl Reference {
         let open = self.open.iter().map(|id| &self.messages[id]);
         for message in open {
             if session.is_perhaps_for(client, message) {
-                let late = Claim { is_late: true, ..Claim::default() };
-                session.claims.entry(message.spec.id).or_insert(late);
+                let claim = session.claims.entry(message.spec.id).or_default();
+                // Nobody knows which copies of it an earlier subscription has seen that was not certain.
+                claim.is_late |= !claim.is_firm;
             }
         }
         self.review_open(client);
