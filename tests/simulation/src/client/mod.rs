@@ -250,7 +250,8 @@ impl Client {
     fn drop_link(&mut self, hands: &mut Hands<'_>, is_acknowledged: bool) {
         let Some(link) = self.link.take() else { return };
         if !link.is_open {
-            self.may_have_session |= !link.is_clean;
+            // Who was refused was given none.
+            self.may_have_session |= !link.is_clean && !link.is_dismissed;
             self.connects_not_before = hands.now + UNANSWERED_MICROS;
         }
         hands.wires.client_close(link.number);
