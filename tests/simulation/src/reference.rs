@@ -35,6 +35,8 @@ pub(crate) struct Session {
     pub(crate) standing: Standing,
     /// The connection that it has.
     pub(crate) link: Option<u64>,
+    /// That connection has ended, or is about to.
+    pub(crate) is_leaving: bool,
     /// The CONNECT that is not answered.
     pub(crate) attempt: Option<Attempt>,
     /// The last connection on which it may have been.
@@ -122,7 +124,7 @@ pub(crate) struct Message {
 pub(crate) struct Claim {
     /// It must get it, once the message is acknowledged.
     pub(crate) is_firm: bool,
-    /// It was subscribed to while the message was under way.
+    /// It may have been subscribed to while the message was under way.
     pub(crate) is_late: bool,
     /// It must get it at QoS 2.
     pub(crate) is_exact: bool,
@@ -143,6 +145,13 @@ impl Reference {
 
     /// Takes in what happened.
     pub(crate) fn note(&mut self, now: u64, fact: &Fact) {
+        for client in 0..self.sessions.len() {
+            let session = &mut self.sessions[client];
+            if session.standing == Standing::Certain && session.may_have_expired(now) {
+                session.standing = Standing::Doubtful;
+                self.review_open(client);
+            }
+        }
         match fact {
             Fact::Client(client, deed) => self.note_deed(now, *client, deed),
             Fact::Cut(link) => self.weaken_live(*link),
@@ -185,7 +194,9 @@ impl Reference {
                 let until = later(now, expiry_secs).unwrap_or(u64::MAX);
                 session.alive_until = session.alive_until.min(until);
                 session.weaken_if_live();
-                if clean_start && session.standing == Standing::Certain {
+                // What ends with its connection is not resumed: if there is a session, an attempt has made it.
+                let is_over = clean_start || session.expiry_secs == 0;
+                if is_over && session.standing == Standing::Certain {
                     session.standing = Standing::Doubtful;
                 }
                 if let Some(will) = will {
@@ -202,6 +213,7 @@ impl Reference {
             }
             Deed::Disconnect { expiry_secs, .. } => {
                 let session = &mut self.sessions[client];
+                session.is_leaving = true;
                 session.weaken_if_live();
                 if *expiry_secs == Some(0) {
                     session.alive_until = now;
@@ -286,7 +298,7 @@ impl Reference {
         for (client, session) in self.sessions.iter_mut().enumerate() {
             if session.is_perhaps_for(client, &message) {
                 let (is_firm, is_exact) = session.is_certainly_for(client, &message);
-                let claim = Claim { is_firm, is_exact, ..Claim::default() };
+                let claim = Claim { is_firm, is_exact, is_late: !is_firm, ..Claim::default() };
                 session.claims.insert(spec.id, claim);
             }
         }
@@ -349,6 +361,7 @@ impl Reference {
 
     fn weaken_live(&mut self, link: u64) {
         for session in self.sessions.iter_mut().filter(|it| it.last_link == link) {
+            session.is_leaving = true;
             session.weaken_if_live();
         }
     }
@@ -368,6 +381,7 @@ impl Session {
         }
         self.standing = Standing::Certain;
         self.link = attempt.map(|it| it.link);
+        self.is_leaving = false;
         self.last_link = attempt.map_or(0, |it| it.link);
         self.expiry_secs = expiry_secs;
         self.alive_until = later(now, expiry_secs).unwrap_or(u64::MAX);
@@ -387,6 +401,12 @@ impl Session {
             self.weaken();
             self.link = None;
         }
+    }
+
+    /// Returns whether its client has been away for long enough.
+    fn may_have_expired(&self, now: u64) -> bool {
+        let is_away = self.link.is_none() || self.is_leaving;
+        self.expiry_secs > 0 && is_away && now >= self.alive_until
     }
 
     fn longest_expiry(&self) -> u32 {
