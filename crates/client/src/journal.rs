@@ -7,8 +7,13 @@
 //! The file holds records in the order in which they were submitted (`record`). What is done with is dead weight; when
 //! there is more of it than of the rest, the living is copied to a new file, which takes the old one's place.
 
+#[cfg(test)]
+mod crashes;
+mod disk;
 mod file;
 mod record;
+#[cfg(test)]
+mod simulated_disk;
 
 use std::io;
 use std::path::{Path, PathBuf};
@@ -26,6 +31,7 @@ use crate::error::{JournalError, PublishError};
 use crate::event::Event;
 use crate::shared::{Core, Shared, Ticket};
 
+use disk::RealDisk;
 pub(crate) use file::JournalFile;
 use record::Record;
 pub(crate) use record::accepted;
@@ -132,6 +138,7 @@ impl Writer {
             && let Ok(first) = operations.recv()
         {
             let mut batch = Vec::new();
+            file.begin(&mut batch);
             let mut next = Some(first);
             while let Some(operation) = next.take() {
                 match operation {
@@ -278,7 +285,7 @@ impl Default for Recovered {
 
 /// Opens the file at `path` for the session of `client_id`, or makes it.
 pub(crate) fn open(path: &Path, client_id: &str) -> Result<JournalFile, JournalError> {
-    JournalFile::open(PathBuf::from(path), client_id)
+    JournalFile::open(Arc::new(RealDisk), PathBuf::from(path), client_id)
 }
 
 /// Returns the time of the wall, which goes on while no process runs.

@@ -1,22 +1,28 @@
 //! The file: what is alive in it, and where.
 
 use std::collections::BTreeMap;
-use std::fs::{File, OpenOptions, TryLockError};
-use std::io::{self, Read as _, Seek, SeekFrom, Write};
+use std::io;
 use std::path::{Path, PathBuf};
+use std::sync::Arc;
 
 use quelea_session::Position;
 
-use super::record::{self, FRAME_BYTES, Kept, Read, Record};
+use super::disk::{Disk, Medium, OpenFault};
+use super::record::{self, Kept, Read, Record};
 use crate::error::JournalError;
 
 /// A file that only this process writes.
 pub(crate) struct JournalFile {
-    file: File,
+    disk: Arc<dyn Disk>,
+    file: Box<dyn Medium>,
     path: PathBuf,
     client_id: String,
     /// Where the file ends.
     end: u64,
+    /// What is before has reached the disk.
+    synced_before: u64,
+    /// As far as the file itself says so.
+    told_synced_before: u64,
     alive: BTreeMap<Position, Alive>,
     /// Bytes of the records of what is alive.
     alive_bytes: u64,
@@ -39,18 +45,27 @@ pub(super) struct Found {
 
 impl JournalFile {
     /// Opens the file at `path`, or makes it.
-    pub(super) fn open(path: PathBuf, client_id: &str) -> Result<Self, JournalError> {
+    pub(super) fn open(
+        disk: Arc<dyn Disk>,
+        path: PathBuf,
+        client_id: &str,
+    ) -> Result<Self, JournalError> {
         let fault =
             |error: io::Error| JournalError::Io { path: path.clone(), error: error.to_string() };
         // What a process left that ended while it copied.
-        let _ = std::fs::remove_file(new_path(&path));
-        let mut file = lock(&path)?;
-        let mut bytes = Vec::new();
-        file.read_to_end(&mut bytes).map_err(fault)?;
+        disk.remove(&new_path(&path));
+        let mut file = disk.open(&path).map_err(|it| match it {
+            OpenFault::InUse => JournalError::InUse(path.clone()),
+            OpenFault::Io(error) => fault(error),
+        })?;
+        let bytes = file.read_all().map_err(fault)?;
         let mut journal = Self {
+            disk,
             file,
             client_id: client_id.to_owned(),
             end: 0,
+            synced_before: 0,
+            told_synced_before: 0,
             alive: BTreeMap::new(),
             alive_bytes: 0,
             mark: Position::new(0),
@@ -64,21 +79,21 @@ impl JournalFile {
             at += length;
         }
         journal.end = at as u64;
-        if at == 0 && bytes.len() > FRAME_BYTES + 1 {
+        let mut first = Vec::new();
+        record::beginning(client_id, &mut first);
+        if at == 0 && !is_torn(&bytes, &first) {
             return Err(JournalError::NotOurs(path));
         }
-        // A crash leaves a torn end: nothing in it was promised. But what is correct behind it was, and so the fault is
-        // another.
-        let behind = (at + 1..bytes.len()).find(|&it| record::read(&bytes[it..]).is_some());
-        if behind.is_some() {
+        if is_synced_behind(&bytes, at) {
             return Err(JournalError::Corrupt { path, offset: at as u64 });
         }
-        journal.file.set_len(at as u64).map_err(fault)?;
+        // What is cut off must not come back under what is written in its place.
+        journal.file.truncate(at as u64).map_err(fault)?;
         if at == 0 {
-            let mut first = Vec::new();
-            record::beginning(client_id, &mut first);
             journal.append(&first, true).map_err(fault)?;
-            sync_directory(&path).map_err(fault)?;
+            journal.disk.sync_directory(&path).map_err(fault)?;
+        } else {
+            journal.sync().map_err(fault)?;
         }
         journal.found = Some(Found { mark: journal.mark, messages });
         Ok(journal)
@@ -95,7 +110,7 @@ impl JournalFile {
             Read::Beginning(client_id) if client_id != self.client_id => {
                 return Err(JournalError::OtherClient { path: self.path.clone(), client_id });
             }
-            Read::Beginning(_) => {}
+            Read::Beginning(_) | Read::Synced(_) => {}
             Read::Accepted(position, kept) => {
                 messages.insert(position, kept);
                 self.add(position, offset, bytes);
@@ -138,12 +153,26 @@ impl JournalFile {
         self.note(record, at, batch.len() - at);
     }
 
+    /// Begins a batch.
+    pub(super) fn begin(&mut self, batch: &mut Vec<u8>) {
+        // Once for each sync, and not at all where nothing was synced since.
+        if self.told_synced_before < self.synced_before {
+            self.told_synced_before = self.synced_before;
+            record::synced(self.synced_before, batch);
+        }
+    }
+
     /// Writes a batch.
     pub(super) fn append(&mut self, batch: &[u8], needs_sync: bool) -> io::Result<()> {
-        self.file.seek(SeekFrom::Start(self.end))?;
-        self.file.write_all(batch)?;
+        self.file.write_at(self.end, batch)?;
         self.end += batch.len() as u64;
-        if needs_sync { self.file.sync_data() } else { Ok(()) }
+        if needs_sync { self.sync() } else { Ok(()) }
+    }
+
+    fn sync(&mut self) -> io::Result<()> {
+        self.file.sync()?;
+        self.synced_before = self.end;
+        Ok(())
     }
 
     /// Forgets a message.
@@ -170,84 +199,51 @@ impl JournalFile {
             return Ok(());
         }
         let path = new_path(&self.path);
-        let mut options = OpenOptions::new();
-        let mut file = options.read(true).write(true).create(true).truncate(true).open(&path)?;
-        file.try_lock().map_err(io::Error::from)?;
+        let mut file = self.disk.create(&path)?;
         let mut first = Vec::new();
         record::beginning(&self.client_id, &mut first);
         Record::Mark(self.mark).encode(&mut first);
-        file.write_all(&first)?;
+        file.write_at(0, &first)?;
         let mut end = first.len() as u64;
         let mut copy = Vec::new();
         let mut places = Vec::with_capacity(self.alive.len());
         for (&position, alive) in &self.alive {
             copy.resize(alive.bytes as usize, 0);
-            self.file.seek(SeekFrom::Start(alive.offset))?;
-            self.file.read_exact(&mut copy)?;
+            self.file.read_at(alive.offset, &mut copy)?;
             if alive.is_received {
                 Record::Received(position).encode(&mut copy);
             }
-            file.write_all(&copy)?;
+            file.write_at(end, &copy)?;
             places.push(end);
             end += copy.len() as u64;
         }
-        file.sync_all()?;
-        std::fs::rename(&path, &self.path)?;
-        sync_directory(&self.path)?;
+        file.sync()?;
+        self.disk.replace(&path, &self.path)?;
+        self.disk.sync_directory(&self.path)?;
         for (alive, place) in self.alive.values_mut().zip(places) {
             alive.offset = place;
         }
         self.file = file;
         self.end = end;
+        self.synced_before = end;
+        self.told_synced_before = 0;
         Ok(())
     }
 }
 
-/// Opens a file that no other process may have open.
-fn lock(path: &Path) -> Result<File, JournalError> {
-    let fault =
-        |error: io::Error| JournalError::Io { path: path.to_owned(), error: error.to_string() };
-    loop {
-        let mut options = OpenOptions::new();
-        let file = options
-            .read(true)
-            .write(true)
-            .create(true)
-            .truncate(false)
-            .open(path)
-            .map_err(fault)?;
-        match file.try_lock() {
-            Ok(()) => {}
-            Err(TryLockError::WouldBlock) => return Err(JournalError::InUse(path.to_owned())),
-            Err(TryLockError::Error(error)) => return Err(fault(error)),
-        }
-        // Its owner may have put another in its place before it let go of this one.
-        if is_same(&file, path).map_err(fault)? {
-            return Ok(file);
-        }
-    }
+/// Returns whether a file without a whole record is one whose `first` was not written to the end: a crash leaves of it
+/// what it will, and zeros.
+fn is_torn(bytes: &[u8], first: &[u8]) -> bool {
+    bytes.len() <= first.len() && bytes.iter().zip(first).all(|(it, whole)| it == whole || *it == 0)
 }
 
-#[cfg(unix)]
-fn is_same(file: &File, path: &Path) -> io::Result<bool> {
-    use std::os::unix::fs::MetadataExt;
-    let (ours, theirs) = (file.metadata()?, std::fs::metadata(path)?);
-    Ok((ours.dev(), ours.ino()) == (theirs.dev(), theirs.ino()))
-}
-
-/// Elsewhere a file that is open is not replaced.
-#[cfg(not(unix))]
-fn is_same(_: &File, _: &Path) -> io::Result<bool> {
-    Ok(true)
-}
-
-/// Sees to it that the file is found under its name after a crash of the machine.
-fn sync_directory(path: &Path) -> io::Result<()> {
-    let directory = path.parent().filter(|it| !it.as_os_str().is_empty());
-    if cfg!(unix) {
-        File::open(directory.unwrap_or(Path::new(".")))?.sync_all()?;
-    }
-    Ok(())
+/// Returns whether what is damaged at `at` was whole once. A crash of the machine leaves what was not synced torn, and
+/// perhaps whole again behind: nothing of it was promised. But what is said to be synced was.
+fn is_synced_behind(bytes: &[u8], at: usize) -> bool {
+    (at + 1..bytes.len()).any(|it| match record::read(&bytes[it..]) {
+        Some((Read::Synced(before), _)) => before > at as u64 && before <= it as u64,
+        Some(_) | None => false,
+    })
 }
 
 fn new_path(path: &Path) -> PathBuf {

@@ -7,9 +7,10 @@
 //! body of a received message:   3 | position: 8
 //! body of one that is done with 4 | position: 8
 //! body of the beginning:        5 | client id
+//! body of what is synced:       6 | offset: 8
 //! ```
 //!
-//! Numbers are little-endian. The expiry is in milliseconds of the wall clock, 0 for none.
+//! What is before the offset in the sixth was on the disk before that record was written. Numbers are little-endian. The expiry is in milliseconds of the wall clock, 0 for none.
 
 use quelea_codec::{QoS, is_valid_topic_name};
 use quelea_session::{Content, Position, Time};
@@ -31,6 +32,7 @@ pub(super) enum Read {
     Received(Position),
     Done(Position),
     Beginning(String),
+    Synced(u64),
 }
 
 /// A message that was kept.
@@ -125,6 +127,14 @@ pub(super) fn beginning(client_id: &str, out: &mut Vec<u8>) {
     });
 }
 
+/// Appends the record that says that what is before an offset of the file has reached the disk.
+pub(super) fn synced(before: u64, out: &mut Vec<u8>) {
+    frame(out, |out| {
+        out.push(SYNCED);
+        out.extend_from_slice(&before.to_le_bytes());
+    });
+}
+
 /// Reads the record at the start of `bytes`, and its length in the file; `None` if there is no whole and correct one.
 pub(super) fn read(bytes: &[u8]) -> Option<(Read, usize)> {
     let (header, rest) = bytes.split_first_chunk::<FRAME_BYTES>()?;
@@ -149,6 +159,7 @@ fn read_body(body: &[u8]) -> Option<Read> {
         MARK => Some(Read::Mark(position)),
         RECEIVED => Some(Read::Received(position)),
         DONE => Some(Read::Done(position)),
+        SYNCED => Some(Read::Synced(position.value())),
         _ => None,
     }
 }
@@ -190,12 +201,13 @@ fn length(bytes: &[u8]) -> u32 {
 }
 
 /// Length and checksum.
-pub(super) const FRAME_BYTES: usize = 8;
+const FRAME_BYTES: usize = 8;
 
 const ACCEPTED: u8 = 1;
 const MARK: u8 = 2;
 const RECEIVED: u8 = 3;
 const DONE: u8 = 4;
 const BEGINNING: u8 = 5;
+const SYNCED: u8 = 6;
 
 const RETAIN: u8 = 0x80;

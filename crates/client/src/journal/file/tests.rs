@@ -1,9 +1,11 @@
 use std::fs;
 use std::path::PathBuf;
+use std::sync::Arc;
 
 use quelea_codec::QoS;
 use quelea_session::{Content, Position};
 
+use super::super::disk::RealDisk;
 use super::super::record::{Record, accepted};
 use super::JournalFile;
 use crate::error::JournalError;
@@ -44,13 +46,15 @@ fn a_torn_end_is_cut_off() {
     check(&path, 0, &[(0, false), (1, false)]);
 }
 
-/// What is correct behind a fault was promised: to cut there would lose it in silence.
+/// What was synced was promised: to cut at a fault in it would lose that in silence.
 #[test]
-fn a_fault_in_the_middle_is_reported() {
+fn a_fault_in_what_was_synced_is_reported() {
     let path = Scratch::new("fault");
     let mut file = open(&path).unwrap();
     let at = file.end;
     accept(&mut file, 0, "damaged");
+    file.sync().unwrap();
+    note(&mut file, Record::Mark(Position::new(1)));
     accept(&mut file, 1, "correct");
     drop(file);
     let mut bytes = fs::read(&path.0).unwrap();
@@ -60,13 +64,46 @@ fn a_fault_in_the_middle_is_reported() {
     assert_eq!(open(&path).err(), Some(corrupt));
 }
 
+/// A crash of the machine may leave any part of what was not synced.
+#[test]
+fn a_fault_in_what_was_not_synced_is_cut_off() {
+    let path = Scratch::new("not_synced");
+    let mut file = open(&path).unwrap();
+    note(&mut file, Record::Mark(Position::new(1)));
+    accept(&mut file, 0, "kept");
+    let at = file.end;
+    accept(&mut file, 1, "damaged");
+    accept(&mut file, 2, "correct");
+    drop(file);
+    let mut bytes = fs::read(&path.0).unwrap();
+    bytes[at as usize + 12] ^= 1;
+    fs::write(&path.0, &bytes).unwrap();
+    check(&path, 1, &[(0, false)]);
+}
+
+#[test]
+fn a_file_whose_beginning_is_torn_begins_anew() {
+    let path = Scratch::new("beginning");
+    drop(open(&path).unwrap());
+    let whole = fs::read(&path.0).unwrap();
+    for length in 0..whole.len() {
+        for zeros in 0..length {
+            let mut torn = whole[..length].to_vec();
+            torn[zeros..].fill(0);
+            fs::write(&path.0, &torn).unwrap();
+            check(&path, 0, &[]);
+            assert_eq!(fs::read(&path.0).unwrap(), whole);
+        }
+    }
+}
+
 #[test]
 fn a_file_belongs_to_one_client_and_one_process() {
     let path = Scratch::new("belongs");
     let file = open(&path).unwrap();
     assert_eq!(open(&path).err(), Some(JournalError::InUse(path.0.clone())));
     drop(file);
-    let other = JournalFile::open(path.0.clone(), "other").err();
+    let other = JournalFile::open(Arc::new(RealDisk), path.0.clone(), "other").err();
     let client_id = "client".to_owned();
     assert_eq!(other, Some(JournalError::OtherClient { path: path.0.clone(), client_id }));
     fs::write(&path.0, "dear diary, this is not a journal").unwrap();
@@ -96,7 +133,7 @@ fn a_file_does_not_grow_with_what_is_done() {
 }
 
 fn open(path: &Scratch) -> Result<JournalFile, JournalError> {
-    JournalFile::open(path.0.clone(), "client")
+    JournalFile::open(Arc::new(RealDisk), path.0.clone(), "client")
 }
 
 fn accept(file: &mut JournalFile, position: u64, payload: &str) {
@@ -110,6 +147,7 @@ fn accept(file: &mut JournalFile, position: u64, payload: &str) {
 
 fn note(file: &mut JournalFile, record: Record) {
     let mut batch = Vec::new();
+    file.begin(&mut batch);
     file.write(&record, &mut batch);
     file.append(&batch, false).unwrap();
 }
