@@ -82,7 +82,7 @@ pub use proxy::Proxy;
 pub use quelea_codec::{DecodeError, QoS, ReasonCode, RetainHandling, Version};
 pub use quelea_session::client::Fault;
 #[cfg(feature = "scram")]
-pub use scram::Scram;
+pub use scram::{Scram, ScramError};
 pub use subscription::{Subscribe, Subscription};
 #[cfg(feature = "tls")]
 pub use tls::Tls;

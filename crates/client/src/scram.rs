@@ -5,6 +5,7 @@ use std::num::NonZeroU32;
 
 use aws_lc_rs::hmac::{self, HMAC_SHA256, Key};
 use aws_lc_rs::{constant_time, digest, pbkdf2, rand};
+use stringprep::saslprep;
 
 use crate::authentication::{Authenticator, Exchange};
 use crate::http::{base64, from_base64};
@@ -15,15 +16,25 @@ use crate::http::{base64, from_base64};
 /// use std::sync::Arc;
 /// use quelea_client::{Options, Scram};
 ///
-/// let options = Options::new().authenticator(Arc::new(Scram::new("user", "pencil")));
+/// # fn main() -> Result<(), quelea_client::ScramError> {
+/// let options = Options::new().authenticator(Arc::new(Scram::new("user", "pencil")?));
+/// # Ok(())
+/// # }
 /// ```
-///
-/// User name and password are taken as they are: those beyond ASCII are to be given in the form in which the broker has
-/// them.
 #[derive(Clone)]
 pub struct Scram {
     username: String,
     password: String,
+}
+
+/// Why a user cannot be authenticated, whatever the broker says.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[non_exhaustive]
+pub enum ScramError {
+    /// The password has characters that SASLprep forbids.
+    PasswordInvalid,
+    /// The user name is empty, or has characters that SASLprep forbids.
+    UsernameInvalid,
 }
 
 /// One authentication.
@@ -35,9 +46,19 @@ struct Conversation {
 }
 
 impl Scram {
-    /// Returns the authentication of a user.
-    pub fn new(username: impl Into<String>, password: impl Into<String>) -> Self {
-        Self { username: username.into(), password: password.into() }
+    /// Returns the authentication of a user. Characters that only look different are made the same (SASLprep, RFC 4013),
+    /// as the broker does.
+    ///
+    /// # Errors
+    ///
+    /// [`ScramError`] for a name or password that cannot be anyone's.
+    pub fn new(username: &str, password: &str) -> Result<Self, ScramError> {
+        let username = saslprep(username).map_err(|_| ScramError::UsernameInvalid)?.into_owned();
+        if username.is_empty() {
+            return Err(ScramError::UsernameInvalid);
+        }
+        let password = saslprep(password).map_err(|_| ScramError::PasswordInvalid)?.into_owned();
+        Ok(Self { username, password })
     }
 
     fn with_nonce(&self, nonce: String) -> Conversation {
@@ -129,6 +150,22 @@ impl fmt::Debug for Scram {
     }
 }
 
+impl fmt::Display for ScramError {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(match self {
+            Self::PasswordInvalid => {
+                "the password has characters that nobody can type the same twice: leave out control characters, and do \
+                 not mix directions of writing"
+            }
+            Self::UsernameInvalid => {
+                "the user name is empty, or has control characters or mixed directions of writing"
+            }
+        })
+    }
+}
+
+impl std::error::Error for ScramError {}
+
 fn sign(key: &[u8], text: &[u8]) -> Vec<u8> {
     hmac::sign(&Key::new(HMAC_SHA256, key), text).as_ref().to_vec()
 }
@@ -181,12 +218,34 @@ mod tests {
 
     #[test]
     fn separators_in_a_name_are_escaped() {
-        let first = Scram::new("a=b,c", "").with_nonce("x".to_owned()).first();
-        assert_eq!(first, b"n,,n=a=3Db=2Cc,r=x");
+        let scram = Scram::new("a=b,c", "").unwrap();
+        assert_eq!(scram.with_nonce("x".to_owned()).first(), b"n,,n=a=3Db=2Cc,r=x");
+    }
+
+    /// RFC 4013 section 3
+    #[test]
+    fn what_looks_the_same_is_the_same() {
+        for (given, prepared) in [
+            ("I\u{AD}X", "IX"),
+            ("user", "user"),
+            ("USER", "USER"),
+            ("\u{AA}", "a"),
+            ("\u{2168}", "IX"),
+            ("a\u{A0}b", "a b"),
+        ] {
+            let scram = Scram::new(given, given).unwrap();
+            assert_eq!((&*scram.username, &*scram.password), (prepared, prepared));
+        }
+        for forbidden in ["\u{7}", "\u{627}\u{31}"] {
+            assert_eq!(Scram::new(forbidden, "").err(), Some(ScramError::UsernameInvalid));
+            assert_eq!(Scram::new("user", forbidden).err(), Some(ScramError::PasswordInvalid));
+        }
+        assert_eq!(Scram::new("\u{AD}", "").err(), Some(ScramError::UsernameInvalid));
     }
 
     fn conversation() -> Conversation {
-        Scram::new("user", "pencil").with_nonce("rOprNGfwEbeRWgbNEkqO".to_owned())
+        let scram = Scram::new("user", "pencil").expect("it is ASCII");
+        scram.with_nonce("rOprNGfwEbeRWgbNEkqO".to_owned())
     }
 
     const CHALLENGE: &str = "r=rOprNGfwEbeRWgbNEkqO%hvYDpWUa2RaTCAfuxFIlj)hNlF$k0,\
