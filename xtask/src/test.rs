@@ -4,6 +4,7 @@
 
 use std::fmt;
 use std::ops::AddAssign;
+use std::process::Command;
 use std::time::Instant;
 
 use crate::crash;
@@ -71,6 +72,16 @@ fn documentation() -> Result<Counts, String> {
     Ok(Counts::default())
 }
 
+/// The crates that need no operating system are built for a machine that has none.
+fn without_std() -> Result<Counts, String> {
+    // It is there already, or it is downloaded once.
+    program::run(Command::new("rustup").args(["target", "add", BARE_TARGET]))?;
+    let mut command = program::cargo();
+    command.args(["build", "--quiet", "--target", BARE_TARGET]);
+    program::run(command.args(["--package", "quelea-codec", "--package", "quelea-session"]))?;
+    Ok(Counts::default())
+}
+
 /// Unit, property and conformance tests, and the replay of the fuzz corpora.
 fn tests() -> Result<Counts, String> {
     let mut command = program::cargo();
@@ -129,14 +140,18 @@ impl fmt::Display for Counts {
 
 type Step = fn() -> Result<Counts, String>;
 
-const STEPS: [(&str, Step); 6] = [
+const STEPS: [(&str, Step); 7] = [
     ("format", format),
     ("clippy", clippy),
     ("docs", documentation),
+    ("no_std", without_std),
     ("tests", tests),
     ("interop", interop::count),
     ("crash", crash::count),
 ];
+
+/// A small microcontroller: it has an allocator at most.
+const BARE_TARGET: &str = "thumbv7em-none-eabi";
 
 /// Building included. A run that takes longer hangs: the slowest machine needs a third of it.
 const TESTS_PATIENCE: std::time::Duration = std::time::Duration::from_secs(25 * 60);
