@@ -10,6 +10,7 @@ mod failure;
 mod layers;
 mod link;
 mod logging;
+mod migrate;
 mod print;
 mod publish;
 mod serve;
@@ -60,6 +61,8 @@ enum Command {
     Bench(bench::Args),
     /// Checks or shows the broker's configuration.
     Config(ConfigSubcommand),
+    /// Prints a configuration made from one of Mosquitto's, and what could not be carried over.
+    Migrate(migrate::MigrateArgs),
     /// Looks at a data directory while no broker has it, and copies it.
     Store(store::StoreArgs),
 }
@@ -79,6 +82,7 @@ fn main() -> ExitCode {
         Some(Command::Sub(args)) => subscribe::run(&args),
         Some(Command::Bench(args)) => return bench::run(&args),
         Some(Command::Config(config)) => config::run(&config.command),
+        Some(Command::Migrate(args)) => migrate::run(&args),
         Some(Command::Store(args)) => store::run(&args),
     };
     match result {

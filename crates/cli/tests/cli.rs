@@ -298,6 +298,40 @@ fn sighup_reads_the_configuration_again() {
     assert_eq!(broker.stop().0, Some(0));
 }
 
+/// The result goes to standard output, and is a configuration; what is lost goes to standard error.
+#[test]
+fn a_configuration_of_mosquitto_is_migrated() {
+    let directory = temporary_file("mosquitto.conf.d", "").with_extension("included");
+    fs::create_dir_all(&directory).expect("it is ours");
+    fs::write(directory.join("b.conf"), "sys_interval 20\n").expect("it is ours");
+    fs::write(directory.join("a.conf"), "sys_interval 15\nmax_keepalive 600\n")
+        .expect("it is ours");
+    fs::write(directory.join("c.conf~"), "sys_interval 1\n").expect("it is ours");
+    let include = directory.display();
+    let mosquitto = format!(
+        "# a comment\nuser mosquitto\nlistener 18883 127.0.0.1\nprotocol websockets\nmax_connections 100\n\
+         include_dir {include}\npersistence true\nconnection up\naddress example.com\n"
+    );
+    let file = temporary_file("mosquitto.conf", &format!("{mosquitto}allow_anonymous true\n"));
+    let output = quelea(&["migrate", file.to_str().expect("the path is UTF-8")]);
+    assert_success(&output);
+    let lost = text(&output.stderr);
+    let lost: Vec<&str> = lost.lines().collect();
+    assert_eq!(lost.len(), 2, "{lost:?}");
+    assert!(lost[0].contains("mosquitto.conf:8: connection is not carried over"), "{lost:?}");
+    let migrated = temporary_file("migrated.toml", &text(&output.stdout));
+    let migrated = migrated.to_str().expect("the path is UTF-8");
+    assert_success(&quelea(&["config", "check", "--config", migrated]));
+    let shown = text(&quelea(&["config", "show", "--config", migrated]).stdout);
+    for line in
+        ["address = \"127.0.0.1:18883\"", "interval_secs = 20 ", "keep_alive_max_secs = 600 "]
+    {
+        assert!(shown.contains(line), "{line} is not in {shown}");
+    }
+    let missing = quelea(&["migrate", "/nowhere/mosquitto.conf"]);
+    assert_eq!(missing.status.code(), Some(2));
+}
+
 #[test]
 fn log_can_be_json() {
     let broker = Serve::start(&["--log-format", "json"]);
