@@ -11,6 +11,7 @@ use serde_json::Value;
 /// same, but for those below.
 const MAY_USE: &[(&str, &[&str])] = &[
     ("quelea-codec", &[]),
+    ("quelea-acl", &["quelea-codec"]),
     ("quelea-session", &["quelea-codec"]),
     ("quelea-topics", &["quelea-codec"]),
     ("quelea-client", &["quelea-codec", "quelea-session", "quelea-topics"]),
@@ -18,7 +19,14 @@ const MAY_USE: &[(&str, &[&str])] = &[
     ("quelea-transport", &[]),
     (
         "quelea-broker",
-        &["quelea-codec", "quelea-session", "quelea-store", "quelea-topics", "quelea-transport"],
+        &[
+            "quelea-acl",
+            "quelea-codec",
+            "quelea-session",
+            "quelea-store",
+            "quelea-topics",
+            "quelea-transport",
+        ],
     ),
     // The suite speaks to a broker over a socket; its own tests start ours.
     ("quelea-conform", &["quelea-broker", "quelea-codec"]),
@@ -43,12 +51,16 @@ const MAY_USE: &[(&str, &[&str])] = &[
 ];
 
 /// What tests may depend on beside: the client's start a broker, and a broker's kit is tried with a client.
-const MAY_USE_IN_TESTS: &[(&str, &str)] =
-    &[("quelea-client", "quelea-broker"), ("quelea-testkit", "quelea-client")];
+const MAY_USE_IN_TESTS: &[(&str, &str)] = &[
+    ("quelea-acl", "quelea-topics"),
+    ("quelea-client", "quelea-broker"),
+    ("quelea-testkit", "quelea-client"),
+];
 
 /// For each pure crate, the crates of others that it may use: none that does I/O, tells the time or draws
 /// random numbers. Tests may use more.
 const PURE: &[(&str, &[&str])] = &[
+    ("quelea-acl", &[]),
     ("quelea-codec", &[]),
     ("quelea-session", &["hashbrown"]),
     ("quelea-topics", &["foldhash", "hashbrown"]),

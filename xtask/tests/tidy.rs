@@ -55,6 +55,7 @@ fn a_todo_names_its_issue() {
 #[test]
 fn pure_crates_say_so() {
     for (package, attributes) in [
+        ("acl", &["#![forbid(unsafe_code)]"][..]),
         ("codec", &["#![no_std]", "#![forbid(unsafe_code)]"][..]),
         ("session", &["#![no_std]", "#![forbid(unsafe_code)]"]),
         ("topics", &["#![forbid(unsafe_code)]"]),

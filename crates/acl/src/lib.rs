@@ -1,0 +1,26 @@
+//! Who may publish and subscribe to what.
+//!
+//! [`Rules`] are read once; [`Rules::permissions`] makes of them what one client may do, with all placeholders
+//! filled in; [`Permissions`] answers for one topic or filter. The first rule that matches decides, and what no
+//! rule allows is denied.
+//!
+//! Nothing here knows a session, a socket or a file: [`mosquitto::read`] takes the text of a file. Topics and
+//! filters are taken as the codec has checked them, and `$share/{group}/` is stripped by the caller.
+
+#![forbid(unsafe_code)]
+
+mod filter;
+mod glob;
+pub mod mosquitto;
+mod pattern;
+mod permissions;
+mod recent;
+mod rule;
+mod subject;
+
+pub use glob::Glob;
+pub use pattern::{Pattern, PatternError};
+pub use permissions::{Granted, Permissions, Publish, Verdict};
+pub use recent::Recent;
+pub use rule::{Actions, Effect, Rule, Rules, Who};
+pub use subject::Subject;

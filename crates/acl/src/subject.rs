@@ -1,0 +1,24 @@
+//! The client that rules are applied to.
+
+/// What is known of a client. What nobody has checked, such as a user name without a password, is not in here.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Subject {
+    /// The client identifier.
+    pub client_id: Box<str>,
+    /// The user; nothing for an anonymous client.
+    pub user: Option<Box<str>>,
+    /// The groups that the user is in.
+    pub groups: Box<[Box<str>]>,
+    /// The common name of the client's certificate.
+    pub certificate: Option<Box<str>>,
+    /// The listener's address, as configured.
+    pub listener: Option<Box<str>>,
+    /// What a token or an answer said about the user, by name.
+    pub claims: Box<[(Box<str>, Box<str>)]>,
+}
+
+impl Subject {
+    pub(crate) fn claim(&self, name: &str) -> Option<&str> {
+        self.claims.iter().find(|(it, _)| **it == *name).map(|(_, value)| &**value)
+    }
+}
