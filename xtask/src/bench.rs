@@ -15,6 +15,7 @@ use crate::tools;
 
 pub(crate) mod durable;
 mod report;
+pub(crate) mod tls;
 
 /// What is measured, and what the design allows.
 pub(crate) struct Scenario {
@@ -107,18 +108,25 @@ fn load(
 
 /// Runs `quelea bench` with `arguments` against a broker.
 fn generate(broker: &Broker, arguments: &str, quelea: &Path) -> Result<Measurement, String> {
+    measured(generator(broker, arguments, quelea))
+        .map_err(|error| format!("quelea bench {arguments} against {}: {error}", broker.name))
+}
+
+/// Returns `quelea bench` with `arguments` against a broker.
+fn generator(broker: &Broker, arguments: &str, quelea: &Path) -> Command {
     let mut command = Command::new(quelea);
     command.arg("bench").args(arguments.split(' '));
     command.args(["--host", &broker.address.ip().to_string()]);
     command.args(["--port", &broker.address.port().to_string()]);
     command.args(["--pid", &broker.id().to_string()]);
     command.args(["--json", "--quiet"]);
+    command
+}
+
+fn measured(mut generator: Command) -> Result<Measurement, String> {
     // It fails when a message was lost, too, and says so in what it writes.
-    let text = program::output_of_any_end(&mut command)?;
-    let result = serde_json::from_str(&text).map_err(|error| {
-        format!("quelea bench {arguments} against {}: {error}\n{text}", broker.name)
-    })?;
-    Ok(Measurement(result))
+    let text = program::output_of_any_end(&mut generator)?;
+    serde_json::from_str(&text).map(Measurement).map_err(|error| format!("{error}\n{text}"))
 }
 
 /// Takes the measurement in the middle; those without the figure come last.

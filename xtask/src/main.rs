@@ -25,6 +25,7 @@ fn main() -> ExitCode {
         ["audit", options @ ..] => audit::run(options),
         ["interop", options @ ..] => interop::run(options),
         ["bench", "durable", options @ ..] => bench::durable::run(options),
+        ["bench", "tls", options @ ..] => bench::tls::run(options),
         ["bench", options @ ..] => bench::run(options),
         ["crash", options @ ..] => crash::run(options),
         ["fuzz", target] => fuzz::run(target, fuzz::SECONDS_DEFAULT),
@@ -57,6 +58,7 @@ Usage: cargo xtask COMMAND
   bench durable [--quick] [--large]
                            what durability costs: Quelea, NATS and Mosquitto with their data on disk;
                            writes the tables there (--large: a restart with 10,000,000 messages, too)
+  bench tls [--quick]      what TLS costs, beside Mosquitto; writes the table there
   crash [--kills N] [--seed S] [--forgetful | --power-cut]
                            kills the broker again and again, 200 times unless told otherwise, and
                            accounts for every acknowledged message; to try the checker, with a broker
