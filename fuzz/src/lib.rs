@@ -3,6 +3,7 @@
 //! `cargo xtask fuzz NAME` searches for bytes that make one panic; `tests/replay.rs` runs each over its corpus,
 //! which holds seeds and what was once found. What must hold for the codec is shared with its own tests.
 
+pub mod client;
 #[path = "../../crates/codec/tests/support/mod.rs"]
 pub mod codec;
 pub mod recovery;
@@ -15,6 +16,7 @@ pub type Target = (&'static str, fn(&[u8]));
 
 /// All targets.
 pub const TARGETS: &[Target] = &[
+    ("client", client::check_server),
     ("framing", codec::check_framing),
     ("packet_decode", codec::check_packet_decode),
     ("packet_encode", codec::check_packet_encode),
