@@ -57,9 +57,9 @@ pub trait Store: Send + Sync {
     /// Returns what the store can take at this moment.
     fn condition(&self) -> Condition;
 
-    /// Returns the bytes of the largest batch that there is room for now. A [`Operation::Publish`] takes at most
-    /// [`publish_bytes`] of it.
-    fn room_bytes(&self) -> u64;
+    /// Returns whether there is room now for a publish that takes `bytes` ([`publish_bytes`]). If there is none, the store
+    /// makes some as far as it can.
+    fn has_room(&self, bytes: u64) -> bool;
 
     /// Returns what can be said of the store in numbers.
     fn statistics(&self) -> Statistics;

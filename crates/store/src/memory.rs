@@ -114,8 +114,8 @@ impl Store for Memory {
         Condition::Ready
     }
 
-    fn room_bytes(&self) -> u64 {
-        u64::MAX
+    fn has_room(&self, _: u64) -> bool {
+        true
     }
 
     fn statistics(&self) -> Statistics {

@@ -273,11 +273,10 @@ impl Shard {
 
     /// Returns whether the store has room for a message, whoever is to have it.
     pub(super) fn has_room(&self, content: &Content<'_>) -> bool {
-        let store = &self.shared.store;
         let Content { topic, payload, forwarded, .. } = content;
         let message_bytes = topic.len() + payload.len() + forwarded.len();
         let most = publish_bytes(message_bytes as u64, self.shared.session_count());
-        store.condition() != Condition::Full && most <= store.room_bytes()
+        self.shared.store.has_room(most)
     }
 
     /// The store has no space. A 5.0 client is told; an older one, which cannot be, waits, and is closed if

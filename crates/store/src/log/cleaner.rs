@@ -212,13 +212,13 @@ impl<D: Disk> Engine<D> {
     }
 
     /// Returns whether the log is larger than it should be for what it holds.
-    fn is_too_large(&self) -> bool {
+    pub(super) fn is_too_large(&self) -> bool {
         let segments = &self.index.segments;
         if segments.count() <= 1 {
             return false;
         }
         let (live, total) = (segments.live_bytes(), segments.total_bytes());
-        if self.is_short_of_space() {
+        if self.is_short_of_space() || self.is_room_wanted() {
             // Every segment that can be won back is worth its copies.
             return total > live + live / 4 + self.options.segment_bytes;
         }

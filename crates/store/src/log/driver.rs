@@ -65,6 +65,8 @@ struct Inbox<D: Disk> {
     failure: Option<StoreError>,
     /// Somebody waits for one of the batches.
     is_urgent: bool,
+    /// There was no room for something large.
+    is_room_wanted: bool,
     is_closing: bool,
     /// The thread waits, and a batch that nobody waits for has to wake it, too.
     is_idle: bool,
@@ -91,6 +93,7 @@ impl Log {
             done: Vec::new(),
             failure: None,
             is_urgent: false,
+            is_room_wanted: false,
             is_closing: false,
             is_idle: false,
         };
@@ -174,9 +177,18 @@ impl Store for Log {
         }
     }
 
-    fn room_bytes(&self) -> u64 {
+    fn has_room(&self, bytes: u64) -> bool {
         let under_way = self.shared.backlog_bytes.load(Ordering::Relaxed);
-        self.shared.room_bytes.load(Ordering::Relaxed).saturating_sub(under_way)
+        let room_bytes = self.shared.room_bytes.load(Ordering::Relaxed);
+        let condition = self.shared.condition.load(Ordering::Relaxed);
+        if condition != FULL && under_way + bytes <= room_bytes {
+            return true;
+        }
+        if condition != FULL {
+            lock(&self.shared.inbox).is_room_wanted = true;
+            self.shared.arrived.notify_one();
+        }
+        false
     }
 
     fn statistics(&self) -> Statistics {
@@ -253,13 +265,17 @@ impl<D: Disk> Driver<D> {
             // What was taken out last time comes first.
             self.batches.append(&mut inbox.batches);
             inbox.is_urgent = false;
+            let is_room_wanted = std::mem::take(&mut inbox.is_room_wanted);
             let is_closing = inbox.is_closing;
             let (done, failure) = (std::mem::take(&mut inbox.done), inbox.failure.take());
             drop(inbox);
             if let Some(failure) = failure {
                 return Err(failure);
             }
-            has_news = !done.is_empty() || !has_room;
+            has_news = !done.is_empty() || !has_room || is_room_wanted;
+            if is_room_wanted {
+                self.engine.want_room();
+            }
             for done in done {
                 has_chore = false;
                 self.engine.end_chore(done)?;
@@ -364,7 +380,8 @@ impl<D: Disk> Shared<D> {
         let mut is_lazy = false;
         loop {
             let has_news = !inbox.done.is_empty() || inbox.failure.is_some() || inbox.is_closing;
-            if inbox.is_urgent || has_news || pause == Some(Duration::ZERO) {
+            let is_urgent = inbox.is_urgent || inbox.is_room_wanted;
+            if is_urgent || has_news || pause == Some(Duration::ZERO) {
                 return inbox;
             }
             let linger = match pause {

@@ -59,6 +59,8 @@ pub struct Engine<D: Disk> {
     pub(super) retiring: Vec<Retired>,
     retired: Vec<Retired>,
     is_short_of_space: bool,
+    /// Something large has found no room: what is dead is won back.
+    is_room_wanted: bool,
 }
 
 /// A segment that is needed no longer.
@@ -121,6 +123,7 @@ impl<D: Disk> Engine<D> {
             retiring: Vec::new(),
             retired: Vec::new(),
             is_short_of_space: false,
+            is_room_wanted: false,
         };
         // One that has reached its limit begins all the same: it may be that it is to become smaller.
         engine.begin()?;
@@ -263,6 +266,7 @@ impl<D: Disk> Engine<D> {
             let segments = std::mem::take(&mut self.retired);
             return Some(Chore::remove(Arc::clone(&self.disk), segments));
         }
+        self.is_room_wanted &= self.is_too_large();
         // What wins space back comes before what takes it.
         if let Some(it) = self.next_read() {
             return Some(it);
@@ -335,6 +339,11 @@ impl<D: Disk> Engine<D> {
         self.is_unwritten || self.is_cleaning() || self.snapshotter.is_ready()
     }
 
+    /// Makes room for something large, as far as what is dead takes some.
+    pub fn want_room(&mut self) {
+        self.is_room_wanted = true;
+    }
+
     /// Returns the bytes of the largest batch that the log can take.
     pub fn room_bytes(&self) -> u64 {
         self.tail.room(&self.index.segments).min(BATCH_BYTES_MAX)
@@ -347,6 +356,10 @@ impl<D: Disk> Engine<D> {
 
     pub(super) fn is_short_of_space(&self) -> bool {
         self.is_short_of_space
+    }
+
+    pub(super) fn is_room_wanted(&self) -> bool {
+        self.is_room_wanted
     }
 
     /// Writes down that the log is complete, so that what is missing at its end is noticed.
@@ -374,7 +387,8 @@ impl<D: Disk> Engine<D> {
         let begun = self.tail.make_room(BEGIN_BYTES, &mut self.index.segments);
         begun.map_err(|it| match it {
             NoRoom::Full | NoRoom::NotYet => {
-                recovery::failed("making room", std::io::ErrorKind::StorageFull.into())
+                let action = format!("making a segment in {}", self.disk.directory().display());
+                recovery::failed(&action, std::io::ErrorKind::StorageFull.into())
             }
             NoRoom::Failed(error) => OpenError::Disk(error),
         })?;

@@ -194,8 +194,8 @@ impl Store for Shared {
         }
     }
 
-    fn room_bytes(&self) -> u64 {
-        u64::MAX
+    fn has_room(&self, _: u64) -> bool {
+        !self.lock().is_full
     }
 
     fn statistics(&self) -> Statistics {

@@ -7,8 +7,8 @@ use super::model::Model;
 use crate::log::disk::SimulatedDisk;
 use crate::log::engine::{Appended, Engine};
 use crate::{
-    Batch, Condition, Operation, Options, SessionIdentity, SessionNumber, ShardIndex, Submission,
-    publish_bytes,
+    Batch, Cleaning, Condition, Operation, Options, SessionIdentity, SessionNumber, ShardIndex,
+    Submission, publish_bytes,
 };
 
 #[test]
@@ -136,6 +136,29 @@ fn there_is_the_room_that_is_said() {
         hand.disk.kill();
         hand.reopen();
     }
+}
+
+/// What is dead and takes the room of a large message is won back, though nothing else is short of space.
+#[test]
+fn room_for_a_large_message_is_made() {
+    let options = Options { segment_bytes: 32 << 10, ..options(false) };
+    let cleaning = Cleaning { ratio: 2, slack_bytes: 1 << 30 };
+    let mut hand = Hand::new(Options { disk_bytes_max: Some(1 << 20), cleaning, ..options });
+    hand.append(&[Act::Start { who: 0 }]);
+    hand.do_chores();
+    while hand.engine.room_bytes() > 300_000 {
+        hand.append(&[publish(), Act::Finish { who: 0, nth: 0, count: 9 }]);
+        hand.sync();
+        hand.do_chores();
+    }
+    assert_eq!(hand.engine.condition(), Condition::Ready);
+    hand.engine.want_room();
+    hand.do_chores();
+    hand.sync();
+    hand.do_chores();
+    assert!(hand.engine.room_bytes() > 700_000, "{}", hand.engine.room_bytes());
+    hand.disk.kill();
+    hand.reopen();
 }
 
 /// A log whose limit was lowered below what it takes can be opened, and gets smaller.
