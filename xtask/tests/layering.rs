@@ -17,10 +17,12 @@ const MAY_USE: &[(&str, &[&str])] = &[
     ("quelea-client", &["quelea-codec", "quelea-session", "quelea-topics"]),
     ("quelea-store", &["quelea-codec", "quelea-session"]),
     ("quelea-transport", &[]),
+    ("quelea-auth", &["quelea-codec"]),
     (
         "quelea-broker",
         &[
             "quelea-acl",
+            "quelea-auth",
             "quelea-codec",
             "quelea-session",
             "quelea-store",
@@ -33,6 +35,7 @@ const MAY_USE: &[(&str, &[&str])] = &[
     (
         "quelea-cli",
         &[
+            "quelea-auth",
             "quelea-broker",
             "quelea-codec",
             "quelea-conform",

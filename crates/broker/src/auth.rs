@@ -1,16 +1,23 @@
 //! Authentication: who decides, and how a shard asks without waiting.
 //!
-//! A step of an enhanced authentication may be slow. The shard sends it to the control plane and
-//! goes on; the answer comes as mail.
+//! To judge a client, or to take a step of an enhanced authentication, may be slow. The shard sends it to threads
+//! of their own and goes on; the answer comes as mail.
+//!
+//! Those threads yield to the shards: a storm of passwords to hash must not slow down who is connected.
 
 use std::fmt;
-use std::sync::Arc;
+use std::io;
+use std::sync::mpsc::{Receiver, SyncSender, sync_channel};
+use std::sync::{Arc, Mutex, PoisonError};
 
-use quelea_codec::{ReasonCode, Version};
-use tokio::sync::mpsc;
+use quelea_auth::{Chain, Credentials, Exchange, Identity, Step, Strangers};
+use quelea_codec::Version;
+use quelea_session::Time;
 
 use crate::arena::Key;
+use crate::clock::Clock;
 use crate::mail::{Letter, Mailbox};
+use crate::os;
 
 /// Enhanced authentication (MQTT 5.0 section 4.12): methods by name.
 pub trait EnhancedAuthenticator: Send + Sync {
@@ -19,26 +26,10 @@ pub trait EnhancedAuthenticator: Send + Sync {
     fn begin(&self, method: &str, client_id: &str) -> Option<Box<dyn Exchange>>;
 }
 
-/// One authentication of one client, step by step.
-pub trait Exchange: Send {
-    /// Takes what the client sent. Called off the shards: it may take its time.
-    fn step(&mut self, data: &[u8]) -> Step;
-}
-
-/// What an exchange says to the client's latest data.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub enum Step {
-    /// Not yet: this goes to the client, who answers ([MQTT-4.12.0-2]).
-    Continue(Vec<u8>),
-    /// The client is who it says; this goes to it with the CONNACK.
-    Accept(Vec<u8>),
-    /// It is not, for this reason ([MQTT-4.12.0-1]).
-    Refuse(ReasonCode),
-}
-
 /// An authentication under way on a link.
 pub(crate) struct Pending {
     version: Version,
+    /// The method of an enhanced authentication; empty for a client that has said all in its CONNECT.
     pub(crate) method: Box<str>,
     /// The CONNECT that waits for the outcome, as it came. Empty when a client authenticates again.
     pub(crate) connect: Vec<u8>,
@@ -46,6 +37,15 @@ pub(crate) struct Pending {
     pub(crate) exchange: Option<Box<dyn Exchange>>,
     /// A step is being worked out.
     pub(crate) is_asked: bool,
+}
+
+/// A client whose authentication has come to a good end, on its way to its session.
+pub(crate) struct Admission {
+    pub(crate) pending: Box<Pending>,
+    /// Absent for one that was let in as nobody.
+    pub(crate) identity: Option<Arc<Identity>>,
+    /// What CONNACK says to it.
+    pub(crate) data: Vec<u8>,
 }
 
 /// The outcome of a step.
@@ -57,7 +57,9 @@ pub(crate) struct Answer {
 /// Where shards send what authentication needs.
 pub(crate) struct Authority {
     authenticator: Option<Arc<dyn EnhancedAuthenticator>>,
-    requests: mpsc::Sender<Request>,
+    /// Absent when there is nobody to ask: a CONNECT then costs nothing more.
+    chain: Option<Arc<Chain>>,
+    requests: SyncSender<Request>,
 }
 
 /// A step to be worked out for a link.
@@ -66,6 +68,20 @@ pub(crate) struct Request {
     link: Key,
     exchange: Box<dyn Exchange>,
     data: Vec<u8>,
+    /// Nobody waits for the answer any longer than that.
+    deadline: Time,
+}
+
+/// The threads that work steps out.
+pub(crate) struct Authenticators {
+    requests: Receiver<Request>,
+}
+
+/// All that a plain CONNECT says, to be judged in one step.
+struct Judgement {
+    chain: Arc<Chain>,
+    credentials: Credentials,
+    strangers: Strangers,
 }
 
 impl Pending {
@@ -75,6 +91,11 @@ impl Pending {
 
     pub(crate) fn version(&self) -> Version {
         self.version
+    }
+
+    /// Returns whether the client has nothing to add: what it sends is for later.
+    pub(crate) fn is_plain(&self) -> bool {
+        self.method.is_empty()
     }
 }
 
@@ -89,14 +110,32 @@ impl Authority {
     /// Makes an authority, and the other end of its questions.
     pub(crate) fn new(
         authenticator: Option<Arc<dyn EnhancedAuthenticator>>,
-    ) -> (Self, mpsc::Receiver<Request>) {
-        let (requests, receiver) = mpsc::channel(REQUESTS_MAX);
-        (Self { authenticator, requests }, receiver)
+        chain: Chain,
+    ) -> (Self, Authenticators) {
+        let (sender, requests) = sync_channel(REQUESTS_MAX);
+        let chain = (!chain.is_empty()).then(|| Arc::new(chain));
+        (Self { authenticator, chain, requests: sender }, Authenticators { requests })
+    }
+
+    /// Returns whether a client that brings no method is to be judged.
+    pub(crate) fn has_chain(&self) -> bool {
+        self.chain.is_some()
     }
 
     /// Begins an exchange.
     pub(crate) fn begin(&self, method: &str, client_id: &str) -> Option<Box<dyn Exchange>> {
-        self.authenticator.as_ref()?.begin(method, client_id)
+        let own = self.chain.as_ref().and_then(|it| it.begin(method));
+        own.or_else(|| self.authenticator.as_ref()?.begin(method, client_id))
+    }
+
+    /// Begins to judge a client that brings no method.
+    pub(crate) fn judge(
+        &self,
+        credentials: Credentials,
+        strangers: Strangers,
+    ) -> Option<Box<dyn Exchange>> {
+        let chain = Arc::clone(self.chain.as_ref()?);
+        Some(Box::new(Judgement { chain, credentials, strangers }))
     }
 
     /// Has a step worked out. The answer comes as [`Letter::Authenticated`]. Returns false when too
@@ -107,17 +146,63 @@ impl Authority {
         link: Key,
         exchange: Box<dyn Exchange>,
         data: Vec<u8>,
+        deadline: Time,
     ) -> bool {
-        self.requests.try_send(Request { shard, link, exchange, data }).is_ok()
+        self.requests.try_send(Request { shard, link, exchange, data, deadline }).is_ok()
     }
+}
+
+impl Authenticators {
+    /// Starts so many threads, which end when the authority is gone.
+    ///
+    /// # Errors
+    ///
+    /// The system is out of threads.
+    pub(crate) fn start(
+        self,
+        threads: usize,
+        clock: Clock,
+        mailboxes: &Arc<[Mailbox]>,
+    ) -> io::Result<()> {
+        // Who waits for a request holds the lock; who works one out does not.
+        let requests = Arc::new(Mutex::new(self.requests));
+        for _ in 0..threads {
+            let (requests, mailboxes) = (Arc::clone(&requests), Arc::clone(mailboxes));
+            let work = move || {
+                os::yield_to_others();
+                while let Some(request) = next(&requests) {
+                    // Its client was told that the broker is busy, and is gone.
+                    if request.deadline > clock.now() {
+                        request.answer(&mailboxes);
+                    }
+                }
+            };
+            std::thread::Builder::new().name("authentication".to_owned()).spawn(work)?;
+        }
+        Ok(())
+    }
+}
+
+fn next(requests: &Mutex<Receiver<Request>>) -> Option<Request> {
+    requests.lock().unwrap_or_else(PoisonError::into_inner).recv().ok()
 }
 
 impl Request {
     /// Works the step out and posts the answer.
-    pub(crate) fn answer(mut self, mailboxes: &[Mailbox]) {
+    fn answer(mut self, mailboxes: &[Mailbox]) {
         let step = self.exchange.step(&self.data);
         let answer = Box::new(Answer { exchange: self.exchange, step });
         mailboxes[self.shard].send(Letter::Authenticated { link: self.link, answer });
+    }
+}
+
+impl Exchange for Judgement {
+    fn step(&mut self, _: &[u8]) -> Step {
+        match self.chain.judge(&self.credentials, self.strangers) {
+            Ok(Some(identity)) => Step::Identify(Box::new(identity), Vec::new()),
+            Ok(None) => Step::Accept(Vec::new()),
+            Err(reason) => Step::Refuse(reason),
+        }
     }
 }
 

@@ -9,10 +9,9 @@ use std::time::Duration;
 use quelea_store::{Condition, StoreError};
 use tokio::runtime::Builder;
 use tokio::signal::unix::{Signal as UnixSignal, SignalKind, signal};
-use tokio::sync::{Semaphore, mpsc, oneshot};
+use tokio::sync::oneshot;
 use tokio::time::MissedTickBehavior;
 
-use crate::auth::Request;
 use crate::clock::Clock;
 use crate::mail::Letter;
 use crate::net::Read;
@@ -43,15 +42,11 @@ impl Control {
     /// # Errors
     ///
     /// The system is out of threads, files or memory.
-    pub(crate) fn start(
-        shared: Arc<Shared>,
-        requests: mpsc::Receiver<Request>,
-        signals: Sender<Signal>,
-    ) -> io::Result<Self> {
+    pub(crate) fn start(shared: Arc<Shared>, signals: Sender<Signal>) -> io::Result<Self> {
         let (end, ended) = oneshot::channel();
         let runtime = Builder::new_current_thread()
             .enable_all()
-            .max_blocking_threads(AUTHENTICATIONS_AT_ONCE + FILE_WATCHERS)
+            .max_blocking_threads(FILE_WATCHERS)
             .build()?;
         // Before anyone is told that the broker runs: from then on a signal stops it in good order.
         let watched = runtime.block_on(async { Watched::new() });
@@ -63,8 +58,7 @@ impl Control {
             runtime.spawn(report(Arc::clone(&shared)));
             runtime.spawn(give_memory_back(Arc::clone(&shared)));
             runtime.spawn(watch_files(Arc::clone(&shared)));
-            runtime.spawn(watch_store(Arc::clone(&shared)));
-            runtime.spawn(authenticate(shared, requests));
+            runtime.spawn(watch_store(shared));
             // An error means that the broker was dropped, not stopped: serve on.
             if runtime.block_on(ended).is_err() {
                 runtime.block_on(std::future::pending::<()>());
@@ -202,23 +196,6 @@ async fn watch_store(shared: Arc<Shared>) {
         was_full = is_full;
     }
 }
-
-/// Works out steps of authentications, a bounded number at once.
-async fn authenticate(shared: Arc<Shared>, mut requests: mpsc::Receiver<Request>) {
-    let places = Arc::new(Semaphore::new(AUTHENTICATIONS_AT_ONCE));
-    // The place comes first: requests that find none wait in their bounded queue.
-    while let Ok(place) = Arc::clone(&places).acquire_owned().await {
-        let Some(request) = requests.recv().await else { return };
-        let mailboxes = Arc::clone(&shared.mailboxes);
-        tokio::task::spawn_blocking(move || {
-            request.answer(&mailboxes);
-            drop(place);
-        });
-    }
-}
-
-/// Authentications worked out at once.
-const AUTHENTICATIONS_AT_ONCE: usize = 4;
 
 /// Looks at files at once.
 const FILE_WATCHERS: usize = 1;

@@ -34,8 +34,9 @@ mod start;
 mod sys;
 mod table;
 
-pub use auth::{EnhancedAuthenticator, Exchange, Step};
+pub use auth::EnhancedAuthenticator;
 pub use config::Config;
 pub use control::Signal;
 pub use counters::{Counter, Counters, Totals};
+pub use quelea_auth::{Exchange, Step};
 pub use start::{Broker, Extensions, StartError};

@@ -14,7 +14,7 @@ use quelea_store::{Attributes, Dropped, Fetched, Placed, SessionNumber, ShardInd
 use quelea_topics::FilterId;
 
 use crate::arena::Key;
-use crate::auth::Answer;
+use crate::auth::{Admission, Answer};
 use crate::limits::Bounds;
 use crate::net::{Peer, Stream};
 
@@ -67,6 +67,8 @@ pub(crate) struct Arrival {
     pub(crate) is_home: bool,
     /// What it is held to, if it is to anything.
     pub(crate) bounds: Option<Box<Bounds>>,
+    /// Set when it was authenticated elsewhere, and lives here by the client id that this gave it.
+    pub(crate) admission: Option<Box<Admission>>,
 }
 
 /// Publishes for one shard, in order.

@@ -22,6 +22,19 @@ pub(crate) fn raise_file_limit() {
     }
 }
 
+/// Makes the thread that calls it wait for those that serve clients.
+pub(crate) fn yield_to_others() {
+    // On Linux a niceness is a thread's own; elsewhere it would be the whole broker's.
+    #[cfg(target_os = "linux")]
+    if let Err(error) = rustix::process::setpriority_process(None, NICENESS) {
+        tracing::debug!(%error, "a thread cannot be made to yield");
+    }
+}
+
+/// How much a thread yields: it gets about a tenth of what another one gets.
+#[cfg(target_os = "linux")]
+const NICENESS: i32 = 10;
+
 /// Returns the number of a user, who is given by name or by number.
 pub(crate) fn user_id(name: &str) -> io::Result<u32> {
     if let Ok(number) = name.parse() {

@@ -10,6 +10,7 @@ use std::sync::atomic::Ordering;
 use std::sync::mpsc::{Receiver, channel};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
+use quelea_auth::{Certificate, Chain};
 use quelea_session::Time;
 use quelea_store::{
     Completions, Recovered, SessionNumber, ShardIndex, Store, StoreError, WallMillis,
@@ -144,7 +145,7 @@ impl House {
     ) -> (Self, Vec<(SessionNumber, ShardIndex)>) {
         let Mailboxes { mailboxes, signals, .. } = mailboxes;
         // Nobody answers: without an authenticator nobody is asked.
-        let (authority, _) = Authority::new(None);
+        let (authority, _) = Authority::new(None, Chain::new(Vec::new()));
         let shared =
             Shared::new(config, Vec::new(), mailboxes, store, authority, seed, wall_at_zero);
         let shared = Arc::new(shared);
@@ -173,6 +174,7 @@ impl House {
             accepted_at: now,
             is_home: false,
             bounds: None,
+            admission: None,
         })));
         true
     }
@@ -340,6 +342,10 @@ impl Io for Sockets<'_> {
     }
 
     fn client(&self, _: Key) -> Option<Peer> {
+        None
+    }
+
+    fn certificate(&self, _: Key) -> Option<Certificate> {
         None
     }
 

@@ -11,6 +11,7 @@ use std::thread::JoinHandle;
 use std::time::Duration;
 
 use mio::{Poll, Waker};
+use quelea_auth::{Chain, Source};
 use quelea_store::{OpenError, Recovered, RecoveredRetained, SessionNumber, ShardIndex};
 
 use crate::auth::{Authority, EnhancedAuthenticator};
@@ -42,6 +43,8 @@ pub struct Broker {
 pub struct Extensions {
     /// Serves MQTT 5.0 enhanced authentication. Without it every method is refused with 0x8C.
     pub authenticator: Option<Arc<dyn EnhancedAuthenticator>>,
+    /// Who is asked about clients that connect, in this order, after those of the configuration.
+    pub sources: Vec<Arc<dyn Source>>,
 }
 
 /// Why a broker did not start.
@@ -96,7 +99,7 @@ impl Broker {
     ///
     /// As [`Broker::start`].
     pub fn start_with(config: Config, extensions: Extensions) -> Result<Self, StartError> {
-        check_exposure(&config)?;
+        check_exposure(&config, &extensions)?;
         os::raise_file_limit();
         let clock = Clock::start();
         let is_inherited = |it: &Listener| matches!(it.address, Address::Inherited(_));
@@ -141,7 +144,8 @@ impl Broker {
             .collect();
         let entrances = listeners.iter().map(|(_, entrance)| Arc::clone(entrance)).collect();
         let (backend, recovered) = Backend::open(&config, completions, wall_at_zero)?;
-        let (authority, requests) = Authority::new(extensions.authenticator);
+        let chain = Chain::new(extensions.sources);
+        let (authority, authenticators) = Authority::new(extensions.authenticator, chain);
         let seed = random_seed();
         let store = backend.store();
         let shared =
@@ -158,7 +162,8 @@ impl Broker {
         }
         let homes: Arc<[Arc<Home>]> = homes.into();
         backend.start(&places)?;
-        let control = Control::start(Arc::clone(&shared), requests, sender)?;
+        let control = Control::start(Arc::clone(&shared), sender)?;
+        authenticators.start(default_shards(), clock, &shared.mailboxes)?;
         let mut shards = Vec::new();
         for (index, poll) in polls.into_iter().enumerate() {
             shards.push(spawn(index, poll, Arc::clone(&shared), Arc::clone(&homes))?);
@@ -282,7 +287,10 @@ pub(crate) fn restore(
 }
 
 /// Refuses to serve strangers unless that is what was asked for.
-fn check_exposure(config: &Config) -> Result<(), StartError> {
+fn check_exposure(config: &Config, extensions: &Extensions) -> Result<(), StartError> {
+    if !extensions.sources.is_empty() {
+        return Ok(());
+    }
     let open = config.listeners.iter().find(|it| it.is_open());
     match (open, config.allow_anonymous) {
         (Some(listener), None) => Err(StartError::Open { address: listener.address.clone() }),

@@ -87,7 +87,7 @@ fn targets(ways: &Ways) -> io::Result<(Vec<Way>, Vec<Broker>)> {
 }
 
 fn start(config: Config) -> io::Result<(Broker, [SocketAddr; 3])> {
-    let extensions = Extensions { authenticator: Some(Arc::new(Echo)) };
+    let extensions = Extensions { authenticator: Some(Arc::new(Echo)), ..Extensions::default() };
     let broker = Broker::start_with(config, extensions).map_err(io::Error::other)?;
     let addresses = broker.local_addrs().try_into();
     let addresses = addresses.map_err(|_| io::Error::other("the broker has other listeners"))?;

@@ -150,6 +150,7 @@ impl Work {
             accepted_at: now,
             is_home: false,
             bounds: Bounds::of(address, entrance),
+            admission: None,
         })));
     }
 }

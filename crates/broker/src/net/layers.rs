@@ -17,6 +17,7 @@ use std::io::{self, Read, Write};
 use std::net::SocketAddr;
 
 use mio::event::Source;
+use quelea_auth::Certificate;
 use quelea_transport::proxy::{self, HEADER_BYTES_MAX};
 
 use super::entrance::Place;
@@ -31,6 +32,8 @@ pub(crate) struct Layered {
     place: Place,
     /// Who is at the other end; or whom a trusted proxy speaks for.
     peer: Peer,
+    /// The name in the client's certificate, by the word of a trusted proxy that has verified it.
+    common_name: Option<Box<str>>,
     /// The header of the PROXY protocol is still to come.
     awaits_proxy: bool,
     /// Made when the first bytes come: who connects and says nothing costs as little as without TLS.
@@ -76,6 +79,7 @@ impl Layered {
         Self {
             socket,
             peer,
+            common_name: None,
             awaits_proxy: place.awaits_proxy(),
             place,
             tls: None,
@@ -100,6 +104,13 @@ impl Layered {
     /// As [`super::Io::client`].
     pub(super) fn client(&self) -> Peer {
         self.peer
+    }
+
+    /// As [`super::Io::certificate`].
+    pub(super) fn certificate(&self) -> Option<Certificate> {
+        let der = self.tls.as_ref().and_then(|tls| tls.client_certificate());
+        der.map(|der| Certificate::Der(der.into()))
+            .or_else(|| self.common_name.clone().map(Certificate::CommonName))
     }
 
     /// As [`super::Io::read`].
@@ -296,6 +307,8 @@ impl Layered {
         if let Some(client) = proxied.client {
             self.peer = client.into();
         }
+        let verified = proxied.tls.as_ref().filter(|tls| tls.is_verified);
+        self.common_name = verified.and_then(|tls| tls.common_name.as_deref()).map(Into::into);
         tracing::debug!(%proxy, client = %self.peer, tls = ?proxied.tls, "connected by a proxy");
         Ok(true)
     }

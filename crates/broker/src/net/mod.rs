@@ -16,6 +16,8 @@ mod websocket;
 
 use std::io;
 
+use quelea_auth::Certificate;
+
 pub(crate) use accept::{Acceptor, RoundRobin};
 pub(crate) use bind::bind;
 pub(crate) use entrance::Entrance;
@@ -64,6 +66,9 @@ pub(crate) trait Io: Send {
 
     /// Returns the client's address if a proxy that is trusted has named it.
     fn client(&self, key: Key) -> Option<Peer>;
+
+    /// Returns the client's certificate, if TLS or a proxy that is trusted has verified one.
+    fn certificate(&self, key: Key) -> Option<Certificate>;
 
     /// Ends our side of the connection: the peer reads what was written, then the end.
     fn shutdown(&mut self, key: Key);

@@ -7,6 +7,7 @@ use std::sync::Arc;
 use mio::event::Source;
 use mio::net::TcpStream;
 use mio::{Interest, Registry, Token};
+use quelea_auth::Certificate;
 
 use super::entrance::Place;
 use super::layers::{Layered, Tools};
@@ -146,6 +147,15 @@ impl Io for Sockets {
     fn client(&self, key: Key) -> Option<Peer> {
         match self.streams.get(key.index as usize)? {
             Some(Stream::Layered(layered)) => Some(layered.client()),
+            Some(Stream::Tcp(_)) | None => None,
+            #[cfg(feature = "simulation")]
+            Some(Stream::Simulated(_)) => None,
+        }
+    }
+
+    fn certificate(&self, key: Key) -> Option<Certificate> {
+        match self.streams.get(key.index as usize)? {
+            Some(Stream::Layered(layered)) => layered.certificate(),
             Some(Stream::Tcp(_)) | None => None,
             #[cfg(feature = "simulation")]
             Some(Stream::Simulated(_)) => None,

@@ -1,17 +1,66 @@
-//! Enhanced authentication (section 4.12): AUTH packets, before CONNACK and again later.
+//! Authentication: a CONNECT that is judged, and enhanced authentication (section 4.12) with its AUTH packets,
+//! before CONNACK and again later.
 //!
-//! A step is worked out elsewhere; until its answer comes, the link waits and the shard goes on.
+//! Either is worked out elsewhere; until the answer comes, the link waits and the shard goes on. Who has said all in
+//! its CONNECT is not read from meanwhile.
 
+use std::sync::Arc;
+
+use quelea_auth::{Credentials, Identity, Step, Strangers};
 use quelea_codec::{
     Auth, AuthProperties, Connect, Framing, Packet, ReasonCode, Version, next_frame,
 };
+use quelea_session::Time;
 
 use super::Shard;
 use super::link::{Ending, Stage};
 use crate::arena::Key;
-use crate::auth::{Answer, Pending, Step};
+use crate::auth::{Admission, Answer, Pending};
+use crate::net::Io;
+
+/// What authentication has found out about a client that may come in.
+#[derive(Default)]
+pub(super) struct Admitted<'a> {
+    pub(super) identity: Option<Arc<Identity>>,
+    /// The method of an enhanced authentication, and what CONNACK says of it.
+    pub(super) exchange: Option<(&'a str, Vec<u8>)>,
+    /// The client identifier is not the client's choice, and it has made none.
+    pub(super) is_named: bool,
+}
 
 impl Shard {
+    /// Has a client judged by what its CONNECT and its connection say.
+    pub(super) fn judge(
+        &mut self,
+        key: Key,
+        connect: &Connect<'_>,
+        packet: &[u8],
+        io: &mut dyn Io,
+    ) {
+        let Some(link) = self.links.get_mut(key) else { return };
+        let credentials = Credentials {
+            client_id: connect.client_id.into(),
+            user_name: connect.username.map(Into::into),
+            password: connect.password.map(Into::into),
+            certificate: io.certificate(key),
+            address: link.address.ip(),
+            method: None,
+        };
+        let strangers = match self.rules.config.allow_anonymous {
+            Some(true) => Strangers::Admitted,
+            Some(false) | None => Strangers::Refused,
+        };
+        let Some(exchange) = self.shared.authority.judge(credentials, strangers) else { return };
+        let mut pending = Pending::new(connect.version, "", packet.to_vec());
+        pending.is_asked = true;
+        link.stage = Stage::Authenticating(Box::new(pending));
+        let deadline = link.stage_ends_at;
+        let shard = usize::from(self.index.0);
+        if !self.shared.authority.ask(shard, key, exchange, Vec::new(), deadline) {
+            self.refuse(key, connect.version, ReasonCode::SERVER_BUSY);
+        }
+    }
+
     pub(super) fn begin_authentication(
         &mut self,
         key: Key,
@@ -27,8 +76,9 @@ impl Shard {
         pending.is_asked = true;
         let Some(link) = self.links.get_mut(key) else { return };
         link.stage = Stage::Authenticating(Box::new(pending));
+        let deadline = link.stage_ends_at;
         let data = connect.properties.authentication_data.unwrap_or_default().to_vec();
-        if !self.shared.authority.ask(usize::from(self.index.0), key, exchange, data) {
+        if !self.shared.authority.ask(usize::from(self.index.0), key, exchange, data, deadline) {
             self.refuse(key, connect.version, ReasonCode::SERVER_BUSY);
         }
     }
@@ -78,45 +128,104 @@ impl Shard {
             return;
         };
         let data = auth.properties.data.unwrap_or_default().to_vec();
-        if !self.shared.authority.ask(usize::from(self.index.0), key, exchange, data) {
+        let deadline = self.now.plus_secs(self.rules.config.limits.connect_timeout_secs);
+        if !self.shared.authority.ask(usize::from(self.index.0), key, exchange, data, deadline) {
             self.end_link(key, Ending::Abnormal(ReasonCode::SERVER_BUSY));
         }
     }
 
     /// An authenticator has worked a step out.
-    pub(super) fn on_answer(&mut self, key: Key, answer: Answer) {
+    pub(super) fn on_answer(&mut self, key: Key, answer: Answer, io: &mut dyn Io) {
         let Some(link) = self.links.get_mut(key) else { return };
-        let version = link.version();
         match &mut link.stage {
-            Stage::Authenticating(pending) => match answer.step {
-                Step::Continue(data) => {
-                    pending.is_asked = false;
-                    pending.exchange = Some(answer.exchange);
-                    let method = pending.method.clone();
-                    self.send_auth(key, ReasonCode::CONTINUE_AUTHENTICATION, &method, &data);
-                }
-                Step::Accept(data) => {
-                    let pending = std::mem::replace(&mut link.stage, Stage::Connecting);
-                    let Stage::Authenticating(pending) = pending else { return };
-                    self.finish_authentication(key, *pending, data);
-                }
-                Step::Refuse(reason) => self.refuse(key, version, reason),
-            },
-            Stage::Open(open) => {
-                let Some(pending) = &mut open.exchange else { return };
-                let method = pending.method.clone();
-                pending.is_asked = false;
-                match answer.step {
-                    Step::Continue(data) => {
-                        pending.exchange = Some(answer.exchange);
-                        self.send_auth(key, ReasonCode::CONTINUE_AUTHENTICATION, &method, &data);
-                    }
-                    Step::Accept(data) => self.send_auth(key, ReasonCode::SUCCESS, &method, &data),
-                    Step::Refuse(reason) => self.end_link(key, Ending::Abnormal(reason)),
-                }
-            }
+            Stage::Authenticating(_) => self.on_first_answer(key, answer, io),
+            Stage::Open(_) => self.on_later_answer(key, answer),
+            // It has not waited.
             Stage::Connecting | Stage::Lingering => {}
         }
+    }
+
+    /// Before CONNACK.
+    fn on_first_answer(&mut self, key: Key, answer: Answer, io: &mut dyn Io) {
+        let Some(link) = self.links.get_mut(key) else { return };
+        let Stage::Authenticating(pending) = &mut link.stage else { return };
+        let (identity, data) = match answer.step {
+            Step::Continue(data) => {
+                pending.is_asked = false;
+                pending.exchange = Some(answer.exchange);
+                let method = pending.method.clone();
+                self.send_auth(key, ReasonCode::CONTINUE_AUTHENTICATION, &method, &data);
+                return;
+            }
+            Step::Accept(data) => (None, data),
+            Step::Identify(identity, data) => (Some(Arc::from(identity)), data),
+            Step::Refuse(reason) => {
+                let version = pending.version();
+                self.refuse(key, version, reason);
+                return;
+            }
+        };
+        let stage = std::mem::replace(&mut link.stage, Stage::Connecting);
+        let Stage::Authenticating(pending) = stage else { return };
+        self.admit(key, Box::new(Admission { pending, identity, data }), io);
+    }
+
+    /// An open connection authenticates again: it goes on as the same user, or ends.
+    fn on_later_answer(&mut self, key: Key, answer: Answer) {
+        let Some(open) = self.links.get_mut(key).and_then(|link| link.open()) else { return };
+        let Some(pending) = &mut open.exchange else { return };
+        let method = pending.method.clone();
+        pending.is_asked = false;
+        let data = match answer.step {
+            Step::Continue(data) => {
+                pending.exchange = Some(answer.exchange);
+                self.send_auth(key, ReasonCode::CONTINUE_AUTHENTICATION, &method, &data);
+                return;
+            }
+            Step::Accept(data) => data,
+            Step::Identify(identity, data) => {
+                let user = open.identity.as_ref().and_then(|it| it.user.as_deref());
+                // The session is the user's, so it cannot become another's.
+                if user != identity.user.as_deref() {
+                    self.end_link(key, Ending::Abnormal(ReasonCode::NOT_AUTHORIZED));
+                    return;
+                }
+                open.identity = Some(Arc::from(identity));
+                self.arm_expiry(key);
+                data
+            }
+            Step::Refuse(reason) => {
+                self.end_link(key, Ending::Abnormal(reason));
+                return;
+            }
+        };
+        self.send_auth(key, ReasonCode::SUCCESS, &method, &data);
+    }
+
+    /// Goes on with the CONNECT of a client that has shown who it is: on the shard of its client identifier, which
+    /// may be another one only now.
+    pub(super) fn admit(&mut self, key: Key, admission: Box<Admission>, io: &mut dyn Io) {
+        let assigned = admission.identity.as_ref().and_then(|it| it.client_id.as_deref());
+        let home = assigned.map(|it| usize::from(self.shared.home_of(it).0));
+        if let Some(home) = home.filter(|home| *home != usize::from(self.index.0)) {
+            // There is no output to take along: who has answered has read all that it was sent.
+            let Some(link) = self.links.get_mut(key) else { return };
+            let unread = std::mem::take(&mut link.unread);
+            self.move_home(key, unread, home, Some(admission), io);
+            return;
+        }
+        let Ok(Framing::Complete { frame, .. }) = next_frame(&admission.pending.connect, u32::MAX)
+        else {
+            return;
+        };
+        // It was decoded before, so it can be again.
+        let Ok(mut connect) = Connect::decode(frame) else { return };
+        let is_named = assigned.is_some() && connect.client_id.is_empty();
+        connect.client_id = assigned.unwrap_or(connect.client_id);
+        let pending = &admission.pending;
+        let exchange = (!pending.is_plain()).then(|| (&*pending.method, admission.data.clone()));
+        let identity = admission.identity.clone();
+        self.open_session(key, &connect, Admitted { identity, exchange, is_named });
     }
 
     fn send_auth(&mut self, key: Key, reason: ReasonCode, method: &str, data: &[u8]) {
@@ -130,13 +239,17 @@ impl Shard {
         self.append_output(key, &packet);
     }
 
-    /// Goes on with the CONNECT of a client that has shown who it is.
-    fn finish_authentication(&mut self, key: Key, pending: Pending, data: Vec<u8>) {
-        let Ok(Framing::Complete { frame, .. }) = next_frame(&pending.connect, u32::MAX) else {
-            return;
-        };
-        // It was decoded before, so it can be again.
-        let Ok(connect) = Connect::decode(frame) else { return };
-        self.open_session(key, &connect, Some((&pending.method, data)));
+    /// Has the link's timer look at it when its identity ends.
+    pub(super) fn arm_expiry(&mut self, key: Key) {
+        if let Some(at) = self.identity_ends_at(key) {
+            self.arm_link(key, at);
+        }
+    }
+
+    /// Returns when the client has to have authenticated again.
+    pub(super) fn identity_ends_at(&self, key: Key) -> Option<Time> {
+        let Stage::Open(open) = &self.links.get(key)?.stage else { return None };
+        let expires_at = open.identity.as_ref()?.expires_at?;
+        Some(self.shared.time_of(expires_at))
     }
 }

@@ -183,6 +183,11 @@ impl Shard {
         if link.bounds.is_some() {
             self.resume_throttled(key);
         }
+        let identity_ends_at = self.identity_ends_at(key);
+        if identity_ends_at.is_some_and(|at| at <= now) {
+            self.end_link(key, Ending::Abnormal(ReasonCode::NOT_AUTHORIZED));
+            return;
+        }
         let Some(link) = self.links.get_mut(key) else { return };
         let stage_ends_at = link.stage_ends_at;
         let resumes_at = link.bounds.as_ref().and_then(|bounds| bounds.next_deadline());
@@ -195,18 +200,25 @@ impl Shard {
             Stage::Open(_) if link.is_listed => now.plus_millis(LISTED_MILLIS),
             Stage::Open(open) => match open.connection.keep_alive_limit_millis() {
                 Some(limit) => link.last_packet_at.plus_millis(limit),
-                None => match resumes_at {
+                None => match resumes_at.or(identity_ends_at) {
                     Some(at) => at,
                     None => return,
                 },
             },
         };
-        let deadline = resumes_at.map_or(deadline, |at| at.min(deadline));
+        let deadline =
+            [resumes_at, identity_ends_at].into_iter().flatten().fold(deadline, Time::min);
         if deadline > now {
             self.arm_link(key, deadline);
         } else if matches!(link.stage, Stage::Open(_)) && !link.is_paused {
             // [MQTT-3.1.2-22]
             self.end_link(key, Ending::Abnormal(ReasonCode::KEEP_ALIVE_TIMEOUT));
+        } else if let Stage::Authenticating(pending) = &link.stage
+            && pending.is_asked
+        {
+            // It has had no time: others were before it.
+            let version = pending.version();
+            self.refuse(key, version, ReasonCode::SERVER_BUSY);
         } else {
             tracing::debug!(address = %link.address, "closed: it has had its time");
             self.lose(key, None, io);

@@ -15,13 +15,14 @@ use quelea_session::{
 use quelea_store::{Condition, Operation, Presence, SessionIdentity, StoredWill, Submission};
 
 use super::Shard;
+use super::authenticate::Admitted;
 use super::held::{Held, HeldEntry};
 use super::link::{Ending, Link, OpenLink, Stage};
 use super::queues::Kept;
 use super::rates::is_beyond;
 use super::sessions::{Extra, HomeSession};
 use crate::arena::Key;
-use crate::auth::Pending;
+use crate::auth::{Admission, Pending};
 use crate::mail::{Arrival, Letter};
 use crate::net::Io;
 
@@ -71,6 +72,9 @@ impl Shard {
             self.counters().connections_opened.add(1);
         }
         self.arm_link(key, deadline);
+        if let Some(admission) = arrival.admission {
+            self.admit(key, admission, io);
+        }
         if arrival.is_home {
             self.list_readable(key);
         }
@@ -109,48 +113,52 @@ impl Shard {
         let home = self.shared.home_of(connect.client_id);
         let is_home = self.links.get(key).is_some_and(|link| link.is_home);
         if !connect.client_id.is_empty() && home != self.index && !is_home {
-            self.move_home(key, rest, usize::from(home.0), io);
+            self.move_home(key, rest.to_vec(), usize::from(home.0), None, io);
             return true;
         }
-        self.on_connect(key, &connect, &rest[..frame_len(rest)]);
+        self.on_connect(key, &connect, &rest[..frame_len(rest)], io);
         false
     }
 
     /// Sends a link to the shard where its session lives.
-    fn move_home(&mut self, key: Key, unread: &[u8], home: usize, io: &mut dyn Io) {
+    pub(super) fn move_home(
+        &mut self,
+        key: Key,
+        unread: Vec<u8>,
+        home: usize,
+        admission: Option<Box<Admission>>,
+        io: &mut dyn Io,
+    ) {
         let (Some(stream), Some(link)) = (io.release(key), self.links.remove(key)) else { return };
         let arrival =
             Arrival {
                 stream,
                 address: link.address,
-                unread: unread.to_vec(),
+                unread,
                 accepted_at: Time::from_millis(link.stage_ends_at.as_millis().saturating_sub(
                     u64::from(self.rules.config.limits.connect_timeout_secs) * 1_000,
                 )),
                 is_home: true,
                 bounds: link.bounds,
+                admission,
             };
         self.outgoing[home].letters.push(Letter::Arrived(Box::new(arrival)));
     }
 
     /// Handles a CONNECT on its home shard.
-    fn on_connect(&mut self, key: Key, connect: &Connect<'_>, packet: &[u8]) {
+    fn on_connect(&mut self, key: Key, connect: &Connect<'_>, packet: &[u8], io: &mut dyn Io) {
         match connect.properties.authentication_method {
             Some(method) => self.begin_authentication(key, connect, method, packet),
+            None if self.shared.authority.has_chain() => self.judge(key, connect, packet, io),
             None if self.rules.config.allow_anonymous == Some(false) => {
                 self.refuse(key, connect.version, ReasonCode::NOT_AUTHORIZED);
             }
-            None => self.open_session(key, connect, None),
+            None => self.open_session(key, connect, Admitted::default()),
         }
     }
 
     /// Gives a connection its session, new or resumed.
-    pub(super) fn open_session(
-        &mut self,
-        key: Key,
-        connect: &Connect<'_>,
-        auth: Option<(&str, Vec<u8>)>,
-    ) {
+    pub(super) fn open_session(&mut self, key: Key, connect: &Connect<'_>, admitted: Admitted<'_>) {
         let negotiated = match negotiate(connect, &self.rules.server_limits) {
             Ok(negotiated) => negotiated,
             Err(refusal) => {
@@ -178,10 +186,10 @@ impl Shard {
             self.refuse(key, connect.version, ReasonCode::QUOTA_EXCEEDED);
             return;
         }
-        let owner = self.owner_of(connect);
-        let is_others = known.and_then(|key| self.sessions.get(key)).is_some_and(|session| {
-            session.extra.as_ref().map_or("", |extra| &extra.owner) != owner
-        });
+        let Admitted { identity, exchange, is_named } = admitted;
+        let owner = identity.as_ref().and_then(|it| it.user.as_deref()).unwrap_or_default();
+        // What nobody owns is whoever's: it gives way, below.
+        let is_others = known.is_some_and(|it| !["", owner].contains(&self.owner_of(it)));
         if is_others {
             self.refuse(key, connect.version, ReasonCode::CLIENT_IDENTIFIER_NOT_VALID);
             return;
@@ -189,7 +197,7 @@ impl Shard {
         let assigned = connect.client_id.is_empty().then(|| self.draw_client_id());
         let client_id = assigned.as_deref().unwrap_or(connect.client_id);
         let awaited_before = self.awaited;
-        let earlier = self.settle_earlier(client_id, &negotiated);
+        let earlier = self.settle_earlier(client_id, owner, &negotiated);
         let session = match earlier {
             Earlier::Resumed(session) => session,
             Earlier::None | Earlier::Discarded => self.new_session(client_id, owner, &negotiated),
@@ -204,8 +212,10 @@ impl Shard {
             &self.rules.server_limits,
             is_resumed,
             // Only 5.0 can be told; a 3.x client that gave no name does not need it.
-            assigned.as_deref().filter(|_| negotiated.version == Version::V5),
-            auth.as_ref().map(|(method, data)| (*method, data.as_slice())),
+            Some(client_id)
+                .filter(|_| assigned.is_some() || is_named)
+                .filter(|_| negotiated.version == Version::V5),
+            exchange.as_ref().map(|(method, data)| (*method, data.as_slice())),
             response_information.as_deref(),
             &mut packet,
         );
@@ -213,7 +223,8 @@ impl Shard {
         link.stage = Stage::Open(OpenLink {
             connection: Connection::new(&negotiated),
             session,
-            exchange: auth
+            identity: identity.clone(),
+            exchange: exchange
                 .map(|(method, _)| Box::new(Pending::new(negotiated.version, method, Vec::new()))),
         });
         if written.is_err() {
@@ -243,10 +254,13 @@ impl Shard {
     }
 
     /// Ends the earlier connection of the same client, and its session if that does not go on.
-    fn settle_earlier(&mut self, client_id: &str, negotiated: &Negotiated) -> Earlier {
+    fn settle_earlier(&mut self, client_id: &str, owner: &str, negotiated: &Negotiated) -> Earlier {
         let Some(key) = self.find_session(client_id) else { return Earlier::None };
         let Some(session) = self.sessions.get(key) else { return Earlier::None };
-        let is_ending = negotiated.clean_start
+        // Policy: what a client left that nobody had asked for its name does not become a user's: anyone may have
+        // put anything there. Nor does it keep the user out.
+        let is_ending = self.owner_of(key) != owner
+            || negotiated.clean_start
             || session.extra.as_ref().is_none_or(|extra| extra.expiry_secs == 0);
         // After a restart a client may be faster than the timer of its session (section 3.1.2.11.2).
         let ends_at = session.extra.as_ref().and_then(|extra| extra.ends_at);
@@ -296,10 +310,19 @@ impl Shard {
         }
     }
 
-    /// Returns who a client is, which is who may resume its session. Nobody is asked so far.
-    #[expect(clippy::unused_self, reason = "the authenticator will say")]
-    fn owner_of(&self, _: &Connect<'_>) -> &'static str {
-        ""
+    /// Returns whose a session is, who alone may resume or end it: a user, or nobody (empty).
+    fn owner_of(&self, key: Key) -> &str {
+        let Some(session) = self.sessions.get(key) else { return "" };
+        if session.kept().is_some() {
+            return session.extra.as_ref().map_or("", |extra| &extra.owner);
+        }
+        // It ends with its connection, so it has one.
+        match session.link.and_then(|it| self.links.get(it)).map(|link| &link.stage) {
+            Some(Stage::Open(open)) => {
+                open.identity.as_ref().and_then(|it| it.user.as_deref()).unwrap_or_default()
+            }
+            _ => "",
+        }
     }
 
     fn new_session(&mut self, client_id: &str, owner: &str, negotiated: &Negotiated) -> Key {
@@ -406,6 +429,7 @@ impl Shard {
         if let Some(limit) = open.connection.keep_alive_limit_millis() {
             self.arm_link(key, self.now.plus_millis(limit));
         }
+        self.arm_expiry(key);
         self.counters().connects_accepted.add(1);
         // What the client sent after its CONNECT has waited until here.
         self.list_readable(key);

@@ -1,7 +1,9 @@
 //! A network connection as its shard sees it.
 
 use std::collections::VecDeque;
+use std::sync::Arc;
 
+use quelea_auth::Identity;
 use quelea_codec::{ReasonCode, Version};
 use quelea_session::{Connection, Outbox, Time};
 
@@ -79,6 +81,8 @@ pub(super) struct OpenLink {
     pub(super) connection: Connection,
     /// Its session on this shard.
     pub(super) session: Key,
+    /// Who its client is. Absent where nobody is asked, and for those who may come in as nobody.
+    pub(super) identity: Option<Arc<Identity>>,
     /// Enhanced authentication, when the connection uses it.
     pub(super) exchange: Option<Box<Pending>>,
 }
@@ -177,7 +181,16 @@ impl Link {
         self.is_paused
             || self.is_throttled
             || self.is_leaving
-            || (!self.is_answered && matches!(self.stage, Stage::Open(_)))
+            || (!self.is_answered && self.awaits_answer())
+    }
+
+    /// Returns whether what follows the CONNECT has to wait for the CONNACK.
+    fn awaits_answer(&self) -> bool {
+        match &self.stage {
+            Stage::Open(_) => true,
+            Stage::Authenticating(pending) => pending.is_plain(),
+            Stage::Connecting | Stage::Lingering => false,
+        }
     }
 
     /// Returns whether something waits that must leave before anything later.

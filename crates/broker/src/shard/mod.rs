@@ -316,7 +316,7 @@ impl Shard {
                 Letter::Ping { from, token } => self.on_ping_of_shard(from, token),
                 Letter::Pong { token } => self.on_pong(token),
                 Letter::Statistics(values) => self.publish_statistics(values),
-                Letter::Authenticated { link, answer } => self.on_answer(link, *answer),
+                Letter::Authenticated { link, answer } => self.on_answer(link, *answer, io),
                 Letter::Tidy => self.tidy(),
                 Letter::Stop => self.on_stop(io),
             }

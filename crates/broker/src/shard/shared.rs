@@ -3,6 +3,7 @@
 use std::hash::{BuildHasher, Hasher};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicU32, AtomicU64, AtomicUsize, Ordering};
+use std::time::{SystemTime, UNIX_EPOCH};
 
 use foldhash::quality::FixedState;
 use quelea_session::Time;
@@ -123,6 +124,13 @@ impl Shared {
     /// Returns what the wall clock shows at `time`, unless it was set since the start.
     pub(crate) fn wall(&self, time: Time) -> WallMillis {
         WallMillis(self.wall_at_zero.0.saturating_add(time.as_millis()))
+    }
+
+    /// Returns when the wall clock shows `wall`, unless it was set since the start.
+    pub(crate) fn time_of(&self, wall: SystemTime) -> Time {
+        let since_1970 = wall.duration_since(UNIX_EPOCH).unwrap_or_default().as_millis();
+        let since_1970 = u64::try_from(since_1970).unwrap_or(u64::MAX);
+        Time::from_millis(since_1970.saturating_sub(self.wall_at_zero.0))
     }
 
     /// Returns a number greater than those given so far, and not greater than those to come.

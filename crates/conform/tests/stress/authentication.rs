@@ -137,7 +137,8 @@ fn a_stranger_does_not_disturb_the_session() {
 }
 
 fn house() -> House {
-    let extensions = Extensions { authenticator: Some(Arc::new(Doubling)) };
+    let extensions =
+        Extensions { authenticator: Some(Arc::new(Doubling)), ..Extensions::default() };
     House::with_extensions(3, |_| {}, extensions)
 }
 

@@ -54,6 +54,11 @@ impl Tls {
         self.is_handshaking
     }
 
+    /// Returns the client's own certificate in DER, if it has shown one that was verified.
+    pub(super) fn client_certificate(&self) -> Option<&[u8]> {
+        self.connection.peer_certificates()?.first().map(|it| it.as_ref())
+    }
+
     /// Returns what arrived earlier and must lie in front of what arrives next.
     pub(super) fn partial(&self) -> &[u8] {
         &self.partial

@@ -1,0 +1,24 @@
+//! Who a client is.
+//!
+//! A client's [`Credentials`] go through a [`Chain`] of sources. Each accepts it as an [`Identity`], refuses it, or
+//! leaves it to the next. This crate knows neither sockets nor MQTT sessions: whoever uses it calls it where it may
+//! take its time, and carries the answer to where the client is served.
+//!
+//! | module | what it does |
+//! |---|---|
+//! | `credentials` | what a client brings, and a [`Secret`] that is never printed |
+//! | `identity` | who it was found to be |
+//! | `chain` | who is asked, in which order, and what comes of it |
+//! | `exchange` | an enhanced authentication, step by step |
+
+#![forbid(unsafe_code)]
+
+mod chain;
+mod credentials;
+mod exchange;
+mod identity;
+
+pub use chain::{Chain, Source, Strangers, Verdict};
+pub use credentials::{Certificate, Credentials, Secret};
+pub use exchange::{Exchange, Step};
+pub use identity::Identity;

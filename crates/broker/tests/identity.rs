@@ -1,0 +1,234 @@
+//! Who clients are, from outside: sources that know a few of them, and what that means for their sessions.
+
+#![allow(clippy::unwrap_used, reason = "the panic is the test's failure")]
+#![allow(clippy::disallowed_methods, reason = "a test may look at the clock")]
+
+use std::io::{Read, Write};
+use std::net::{SocketAddr, TcpStream};
+use std::sync::{Arc, Barrier};
+use std::time::{Duration, SystemTime};
+
+use quelea_auth::{Credentials, Identity, Source, Verdict};
+use quelea_broker::config::{Durability, Listener};
+use quelea_broker::{Broker, Config, Extensions};
+use quelea_codec::{Connect, Packet, ReasonCode, Version};
+
+/// Two users, who may have each any client identifier.
+#[test]
+fn a_password_opens_and_the_lack_of_one_does_not() {
+    let house = House::new(None);
+    for version in [Version::V31, Version::V311, Version::V5] {
+        let (denied, bad) = if version == Version::V5 { (0x87, 0x86) } else { (5, 4) };
+        assert_eq!(house.connect(version, "c", Some(("bob", "pass bob"))).code(), 0);
+        assert_eq!(house.connect(version, "c", Some(("bob", "wrong"))).code(), bad);
+        assert_eq!(house.connect(version, "c", Some(("nobody", "x"))).code(), bad);
+        assert_eq!(house.connect(version, "c", None).code(), denied);
+    }
+}
+
+#[test]
+fn strangers_are_let_in_where_that_is_said() {
+    let house = House::new(Some(true));
+    assert_eq!(house.connect(Version::V5, "c", None).code(), 0);
+    assert_eq!(house.connect(Version::V5, "d", Some(("nobody", "x"))).code(), 0x86);
+}
+
+/// Rule 9: a session is its user's, whether it outlives its connection or not.
+#[test]
+fn nobody_takes_the_session_of_another() {
+    let house = House::new(Some(true));
+    for is_durable in [false, true] {
+        let id = if is_durable { "durable" } else { "live" };
+        let mut bob = house.connect_as(id, Some(("bob", "pass bob")), is_durable);
+        assert_eq!(bob.code(), 0);
+        for other in [Some(("amy", "pass amy")), None, Some(("bob", "wrong"))] {
+            let code = house.connect(Version::V5, id, other).code();
+            assert_eq!(code, if other == Some(("bob", "wrong")) { 0x86 } else { 0x85 });
+        }
+        assert_eq!(house.connect(Version::V311, id, None).code(), 2);
+        bob.ping();
+        // Not when it is away either.
+        drop(bob);
+        if is_durable {
+            assert_eq!(house.connect(Version::V5, id, Some(("amy", "pass amy"))).code(), 0x85);
+            let mut back = house.connect_as(id, Some(("bob", "pass bob")), true);
+            assert_eq!(back.connack(), (true, 0));
+        }
+    }
+}
+
+/// What a stranger has left under a name neither keeps a user out nor becomes the user's.
+#[test]
+fn what_nobody_owns_gives_way() {
+    let house = House::new(Some(true));
+    let mut stranger = house.connect_as("id", None, true);
+    assert_eq!(stranger.code(), 0);
+    let mut bob = house.connect_as("id", Some(("bob", "pass bob")), true);
+    assert_eq!(bob.connack(), (false, 0));
+    assert_eq!(stranger.closing(), Some(0x8E));
+}
+
+/// The client identifier of a `fleet` user is the source's choice: all of them are one client, wherever it lives.
+#[test]
+fn an_assigned_client_id_decides_where_the_session_lives() {
+    let house = House::new(None);
+    let mut before: Option<Client> = None;
+    for index in 0..20 {
+        let mut client = house.connect(Version::V5, &format!("x{index}"), Some(("fleet", "7")));
+        assert_eq!(client.code(), 0);
+        client.ping();
+        if let Some(mut before) = before.replace(client) {
+            assert_eq!(before.closing(), Some(0x8E));
+        }
+    }
+    // [MQTT-3.2.2-16]
+    let mut unnamed = house.connect(Version::V5, "", Some(("fleet", "8")));
+    assert!(unnamed.read().unwrap().windows(7).any(|it| it == b"fleet-8"));
+}
+
+/// What follows a CONNECT is handled after it, however long it takes ([MQTT-3.1.4-5]).
+#[test]
+fn packets_that_do_not_wait_for_connack_are_kept() {
+    let house = House::new(None);
+    let mut client = Client::dial(house.address);
+    let mut bytes = connect(Version::V311, "early", Some(("slow", "x")), false);
+    bytes.extend([0xC0, 0]);
+    client.0.write_all(&bytes).unwrap();
+    // Others do not wait with it.
+    let mut other = house.connect(Version::V5, "other", Some(("bob", "pass bob")));
+    assert_eq!(other.code(), 0);
+    house.barrier.wait();
+    assert_eq!(client.code(), 0);
+    assert_eq!(client.read().unwrap(), [0xD0, 0]);
+}
+
+#[test]
+fn an_identity_that_ends_ends_the_connection() {
+    let house = House::new(None);
+    let mut client = house.connect(Version::V5, "brief", Some(("brief", "x")));
+    assert_eq!(client.code(), 0);
+    client.ping();
+    assert_eq!(client.closing(), Some(0x87));
+}
+
+/// Knows bob and amy, a fleet of which each has the client identifier of its password, and some with a temper.
+struct Known(Arc<Barrier>);
+
+impl Source for Known {
+    fn judge(&self, credentials: &Credentials) -> Verdict {
+        let Some(user) = credentials.user_name.as_deref() else { return Verdict::Next };
+        let password = credentials.password.as_ref().map(|it| it.bytes()).unwrap_or_default();
+        let mut identity = Identity::of_user(user);
+        match user {
+            "bob" | "amy" if password != format!("pass {user}").as_bytes() => {
+                return Verdict::Refuse(ReasonCode::BAD_USER_NAME_OR_PASSWORD);
+            }
+            "bob" | "amy" => {}
+            "fleet" => {
+                let number = String::from_utf8_lossy(password);
+                identity.client_id = Some(format!("fleet-{number}").into());
+            }
+            "slow" => drop(self.0.wait()),
+            "brief" => identity.expires_at = Some(SystemTime::now() + Duration::from_secs(1)),
+            _ => return Verdict::Next,
+        }
+        Verdict::Accept(identity)
+    }
+}
+
+struct House {
+    broker: Option<Broker>,
+    address: SocketAddr,
+    barrier: Arc<Barrier>,
+}
+
+impl House {
+    fn new(allow_anonymous: Option<bool>) -> Self {
+        let barrier = Arc::new(Barrier::new(2));
+        let mut config = Config {
+            // Nobody who asks for names has to say that strangers may not come.
+            listeners: vec![Listener::new(([127, 0, 0, 1], 0).into())],
+            shards: Some(3.try_into().unwrap()),
+            allow_anonymous,
+            ..Config::default()
+        };
+        config.store.durability = Durability::Memory;
+        config.stop.flush_timeout_secs = 1;
+        let sources: Vec<Arc<dyn Source>> = vec![Arc::new(Known(Arc::clone(&barrier)))];
+        let extensions = Extensions { sources, ..Extensions::default() };
+        let broker = Broker::start_with(config, extensions).unwrap();
+        let address = broker.local_addrs()[0];
+        Self { broker: Some(broker), address, barrier }
+    }
+
+    fn connect(&self, version: Version, id: &str, login: Option<(&str, &str)>) -> Client {
+        let mut client = Client::dial(self.address);
+        client.0.write_all(&connect(version, id, login, false)).unwrap();
+        client
+    }
+
+    fn connect_as(&self, id: &str, login: Option<(&str, &str)>, is_durable: bool) -> Client {
+        let mut client = Client::dial(self.address);
+        client.0.write_all(&connect(Version::V5, id, login, is_durable)).unwrap();
+        client
+    }
+}
+
+impl Drop for House {
+    fn drop(&mut self) {
+        self.broker.take().unwrap().stop();
+    }
+}
+
+fn connect(version: Version, id: &str, login: Option<(&str, &str)>, is_durable: bool) -> Vec<u8> {
+    let mut connect = Connect::new(version, id);
+    connect.username = login.map(|it| it.0);
+    connect.password = login.map(|it| it.1.as_bytes());
+    connect.clean_start = !is_durable;
+    connect.properties.session_expiry_secs = is_durable.then_some(60);
+    let mut bytes = Vec::new();
+    Packet::Connect(connect).encode(version, &mut bytes);
+    bytes
+}
+
+struct Client(TcpStream);
+
+impl Client {
+    fn dial(address: SocketAddr) -> Self {
+        let stream = TcpStream::connect(address).unwrap();
+        stream.set_read_timeout(Some(Duration::from_secs(20))).unwrap();
+        Self(stream)
+    }
+
+    /// Reads a packet, all of which are short here; nothing at the end.
+    fn read(&mut self) -> Option<Vec<u8>> {
+        let mut packet = vec![0; 2];
+        self.0.read_exact(&mut packet).ok()?;
+        packet.resize(2 + usize::from(packet[1]), 0);
+        self.0.read_exact(&mut packet[2..]).ok()?;
+        Some(packet)
+    }
+
+    /// Returns whether the session goes on, and the code of the CONNACK.
+    fn connack(&mut self) -> (bool, u8) {
+        let packet = self.read().expect("a CONNACK");
+        assert_eq!(packet[0], 0x20);
+        (packet[2] == 1, packet[3])
+    }
+
+    fn code(&mut self) -> u8 {
+        self.connack().1
+    }
+
+    fn ping(&mut self) {
+        self.0.write_all(&[0xC0, 0]).unwrap();
+        assert_eq!(self.read().unwrap(), [0xD0, 0]);
+    }
+
+    /// Returns why the broker says it ends.
+    fn closing(&mut self) -> Option<u8> {
+        let packet = self.read()?;
+        assert_eq!(packet[0], 0xE0);
+        packet.get(2).copied()
+    }
+}
