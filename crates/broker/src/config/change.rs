@@ -31,6 +31,16 @@ impl Config {
     /// Returns what `next` changes.
     pub fn changes(&self, next: &Self) -> Vec<Change> {
         let mut changes = listener_changes(&self.listeners, &next.listeners);
+        if self.banned != next.banned {
+            let show = |config: &Self| Some(format!("{} in all", config.banned.len()));
+            let (old, new) = (show(self), show(next));
+            changes.push(Change {
+                key: "ban".to_owned(),
+                old,
+                new,
+                takes_effect: TakesEffect::AtOnce,
+            });
+        }
         for setting in Self::settings() {
             let (old, new) = (setting.show(self), setting.show(next));
             if old != new {
@@ -53,6 +63,7 @@ impl Config {
                 (setting.copy)(next, &mut config);
             }
         }
+        config.banned.clone_from(&next.banned);
         config.check()?;
         Ok(config)
     }
@@ -120,6 +131,7 @@ const RELOADED: &[&str] = &[
     "shared_strategy",
     "limits.*",
     "rates.*",
+    "bans.*",
     "policy.*",
     "sys.*",
     "stop.*",

@@ -4,7 +4,7 @@ use std::fmt::Write as _;
 
 use super::check::listener_key;
 use super::listener_keys::ListenerKey;
-use super::{Config, Kind, Loaded, Setting, listener_keys};
+use super::{Ban, Config, Kind, Loaded, Setting, listener_keys};
 
 impl Loaded {
     /// Returns the configuration in force as a file that would make it, with where each setting came from.
@@ -36,6 +36,7 @@ impl Loaded {
                 }
             }
         }
+        out.extend(self.config.banned.iter().map(Ban::to_toml));
         out
     }
 }
@@ -76,6 +77,7 @@ fn example_listeners() -> String {
     for key in listener_keys::keys().filter(|key| key.is_for_unix()) {
         explain(&mut out, key);
     }
+    out.push_str(EXAMPLE_BANS);
     out
 }
 
@@ -160,6 +162,15 @@ const EXAMPLE_LISTENERS: &str = "
 # One with all that a listener of TCP can have:
 #
 # [[listener]]
+";
+
+const EXAMPLE_BANS: &str = "
+# Who may not connect: a [[ban]] for each client_id, user (the name that a client gives) or address (or network), for
+# ever or until a moment. On reload it holds for those who are connected too.
+#
+# [[ban]]
+# address = \"203.0.113.0/24\"
+# until = 2027-01-31T12:00:00Z
 ";
 
 const EXAMPLE_UNIX: &str = "\

@@ -9,7 +9,7 @@ use super::listener_keys::Given;
 use super::load::Loading;
 use super::mistake::Origin;
 use super::value::Raw;
-use super::{Config, Listener, listener, listener_keys};
+use super::{Ban, Config, Listener, ban, listener, listener_keys};
 
 /// Reads the file `name` with the content `text` into `loading`.
 pub(super) fn read_file(name: &str, text: &str, loading: &mut Loading) {
@@ -39,6 +39,8 @@ impl File<'_> {
             let name = key.get_ref().as_ref();
             if name == listener::TABLE {
                 self.read_listeners(value, loading);
+            } else if name == ban::TABLE {
+                self.read_bans(value, loading);
             } else if Config::settings().any(|setting| setting.section == name) {
                 self.read_section(name, value, loading);
             } else {
@@ -93,6 +95,16 @@ impl File<'_> {
         };
         let listeners = array.iter().filter_map(|it| self.read_listener(it, loading)).collect();
         loading.set_listeners(listeners);
+    }
+
+    fn read_bans(&self, value: &Spanned<DeValue<'_>>, loading: &mut Loading) {
+        let Some(array) = value.get_ref().as_array() else {
+            let message = "bans are a list: write [[ban]], with two brackets, for each".to_owned();
+            return loading.mistake(self.origin(&value.span()), message);
+        };
+        let mut note = |span, message| loading.mistake(self.origin(&span), message);
+        let bans: Vec<Ban> = array.iter().filter_map(|it| Ban::read(it, &mut note)).collect();
+        loading.set_bans(bans);
     }
 
     fn read_listener(

@@ -9,7 +9,7 @@ use super::listener::{self, Listener};
 use super::mistake::{Mistake, Mistakes, Origin, Origins};
 use super::nearest::nearest_key;
 use super::value::Raw;
-use super::{Config, Setting};
+use super::{Ban, Config, Setting};
 
 /// Where a configuration comes from.
 #[derive(Clone, Debug, Default)]
@@ -89,6 +89,11 @@ impl Loading {
             self.loaded.origins.insert(listener_key(&listener), origin);
             self.loaded.config.listeners.push(listener);
         }
+    }
+
+    /// Takes up who may not connect. Only a file says so.
+    pub(super) fn set_bans(&mut self, bans: Vec<Ban>) {
+        self.loaded.config.banned = bans;
     }
 
     /// Replaces the listeners by plain ones on `addresses`.

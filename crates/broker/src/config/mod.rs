@@ -3,6 +3,7 @@
 //! [`Config::default`] is a broker for this machine only: both loopback addresses, anonymous access, and what has
 //! to be remembered in `quelea-data`, below the working directory.
 
+mod ban;
 mod change;
 mod check;
 mod document;
@@ -25,11 +26,13 @@ mod value;
 
 use std::num::NonZeroUsize;
 
+pub use ban::{Ban, BanSubject, Bans, Moment};
 pub use change::{Change, TakesEffect};
 pub use limits::{Limits, QueueOverflow};
 pub use listener::{Address, ClientCertificate, Listener, Protocol, Tls, TlsVersion, UnixFile};
 pub use load::{Flag, Loaded, Sources};
 pub use mistake::{Mistake, Mistakes, Origin, Origins};
+use nearest::nearest_of;
 pub use network::Network;
 pub use rates::{RateExceeded, Rates};
 pub use sections::{
@@ -61,6 +64,10 @@ settings! {
         pub limits: Limits = Limits::default();
         /// How fast clients may use the broker.
         pub rates: Rates = Rates::default();
+        /// Who may not connect.
+        pub banned: Vec<Ban> = Vec::new();
+        /// When the broker bans by itself.
+        pub bans: Bans = Bans::default();
         /// Answers where MQTT leaves a choice.
         pub policy: Policy = Policy::default();
         /// The broker's own topics.
@@ -81,6 +88,7 @@ impl Config {
             Self::SETTINGS,
             Limits::SETTINGS,
             Rates::SETTINGS,
+            Bans::SETTINGS,
             Policy::SETTINGS,
             Sys::SETTINGS,
             Log::SETTINGS,

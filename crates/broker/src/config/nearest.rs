@@ -24,6 +24,12 @@ pub(super) fn nearest_key(unknown: &str) -> Option<String> {
         .map(|(_, key)| key)
 }
 
+/// Returns the nearest of a few names, if one is near.
+pub(super) fn nearest_of<'a>(unknown: &str, names: &[&'a str]) -> Option<&'a str> {
+    let near = names.iter().map(|name| (difference(unknown, name), *name));
+    near.filter(|(difference, name)| *difference <= name.len() / 3).min().map(|(_, name)| name)
+}
+
 /// Counts the changes between two keys; another table counts as one.
 fn difference(unknown: &str, key: &str) -> usize {
     let whole = edits(unknown, key);

@@ -125,7 +125,7 @@ impl Drop for AddressPlace {
 }
 
 /// Returns what stands for `ip`.
-fn network_of(ip: IpAddr) -> Ipv6Addr {
+pub(super) fn network_of(ip: IpAddr) -> Ipv6Addr {
     match ip.to_canonical() {
         IpAddr::V4(v4) => v4.to_ipv6_mapped(),
         IpAddr::V6(v6) => Ipv6Addr::from_bits(v6.to_bits() & (u128::MAX << 64)),
@@ -178,7 +178,7 @@ mod tests {
         assert_eq!(addresses.len(), 0);
     }
 
-    /// A million addresses that come and go leave few behind, and one that stays is not forgotten.
+    /// Addresses that come and go leave few behind, and one that stays is not forgotten.
     #[test]
     fn the_table_is_bounded() {
         let addresses = Addresses::new(1);
@@ -189,7 +189,7 @@ mod tests {
         };
         let stays = addresses.enter("192.0.2.1".parse().ok(), NOW, &rates).unwrap();
         let mut most = 0;
-        for number in 0..1_000_000_u32 {
+        for number in 0..300_000_u32 {
             let ip = IpAddr::V4((0x0A00_0000 + number).into());
             // All at once: none of them is idle.
             drop(addresses.enter(Some(ip), NOW, &rates).unwrap());

@@ -7,14 +7,17 @@
 //! |---|---|
 //! | `meter` | a rate as one number: when what was used is paid for |
 //! | `addresses` | who is connected from where, and what they use together |
+//! | `bans` | who may not connect |
 //! | `bounds` | what one connection may, and what it has used |
 //!
 //! What happens at a limit is not decided here: the accept threads and the shards do what the configuration says.
 
 mod addresses;
+mod bans;
 mod bounds;
 mod meter;
 
 pub(crate) use addresses::{AddressPlace, Addresses};
+pub(crate) use bans::{Banned, Caller};
 pub(crate) use bounds::{Bounds, Use};
 pub(crate) use meter::Meter;

@@ -13,7 +13,7 @@ use mio::{Events, Interest, Poll, Token, Waker};
 use super::socket::Socket;
 use super::{Entrance, ListeningSocket, Peer, Stream};
 use crate::clock::Clock;
-use crate::limits::Bounds;
+use crate::limits::{Bounds, Caller};
 use crate::mail::{Arrival, Letter};
 use crate::shard::Shared;
 
@@ -135,8 +135,10 @@ impl Work {
         let place = self.entrance.enter().filter(|place| !is_full && place.admits(peer));
         // A proxy speaks for many.
         let ip = peer.ip().filter(|_| !self.entrance.is_for_proxies());
-        let address = self.shared.addresses.enter(ip, now, rates);
-        let (Some(place), Ok(address)) = (place, address) else {
+        let caller = Caller { client_id: "", user: None, ip };
+        let is_banned = self.shared.banned.has(caller, now, self.shared.wall(now));
+        let address = self.shared.addresses.enter(ip.filter(|_| !is_banned), now, rates);
+        let (Some(place), Ok(address), false) = (place, address, is_banned) else {
             self.shared.connection_count.fetch_sub(1, Ordering::Relaxed);
             self.shared.connections_refused.fetch_add(1, Ordering::Relaxed);
             return;

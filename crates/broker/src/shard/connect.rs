@@ -23,6 +23,7 @@ use super::rates::is_beyond;
 use super::sessions::{Extra, HomeSession};
 use crate::arena::Key;
 use crate::auth::{Admission, Pending};
+use crate::limits::Caller;
 use crate::mail::{Arrival, Letter};
 use crate::net::Io;
 
@@ -147,6 +148,12 @@ impl Shard {
 
     /// Handles a CONNECT on its home shard.
     fn on_connect(&mut self, key: Key, connect: &Connect<'_>, packet: &[u8], io: &mut dyn Io) {
+        let ip = self.links.get(key).and_then(|link| link.address.ip());
+        let caller = Caller { client_id: connect.client_id, user: connect.username, ip };
+        if self.shared.banned.has(caller, self.now, self.shared.wall(self.now)) {
+            self.refuse(key, connect.version, ReasonCode::BANNED);
+            return;
+        }
         match connect.properties.authentication_method {
             Some(method) => self.begin_authentication(key, connect, method, packet),
             None if self.shared.authority.has_chain() => self.judge(key, connect, packet, io),
@@ -192,6 +199,14 @@ impl Shard {
         let is_others = known.is_some_and(|it| !["", owner].contains(&self.owner_of(it)));
         if is_others {
             self.refuse(key, connect.version, ReasonCode::CLIENT_IDENTIFIER_NOT_VALID);
+            return;
+        }
+        // Not before it has shown who it is: a stranger could have others banned.
+        let bans = &self.rules.config.bans;
+        if !connect.client_id.is_empty()
+            && self.shared.banned.count_connect(connect.client_id, self.now, bans)
+        {
+            self.refuse(key, connect.version, ReasonCode::BANNED);
             return;
         }
         let assigned = connect.client_id.is_empty().then(|| self.draw_client_id());
@@ -441,6 +456,15 @@ impl Shard {
     /// Answers a CONNECT with a refusal, and closes ([MQTT-3.2.2-7]).
     pub(super) fn refuse(&mut self, key: Key, version: Version, reason: ReasonCode) {
         self.counters().connects_refused.add(1);
+        if matches!(
+            reason,
+            ReasonCode::BAD_USER_NAME_OR_PASSWORD
+                | ReasonCode::NOT_AUTHORIZED
+                | ReasonCode::BAD_AUTHENTICATION_METHOD
+        ) {
+            let ip = self.links.get(key).and_then(|link| link.address.ip());
+            self.shared.banned.count_failure(ip, self.now, &self.rules.config.bans);
+        }
         let mut packet = Vec::new();
         write_refusal(version, reason, None, None, &mut packet);
         if let Some(link) = self.links.get(key) {

@@ -279,6 +279,7 @@ impl Shard {
             self.limits = rules.session_limits;
             self.rules = rules;
             self.bound_open_links();
+            self.end_banned_links();
         }
     }
 

@@ -7,7 +7,7 @@ use super::Shard;
 use super::link::{Ending, Stage};
 use crate::arena::Key;
 use crate::config::RateExceeded;
-use crate::limits::{Bounds, Use};
+use crate::limits::{Bounds, Caller, Use};
 
 impl Shard {
     /// Gives a link that opens its bounds, if it has any.
@@ -27,6 +27,26 @@ impl Shard {
         for key in self.links.keys() {
             if self.links.get(key).is_some_and(|link| matches!(link.stage, Stage::Open(_))) {
                 self.bound_link(key);
+            }
+        }
+    }
+
+    /// Ends the links of those whom a reload has banned (0x8A is for CONNACK only). User names are not known any more.
+    pub(super) fn end_banned_links(&mut self) {
+        if self.rules.config.banned.is_empty() {
+            return;
+        }
+        let wall = self.shared.wall(self.now);
+        for key in self.links.keys() {
+            let Some(link) = self.links.get_mut(key) else { continue };
+            let ip = link.address.ip();
+            let session = link.open().map(|open| open.session);
+            let Some(session) = session.and_then(|session| self.sessions.get(session)) else {
+                continue;
+            };
+            let caller = Caller { client_id: &session.client_id, user: None, ip };
+            if self.shared.banned.has(caller, self.now, wall) {
+                self.end_link(key, Ending::Abnormal(ReasonCode::ADMINISTRATIVE_ACTION));
             }
         }
     }

@@ -12,7 +12,7 @@ use quelea_store::{ShardIndex, Store, WallMillis};
 use crate::auth::Authority;
 use crate::config::{Config, Limits};
 use crate::counters::{Counters, Totals};
-use crate::limits::{Addresses, Meter};
+use crate::limits::{Addresses, Banned, Meter};
 use crate::live::Live;
 use crate::mail::Mailbox;
 use crate::net::{Entrance, RoundRobin};
@@ -49,6 +49,7 @@ pub(crate) struct Shared {
     /// Connections accepted by all listeners.
     pub(crate) connects: Meter,
     pub(crate) addresses: Addresses,
+    pub(crate) banned: Banned,
     arrivals: RoundRobin,
     /// Set when nothing new is let in.
     pub(crate) is_stopping: AtomicBool,
@@ -83,6 +84,7 @@ impl Shared {
             connections_refused: AtomicU64::new(0),
             connects: Meter::default(),
             addresses: Addresses::new(seed),
+            banned: Banned::new(&config.banned),
             arrivals: RoundRobin::default(),
             is_stopping: AtomicBool::new(false),
             config,
@@ -174,6 +176,7 @@ impl Shared {
     pub(crate) fn apply(&self, config: Config) {
         self.backlog.limit(&config.limits);
         self.retained.limit(&config.limits);
+        self.banned.configure(&config.banned);
         self.live.replace(config);
     }
 

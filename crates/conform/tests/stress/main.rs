@@ -8,6 +8,7 @@ mod house;
 mod random;
 
 mod authentication;
+mod bans;
 mod exactly_once;
 mod hostile;
 mod limits;
