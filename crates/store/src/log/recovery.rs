@@ -190,10 +190,16 @@ impl<F: LogFile> Recovery<F> {
             current.file.sync().tried(|| format!("fdatasync of {name}"))?;
         }
         // Not before what says that they are superfluous is on the disk.
-        for number in std::mem::take(&mut self.superfluous) {
+        let mut superfluous = std::mem::take(&mut self.superfluous);
+        superfluous.sort_unstable_by(|a, b| b.cmp(a));
+        for number in superfluous {
             match disk.remove(&file_name(number)) {
                 Err(error) if error.kind() == io::ErrorKind::NotFound => {}
                 removed => removed.tried(|| format!("removing {}", file_name(number)))?,
+            }
+            // Of those that were ready the last goes first, also for a crash: a gap before them is damage.
+            if self.current.as_ref().is_none_or(|it| number > it.number) {
+                disk.sync().tried(|| "fsync of the data directory".to_owned())?;
             }
         }
         disk.sync().tried(|| "fsync of the data directory".to_owned())?;
@@ -311,10 +317,21 @@ impl<F: LogFile> Files<F> {
         }
         files.key = files.log_id.map(FrameKey::new);
         let last_in_use = files.segments.last_key_value().map_or(0, |it| *it.0);
+        // Those that are ready were made one after the other, behind the one in use.
+        let ready: Vec<u64> =
+            files.superfluous.iter().copied().filter(|it| *it > last_in_use).collect();
+        if let Some(first) = ready.first()
+            && *first > last_in_use + 1
+            && unreadable.is_empty()
+        {
+            let what = "the segment is missing, and later ones were made ready".to_owned();
+            lose(strictness, losses, Loss::at(disk, first - 1, 0, what))?;
+        }
         for (number, file) in unreadable {
             let (first, end) = first_frame(&file, number, &mut files.key)?;
-            // A segment that was being made ready has nothing in it.
-            if first.is_none() && end <= HEADER_BYTES as u64 && number > last_in_use {
+            // A segment that was being made ready has nothing in it, and is the last.
+            let is_empty = first.is_none() && end <= HEADER_BYTES as u64;
+            if is_empty && number > last_in_use.max(ready.last().copied().unwrap_or(0)) {
                 files.superfluous.push(number);
                 continue;
             }
@@ -327,12 +344,6 @@ impl<F: LogFile> Files<F> {
                 let header = SegmentHeader { log_id, number, first_frame, synced: 0, oldest: 0 };
                 files.segments.insert(number, (header, Arc::new(file)));
             }
-        }
-        // The first segment is used before the second is made, and what is used goes only when another one is.
-        let reserve = files.superfluous.iter().filter(|it| **it > 1).min();
-        if let Some(number) = reserve.filter(|_| files.segments.is_empty() && losses.is_empty()) {
-            let what = "the segment is missing, and segments were made ready behind it".to_owned();
-            lose(strictness, losses, Loss::at(disk, number - 1, 0, what))?;
         }
         Ok(files)
     }

@@ -174,6 +174,8 @@ impl<D: Disk> Tail<D> {
             self.next_prepared = last.number;
             let name = file_name(last.number);
             let removed = self.disk.remove(&name);
+            // Those that are ready are one after the other, also after a crash.
+            let removed = removed.and_then(|()| self.disk.sync());
             removed.tried(|| format!("removing {name}")).map_err(NoRoom::Failed)?;
         }
     }

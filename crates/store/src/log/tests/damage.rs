@@ -10,7 +10,7 @@ use super::image::{History, Image, Place};
 use crate::log::frame::{self, FrameKey};
 use crate::log::open_error::{OpenError, VERSION};
 use crate::log::recovery::Strictness;
-use crate::log::segment::{HEADER_BYTES, SegmentHeader, file_name};
+use crate::log::segment::{HEADER_BYTES, SegmentHeader, file_name, number_of};
 
 #[test]
 fn the_log_is_one_worth_damaging() {
@@ -176,6 +176,27 @@ fn a_log_of_which_only_the_reserve_is_left_is_named() {
         image.files.insert(file_name(number), header);
     }
     check_corrupt(&image, &file_name(6), 0);
+}
+
+/// The last segment that is used is not taken for one that was being made while there are others behind it.
+#[test]
+fn the_last_segment_is_missed_while_the_reserve_is_there() {
+    let history = &*HISTORY;
+    let last = history.last_file();
+    let number = number_of(last).unwrap();
+    let mut image = history.image.clone();
+    for ready in [number + 1, number + 2] {
+        let log_id = history.image.segments()[last].log_id;
+        let header = SegmentHeader::prepared(log_id, ready).encode().to_vec();
+        image.files.insert(file_name(ready), header);
+    }
+    assert!(image.open().is_ok());
+    for length in [0, 10, HEADER_BYTES - 1] {
+        check_corrupt(&image.with(last, |it| it.truncate(length)), last, 0);
+    }
+    check_corrupt(&image.with(last, |it| it.fill(0)), last, 0);
+    image.files.remove(last);
+    check_corrupt(&image, last, 0);
 }
 
 #[test]
