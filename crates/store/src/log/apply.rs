@@ -8,7 +8,9 @@ use quelea_session::{Message, Position};
 use super::disk::Disk;
 use super::engine::Engine;
 use super::index::{Entry, Location, Subscribed, Traits, Weighed};
-use super::record::{self, AttributeKind, ChangeRecord, PublishParts, SessionRecord, TargetRecord};
+use super::record::{
+    self, AttributeKind, ChangeRecord, OpenPublish, PublishParts, SessionRecord, TargetRecord,
+};
 use crate::{
     Attributes, Operation, Placed, Presence, SessionIdentity, SessionNumber, ShardIndex,
     StoredWill, Target,
@@ -113,32 +115,28 @@ impl<D: Disk> Engine<D> {
     }
 
     fn publish(&mut self, shard: ShardIndex, publish: &Publish<'_>) {
-        let Publish { message, qos, attributes, .. } = *publish;
+        let Publish { message, qos, .. } = *publish;
         let content = message.content();
         let location = self.here();
-        self.place(shard, publish, location);
         let retain = publish.retain;
         let retain = retain.filter(|it| self.index.retained.is_newest(content.topic, *it));
         let received = publish.received;
         let received = received.filter(|it| self.index.sessions.live_mut(it.0).is_some());
-        let targets = std::mem::take(&mut self.targets);
-        if targets.is_empty() && retain.is_none() {
-            if let Some((session, packet_id)) = received {
-                self.open_inbound(session, packet_id);
-            }
-        } else {
-            let wall = |it: quelea_session::Time| it.as_millis() + self.options.wall_at_zero.0;
-            let expires_at = content.expires_at.map_or(0, wall);
-            let (topic, forwarded, payload) = (content.topic, content.forwarded, content.payload);
-            let parts =
-                PublishParts { qos, expires_at, retain, received, topic, forwarded, payload };
-            let attributes = if targets.is_empty() { &[] } else { attributes };
-            record::put_publish(&mut self.frame, &parts, attributes, &targets);
-            if let Some((session, packet_id)) = received {
+        let wall = |it: quelea_session::Time| it.as_millis() + self.options.wall_at_zero.0;
+        let expires_at = content.expires_at.map_or(0, wall);
+        let (topic, forwarded, payload) = (content.topic, content.forwarded, content.payload);
+        let parts = PublishParts { qos, expires_at, retain, received, topic, forwarded, payload };
+        let is_placed = self.place(shard, publish, &parts, location);
+        if !is_placed && retain.is_some() {
+            record::put_publish(&mut self.frame, &parts, &[], &[]);
+        }
+        match received {
+            Some((session, packet_id)) if is_placed || retain.is_some() => {
                 self.index.open_inbound(session, packet_id, location);
             }
+            Some((session, packet_id)) => self.open_inbound(session, packet_id),
+            None => {}
         }
-        self.targets = targets;
         if let Some(order) = retain {
             let weight = message.size_bytes() as u64;
             let message = Weighed { location, weight };
@@ -161,10 +159,22 @@ impl<D: Disk> Engine<D> {
         self.index.open_inbound(session, packet_id, location);
     }
 
-    /// Gives a message its places in queues, and gathers them in `self.targets`.
-    fn place(&mut self, shard: ShardIndex, publish: &Publish<'_>, location: Location) {
+    /// Gives a message its places in queues, and writes that. Returns whether there is any; otherwise nothing is
+    /// written.
+    fn place(
+        &mut self,
+        shard: ShardIndex,
+        publish: &Publish<'_>,
+        parts: &PublishParts<'_>,
+        location: Location,
+    ) -> bool {
         let Publish { message, targets, attributes, .. } = *publish;
-        self.targets.clear();
+        if targets.is_empty() {
+            return false;
+        }
+        let start = self.frame.len();
+        let mut record = OpenPublish::begin(&mut self.frame, parts, attributes, targets.len());
+        let mut weight = 0;
         let size = u32::try_from(message.size_bytes()).unwrap_or(u32::MAX);
         let spread = targets.len().max(1).ilog2() as u8;
         for &Target { session, attributes: index } in targets {
@@ -187,10 +197,18 @@ impl<D: Disk> Engine<D> {
                 let placed = Placed { session, position, message, attributes };
                 self.outcomes.place(slot.home, placed);
             }
-            self.index.segments.add(location, entry.weight());
-            self.targets.push(TargetRecord { session, position, attributes: index });
+            weight += entry.weight();
+            record
+                .put_target(&mut self.frame, TargetRecord { session, position, attributes: index });
         }
-        self.has_unsynced_publishes |= !self.targets.is_empty();
+        let count = record.target_count();
+        self.index.segments.add_all(location, count as u64, weight);
+        self.has_unsynced_publishes |= count > 0;
+        match count {
+            0 => self.frame.truncate(start),
+            _ => record.end(&mut self.frame),
+        }
+        count > 0
     }
 
     /// Keeps the limits of the queue of a session whose client is away. What is `left` bounds how many messages go

@@ -46,7 +46,7 @@ pub struct Engine<D: Disk> {
     pub(super) frame: Vec<u8>,
     /// The frame is complete, and the disk had no room for it.
     is_unwritten: bool,
-    /// The targets of the publish that is applied.
+    /// The targets of the record that the cleaner copies.
     pub(super) targets: Vec<TargetRecord>,
 
     /// What follows from what was appended.

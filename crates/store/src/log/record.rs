@@ -9,8 +9,8 @@ use quelea_codec::{PacketId, QoS};
 use quelea_session::{Content, Message, Position};
 
 pub(crate) use publish::{
-    AttributeKind, MessagePart, PublishParts, PublishRecord, TargetRecord, publish_bytes_max,
-    put_publish,
+    AttributeKind, MessagePart, OpenPublish, PublishParts, PublishRecord, TargetRecord,
+    publish_bytes_max, put_publish,
 };
 
 use super::wire::{Nonsense, Reader, put_bytes, put_long, put_signed};

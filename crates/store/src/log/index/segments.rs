@@ -71,6 +71,17 @@ impl<F> Segments<F> {
         self.live_bytes += weight;
     }
 
+    /// Counts so many things whose latest record is at `location`, and what all of them weigh.
+    #[inline]
+    pub(crate) fn add_all(&mut self, location: Location, count: u64, weight: u64) {
+        if count > 0 {
+            let segment = self.at_mut(location);
+            segment.live_count += count;
+            segment.weight += weight;
+            self.live_bytes += weight;
+        }
+    }
+
     /// Takes back what [`Self::add`] did for the same values.
     #[inline]
     pub(crate) fn remove(&mut self, location: Location, weight: u64) {

@@ -254,8 +254,9 @@ impl Slot {
     /// Returns whether there is a position for one more message: entries are told apart by 32 bits.
     #[inline]
     pub(crate) fn has_position(&self) -> bool {
-        let front = self.queue.front_position(self.next);
-        self.next - front < u64::from(u32::MAX)
+        // Most queues never come so far, and need not be looked at.
+        let told_apart = u64::from(u32::MAX);
+        self.next < told_apart || self.next - self.queue.front_position(self.next) < told_apart
     }
 
     /// Takes an entry out.

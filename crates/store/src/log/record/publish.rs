@@ -73,6 +73,19 @@ pub(crate) struct TargetRecord {
     pub(crate) attributes: u32,
 }
 
+/// A publish record that is being written: its message is there, its targets come one by one.
+#[derive(Debug)]
+pub(crate) struct OpenPublish {
+    start: usize,
+    body_at: usize,
+    /// Where the number of targets has its room.
+    count_at: usize,
+    count: usize,
+    is_mixed: bool,
+    session: u64,
+    position: u64,
+}
+
 /// Targets, each written as the difference from the one before.
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct Targets<'a> {
@@ -264,11 +277,68 @@ pub(crate) fn put_publish(
     attributes: &[Attributes],
     targets: &[TargetRecord],
 ) {
+    let mut open = OpenPublish::begin(out, parts, attributes, targets.len());
+    targets.iter().for_each(|it| open.put_target(out, *it));
+    open.end(out);
+}
+
+impl OpenPublish {
+    /// Appends all but the targets, of which there will be `targets_max` at most.
+    pub(crate) fn begin(
+        out: &mut Vec<u8>,
+        parts: &PublishParts<'_>,
+        attributes: &[Attributes],
+        targets_max: usize,
+    ) -> Self {
+        let start = out.len();
+        out.push(PUBLISH);
+        out.resize(start + 1 + LENGTH_BYTES + SEAL_BYTES, 0);
+        let body_at = start + 1 + LENGTH_BYTES;
+        put_message_part(out, parts, attributes);
+        let part_at = body_at + SEAL_BYTES;
+        let part_bytes = (out.len() - part_at) as u32;
+        let crc = crc32fast::hash(&out[part_at..]);
+        out[body_at..body_at + 4].copy_from_slice(&part_bytes.to_le_bytes());
+        out[body_at + 4..part_at].copy_from_slice(&crc.to_le_bytes());
+        let is_mixed = attributes.len() > 1;
+        out.push(u8::from(is_mixed));
+        let count_at = out.len();
+        put_long(out, targets_max as u64);
+        let (count, session, position) = (0, 0, 0);
+        Self { start, body_at, count_at, count, is_mixed, session, position }
+    }
+
+    /// Appends the next target.
+    #[inline]
+    pub(crate) fn put_target(&mut self, out: &mut Vec<u8>, target: TargetRecord) {
+        let TargetRecord { session, position, attributes } = target;
+        let (session, position) = (session.0, position.value());
+        put_long(out, session.wrapping_sub(self.session));
+        put_signed(out, position.wrapping_sub(self.position) as i64);
+        if self.is_mixed {
+            put_long(out, attributes.into());
+        }
+        (self.session, self.position) = (session, position);
+        self.count += 1;
+    }
+
+    /// Returns how many targets there are.
+    pub(crate) fn target_count(&self) -> usize {
+        self.count
+    }
+
+    /// The last target has been put.
+    pub(crate) fn end(self, out: &mut [u8]) {
+        let body_bytes = (out.len() - self.body_at) as u64;
+        fill_long(&mut out[self.start + 1..self.body_at], body_bytes);
+        let count = &mut out[self.count_at..];
+        let last = count.iter().position(|it| it & 0x80 == 0).unwrap_or_default();
+        fill_long(&mut count[..=last], self.count as u64);
+    }
+}
+
+fn put_message_part(out: &mut Vec<u8>, parts: &PublishParts<'_>, attributes: &[Attributes]) {
     let PublishParts { qos, expires_at, retain, received, topic, forwarded, payload } = *parts;
-    let start = out.len();
-    out.push(PUBLISH);
-    out.resize(start + 1 + LENGTH_BYTES + SEAL_BYTES, 0);
-    let part_at = out.len();
     let flag = |is_set: bool, flag: u8| if is_set { flag } else { 0 };
     let expires = flag(expires_at != 0, EXPIRES);
     let retained = flag(retain.is_some(), RETAINED);
@@ -290,17 +360,13 @@ pub(crate) fn put_publish(
     for it in attributes {
         put_attributes(out, it);
     }
-    let part_bytes = (out.len() - part_at) as u32;
-    let crc = crc32fast::hash(&out[part_at..]);
-    let body_at = part_at - SEAL_BYTES;
-    out[body_at..body_at + 4].copy_from_slice(&part_bytes.to_le_bytes());
-    out[body_at + 4..part_at].copy_from_slice(&crc.to_le_bytes());
-    put_targets(out, attributes.len() > 1, targets);
-    let body_bytes = (out.len() - body_at) as u64;
-    // As many bytes as there were kept, whatever the number.
-    for (index, byte) in out[start + 1..body_at].iter_mut().enumerate() {
-        let is_last = index + 1 == LENGTH_BYTES;
-        *byte = (body_bytes >> (7 * index)) as u8 & 0x7F | if is_last { 0 } else { 0x80 };
+}
+
+/// Writes a number into as many bytes as are kept for it, whatever it is.
+fn fill_long(bytes: &mut [u8], value: u64) {
+    let last = bytes.len() - 1;
+    for (index, byte) in bytes.iter_mut().enumerate() {
+        *byte = (value >> (7 * index)) as u8 & 0x7F | if index == last { 0 } else { 0x80 };
     }
 }
 
@@ -318,20 +384,6 @@ pub(crate) fn publish_bytes_max(
         })
         .sum();
     96 + message_bytes + of_attributes + 25 * target_count
-}
-
-fn put_targets(out: &mut Vec<u8>, is_mixed: bool, targets: &[TargetRecord]) {
-    out.push(u8::from(is_mixed));
-    put_long(out, targets.len() as u64);
-    let (mut session, mut position) = (0, 0);
-    for target in targets {
-        put_long(out, target.session.0.wrapping_sub(session));
-        put_signed(out, target.position.value().wrapping_sub(position) as i64);
-        if is_mixed {
-            put_long(out, target.attributes.into());
-        }
-        (session, position) = (target.session.0, target.position.value());
-    }
 }
 
 fn put_attributes(out: &mut Vec<u8>, it: &Attributes) {
