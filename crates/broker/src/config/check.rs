@@ -1,7 +1,7 @@
 //! Mistakes that only the configuration as a whole can have.
 
 use super::mistake::{Mistake, Mistakes, Origin, Origins};
-use super::{Address, Config, Listener, Protocol, Tls, UnixFile, listener};
+use super::{Address, Config, CrlExpiry, Listener, Protocol, Tls, UnixFile, listener};
 
 impl Config {
     /// Checks the configuration as a whole, for whoever made it without loading it.
@@ -160,6 +160,10 @@ fn tls_mistakes(tls: &Tls) -> Vec<String> {
     if tls.client_cas.is_empty() && !tls.crls.is_empty() {
         mistakes
             .push("listener.tls.crl is about clients: it needs listener.tls.client_ca".to_owned());
+    }
+    if tls.crls.is_empty() && tls.crl_expiry != CrlExpiry::Warned {
+        mistakes
+            .push("listener.tls.crl_expiry is about lists: it needs listener.tls.crl".to_owned());
     }
     mistakes
 }

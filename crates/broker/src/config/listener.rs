@@ -103,6 +103,8 @@ pub struct Tls {
     pub client_cas: Vec<PathBuf>,
     /// Files of certificates that were revoked.
     pub crls: Vec<PathBuf>,
+    /// What becomes of clients when a list of these is out of date.
+    pub crl_expiry: CrlExpiry,
     /// Whether a client must have a certificate. Unset, it must if there are authorities.
     pub client_certificate: Option<ClientCertificate>,
     /// The lowest version that is spoken.
@@ -132,6 +134,18 @@ choice! {
         Required = "required",
         /// It need not, but one that it has must be good.
         Optional = "optional",
+    }
+}
+
+choice! {
+    /// What becomes of clients when a list of revocations is out of date.
+    #[derive(Default)]
+    pub enum CrlExpiry {
+        /// The list stays in force, and is warned of.
+        #[default]
+        Warned = "warned",
+        /// Clients of its authority are refused.
+        Enforced = "enforced",
     }
 }
 

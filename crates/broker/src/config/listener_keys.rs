@@ -9,7 +9,7 @@ use toml::Spanned;
 use toml::de::DeValue;
 
 use super::listener::{
-    Address, ClientCertificate, Listener, Protocol, Tls, TlsVersion, read_address,
+    Address, ClientCertificate, CrlExpiry, Listener, Protocol, Tls, TlsVersion, read_address,
 };
 use super::value::{Raw, Value, quoted};
 use super::{Kind, Network};
@@ -349,6 +349,18 @@ const KEYS: &[ListenerKey] = &[
         sample: "\"/etc/quelea/revoked.pem\"",
         read: |listener, given| put(&mut tls(listener).crls, given.paths()),
         show: |listener| listener.tls.as_ref().and_then(|tls| show_paths(&tls.crls)),
+    },
+    ListenerKey {
+        name: "tls.crl_expiry",
+        values: "\"warned\" or \"enforced\"",
+        doc: "What becomes of clients once a list of `tls.crl` is out of date, because its authority has issued no other by \
+              the time that it announced (`nextUpdate`). By default it stays in force and is warned of in the log, once a day. \
+              With `enforced` every client of that authority is refused until there is a list that is up to date.",
+        sample: "\"enforced\"",
+        read: |listener, given| {
+            put(&mut tls(listener).crl_expiry, given.value(&Kind::Choice(CrlExpiry::WORDS)))
+        },
+        show: |listener| show_tls(listener, |tls| (!tls.crls.is_empty()).then_some(tls.crl_expiry)),
     },
     ListenerKey {
         name: "tls.version_min",

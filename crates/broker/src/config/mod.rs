@@ -29,7 +29,9 @@ use std::num::NonZeroUsize;
 pub use ban::{Ban, BanSubject, Bans, Moment};
 pub use change::{Change, TakesEffect};
 pub use limits::{Limits, QueueOverflow};
-pub use listener::{Address, ClientCertificate, Listener, Protocol, Tls, TlsVersion, UnixFile};
+pub use listener::{
+    Address, ClientCertificate, CrlExpiry, Listener, Protocol, Tls, TlsVersion, UnixFile,
+};
 pub use load::{Flag, Loaded, Sources};
 pub use mistake::{Mistake, Mistakes, Origin, Origins};
 use nearest::nearest_of;

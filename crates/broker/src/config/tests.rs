@@ -140,6 +140,8 @@ fn tls_of_a_listener_is_read() {
         key = "a.key"
         client_ca = "ca.pem"
         client_certificate = "optional"
+        crl = "crl.pem"
+        crl_expiry = "enforced"
         version_min = "1.3"
     "#;
     let loaded = load(file, &[], &[]).expect("it is not open: it demands certificates");
@@ -150,6 +152,7 @@ fn tls_of_a_listener_is_read() {
     assert_eq!(tls.client_certificate, None);
     let tls = second.tls.as_ref().expect("it has TLS");
     assert_eq!(tls.client_certificate, Some(ClientCertificate::Optional));
+    assert_eq!(tls.crl_expiry, CrlExpiry::Enforced);
     assert_eq!(tls.version_min, TlsVersion::V13);
 
     let shown = load(&loaded.to_toml(), &[], &[]).expect("what is shown is right");
@@ -173,6 +176,7 @@ tls = { certificate = ["a", "b"], key = "a", crl = "c" }
 [[listener]]
 address = "127.0.0.1:4"
 tls.version_min = "1.2"
+tls.crl_expiry = "enforced"
 [[listener]]
 address = "0.0.0.0:5"
 tls = { certificate = "a", key = "b", client_ca = "c", client_certificate = "optional" }
@@ -188,7 +192,8 @@ tls = { certificate = "a", key = "b", client_ca = "c", client_certificate = "opt
             "q.toml:9: listener.tls.certificate has 2 files and listener.tls.key has 1: each certificate needs its key",
             "q.toml:9: listener.tls.crl is about clients: it needs listener.tls.client_ca",
             "q.toml:12: TLS needs listener.tls.certificate and listener.tls.key",
-            "q.toml:15: clients on other machines can reach 0.0.0.0:5, and no authentication is configured: listen on 127.0.0.1 \
+            "q.toml:12: listener.tls.crl_expiry is about lists: it needs listener.tls.crl",
+            "q.toml:16: clients on other machines can reach 0.0.0.0:5, and no authentication is configured: listen on 127.0.0.1 \
              or [::1] instead, or let everybody in with allow_anonymous = true (--allow-anonymous)",
         ],
     );

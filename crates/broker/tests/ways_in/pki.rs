@@ -99,6 +99,11 @@ impl Authority {
 
     /// Issues the list of those that are good no more.
     pub(crate) fn revoke(&self, revoked: &[&Identity]) -> String {
+        self.revoke_until(2090, revoked)
+    }
+
+    /// Issues such a list, which another should follow at the beginning of `year`.
+    pub(crate) fn revoke_until(&self, year: i32, revoked: &[&Identity]) -> String {
         let revoked_certs = revoked.iter().map(|it| RevokedCertParams {
             serial_number: it.serial.clone(),
             revocation_time: date_time_ymd(2024, 1, 1),
@@ -107,7 +112,7 @@ impl Authority {
         });
         let params = CertificateRevocationListParams {
             this_update: date_time_ymd(2024, 1, 2),
-            next_update: date_time_ymd(2090, 1, 1),
+            next_update: date_time_ymd(year, 1, 1),
             crl_number: SerialNumber::from(1_u64),
             issuing_distribution_point: None,
             revoked_certs: revoked_certs.collect(),

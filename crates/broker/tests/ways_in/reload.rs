@@ -4,6 +4,7 @@ use std::fs;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicU32, Ordering};
 
+use quelea_broker::config::CrlExpiry;
 use rcgen::date_time_ymd;
 use rustls::HandshakeKind;
 
@@ -122,6 +123,53 @@ fn revoked_client_is_not_resumed() {
     assert_eq!(connect(0).unwrap(), Some(HandshakeKind::Full));
     let error = connect(1).unwrap_err();
     assert!(error.to_string().contains("CertificateRevoked"), "{error}");
+}
+
+/// By default a list that is out of date stays in force; who wants to be sure has nobody let in.
+#[test]
+fn list_that_is_out_of_date_is_warned_of_or_lets_nobody_in() {
+    journal::keep();
+    let ca = Authority::root("ca");
+    let (good, bad) = (ca.issue("good"), ca.issue("bad"));
+    for crl_expiry in [CrlExpiry::Warned, CrlExpiry::Enforced] {
+        let house = House::with_tls(&ca.issue("localhost"), |tls, directory| {
+            tls.client_cas = vec![directory.write("ca.pem", &ca.certificate.pem())];
+            tls.crls = vec![directory.write("crl.pem", &ca.revoke(&[&bad]))];
+            tls.crl_expiry = crl_expiry;
+        });
+        let connect = |identity| {
+            let stream = tls(house.address, client_config(&ca, Some(identity)))?;
+            Client::connect(stream).and_then(|mut it| it.ping())
+        };
+        connect(&good).unwrap();
+        connect(&bad).unwrap_err();
+        let file = house.directory.write("crl.pem", &ca.revoke_until(2025, &[&bad]));
+        house.reload();
+        journal::expect(&["WARN", "out of date", &file.display().to_string()]);
+        assert_eq!(connect(&good).is_ok(), crl_expiry == CrlExpiry::Warned);
+        connect(&bad).unwrap_err();
+        house.directory.write("crl.pem", &ca.revoke(&[&bad]));
+        house.reload();
+        connect(&good).unwrap();
+    }
+}
+
+/// Whoever gives the list of the wrong authority believes that somebody is revoked who is not.
+#[test]
+fn list_of_another_authority_is_warned_of() {
+    journal::keep();
+    let (ca, other) = (Authority::root("ca"), Authority::root("other"));
+    let bad = ca.issue("bad");
+    let house = House::with_tls(&ca.issue("localhost"), |tls, directory| {
+        tls.client_cas = vec![directory.write("ca.pem", &ca.certificate.pem())];
+        tls.crls = vec![directory.write("crl.pem", &other.revoke(&[&bad]))];
+    });
+    let file = house.directory.path("crl.pem").display().to_string();
+    journal::expect(&["WARN", "of no authority of tls.client_ca", &file]);
+    house.directory.write("crl.pem", &ca.revoke(&[&bad]));
+    house.reload();
+    let stream = tls(house.address, client_config(&ca, Some(&bad)));
+    stream.and_then(Client::connect).and_then(|mut it| it.ping()).unwrap_err();
 }
 
 #[test]

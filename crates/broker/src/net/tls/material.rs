@@ -16,23 +16,41 @@ use rustls::version::{TLS12, TLS13};
 use rustls::{RootCertStore, ServerConfig, SupportedCipherSuite, SupportedProtocolVersion};
 
 use super::identity::Identities;
-use super::validity::expires_at;
-use crate::config::{ClientCertificate, Tls, TlsVersion};
+use super::validity::{crl_issuer, expires_at, next_update};
+use crate::config::{ClientCertificate, CrlExpiry, Tls, TlsVersion};
 
 /// What the files of a listener make together.
 #[derive(Debug)]
 pub(super) struct Material {
     pub(super) config: Arc<ServerConfig>,
-    /// When the certificates in the files expire, since 1970: each file's first to go.
-    pub(super) expiries: Vec<(PathBuf, Duration)>,
+    pub(super) expiries: Vec<Expiry>,
+}
+
+/// When what is in a file expires: the first of it to go.
+#[derive(Debug)]
+pub(super) struct Expiry {
+    pub(super) file: PathBuf,
+    pub(super) of: Expiring,
+    /// Since 1970.
+    pub(super) at: Duration,
+}
+
+/// What expires.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Expiring {
+    Certificate,
+    /// A list of revocations, whose authority should have issued the next one by then.
+    Crl,
 }
 
 /// What is wrong with a file.
-#[derive(Debug)]
+#[derive(Clone, Debug, PartialEq, Eq)]
 pub(crate) struct MaterialError {
     pub(crate) file: PathBuf,
     /// A fragment of a sentence.
     pub(crate) why: String,
+    /// It could not be read: what is in it may be right.
+    pub(crate) is_unread: bool,
 }
 
 impl Material {
@@ -57,7 +75,7 @@ impl Material {
         let verifier = client_verifier(settings, &provider, &mut expiries)?;
         let builder = ServerConfig::builder_with_provider(provider)
             .with_protocol_versions(versions)
-            .map_err(|error| MaterialError { file: file.clone(), why: error.to_string() })?;
+            .map_err(|error| wrong(&file, error))?;
         let mut config = builder
             .with_client_cert_verifier(verifier)
             .with_cert_resolver(Arc::new(Identities(identities)));
@@ -69,30 +87,28 @@ impl Material {
         // A client that is asked for its certificate shows it each time: nobody would look at that of a ticket
         // again, which may have expired since.
         if settings.client_cas.is_empty() {
-            config.ticketer =
-                Ticketer::new().map_err(|error| MaterialError { file, why: error.to_string() })?;
+            config.ticketer = Ticketer::new().map_err(|error| wrong(&file, error))?;
             config.send_tls13_tickets = 1;
         }
         Ok(Self { config: Arc::new(config), expiries })
     }
-
-    /// Logs which certificates expire soon, or did, when the wall clock shows `now`, counted since 1970.
-    pub(super) fn warn_of_expiries(&self, now: Duration) {
-        warn_of_expiries(&self.expiries, now);
-    }
 }
 
-/// Logs which certificates expire soon, or did.
-pub(super) fn warn_of_expiries(expiries: &[(PathBuf, Duration)], now: Duration) {
-    for (file, at) in expiries {
+/// Logs what expires soon, or did, when the wall clock shows `now`, counted since 1970.
+pub(super) fn warn_of_expiries(expiries: &[Expiry], now: Duration) {
+    for Expiry { file, of, at } in expiries {
         let file = file.display();
-        match at.checked_sub(now) {
-            None => tracing::warn!(%file, "the certificate has expired"),
-            Some(left) if left < WARNED_BEFORE => {
+        match (of, at.checked_sub(now)) {
+            (Expiring::Certificate, None) => tracing::warn!(%file, "the certificate has expired"),
+            (Expiring::Certificate, Some(left)) if left < WARNED_BEFORE => {
                 let days = left.as_secs() / SECS_PER_DAY;
                 tracing::warn!(%file, days, "the certificate expires soon");
             }
-            Some(_) => {}
+            (Expiring::Crl, None) => {
+                tracing::warn!(%file, "the list of revoked certificates is out of date");
+            }
+            // Lists are renewed every few days: that one will be out of date soon is no news.
+            (Expiring::Certificate | Expiring::Crl, Some(_)) => {}
         }
     }
 }
@@ -110,7 +126,7 @@ fn provider(settings: &Tls) -> Result<CryptoProvider, MaterialError> {
         let Some(suite) = known.iter().find(|suite| name_of(suite) == *name) else {
             let names: Vec<_> = known.iter().map(name_of).collect();
             let why = format!("{name} is no cipher suite: there are {}", names.join(", "));
-            return Err(MaterialError { file: "tls.cipher_suites".into(), why });
+            return Err(wrong(Path::new("tls.cipher_suites"), why));
         };
         provider.cipher_suites.push(*suite);
     }
@@ -120,14 +136,15 @@ fn provider(settings: &Tls) -> Result<CryptoProvider, MaterialError> {
 /// Reads the certificates of a file, which has at least one.
 fn certificates(
     file: &Path,
-    expiries: &mut Vec<(PathBuf, Duration)>,
+    expiries: &mut Vec<Expiry>,
 ) -> Result<Vec<CertificateDer<'static>>, MaterialError> {
     let certificates: Vec<CertificateDer<'static>> = sections(file)?;
     if certificates.is_empty() {
         return Err(wrong(file, "there is no certificate in it"));
     }
     let first_to_go = certificates.iter().filter_map(|it| expires_at(it)).min();
-    expiries.extend(first_to_go.map(|at| (file.to_owned(), at)));
+    let of = Expiring::Certificate;
+    expiries.extend(first_to_go.map(|at| Expiry { file: file.to_owned(), of, at }));
     Ok(certificates)
 }
 
@@ -136,7 +153,7 @@ fn identity(
     file: &Path,
     provider: &CryptoProvider,
 ) -> Result<CertifiedKey, MaterialError> {
-    let key = PrivateKeyDer::from_pem_file(file).map_err(|error| wrong(file, describe(&error)))?;
+    let key = private_key(file)?;
     // Whether the key is that of the certificate is found out here too.
     CertifiedKey::from_der(chain, key, provider).map_err(|error| match error {
         rustls::Error::InconsistentKeys(_) => wrong(file, "it is not the key of the certificate"),
@@ -147,7 +164,7 @@ fn identity(
 fn client_verifier(
     settings: &Tls,
     provider: &Arc<CryptoProvider>,
-    expiries: &mut Vec<(PathBuf, Duration)>,
+    expiries: &mut Vec<Expiry>,
 ) -> Result<Arc<dyn ClientCertVerifier>, MaterialError> {
     let Some(first) = settings.client_cas.first() else {
         return Ok(WebPkiClientVerifier::no_client_auth());
@@ -160,11 +177,7 @@ fn client_verifier(
     }
     let mut crls: Vec<CertificateRevocationListDer<'static>> = Vec::new();
     for file in &settings.crls {
-        let found = sections(file)?;
-        if found.is_empty() {
-            return Err(wrong(file, "there is no list of revoked certificates (X509 CRL) in it"));
-        }
-        crls.extend(found);
+        crls.extend(revocations(file, &roots, expiries)?);
     }
     let file = settings.crls.first().unwrap_or(first);
     let mut builder =
@@ -172,18 +185,55 @@ fn client_verifier(
             .with_crls(crls)
             // Policy: with several authorities, those without a list have revoked nothing.
             .allow_unknown_revocation_status();
+    // Policy: a list that is out of date still says whom not to trust, and is warned of. Only who asks for it has
+    // every client turned away because an authority is late.
+    if settings.crl_expiry == CrlExpiry::Enforced {
+        builder = builder.enforce_revocation_expiration();
+    }
     if settings.client_certificate == Some(ClientCertificate::Optional) {
         builder = builder.allow_unauthenticated();
     }
     builder.build().map_err(|error| wrong(file, error))
 }
 
+/// Reads the lists of revocations in a file, which has at least one.
+fn revocations(
+    file: &Path,
+    roots: &RootCertStore,
+    expiries: &mut Vec<Expiry>,
+) -> Result<Vec<CertificateRevocationListDer<'static>>, MaterialError> {
+    let crls: Vec<CertificateRevocationListDer<'static>> = sections(file)?;
+    if crls.is_empty() {
+        return Err(wrong(file, "there is no list of revoked certificates (X509 CRL) in it"));
+    }
+    let first_to_go = crls.iter().filter_map(|crl| next_update(crl)).min();
+    expiries.extend(first_to_go.map(|at| Expiry { file: file.to_owned(), of: Expiring::Crl, at }));
+    // It may be that of an intermediate authority, which clients send with their certificates: no mistake then.
+    let is_of_root = |issuer| roots.roots.iter().any(|root| root.subject.as_ref() == issuer);
+    if !crls.iter().filter_map(|crl| crl_issuer(crl)).all(is_of_root) {
+        tracing::warn!(
+            file = %file.display(),
+            "a list of revoked certificates is of no authority of tls.client_ca: it says nothing of whom these issued"
+        );
+    }
+    Ok(crls)
+}
+
 /// Reads what a file has of one kind; other kinds are passed over.
 fn sections<T: PemObject>(file: &Path) -> Result<Vec<T>, MaterialError> {
-    let text = std::fs::read(file).map_err(|error| wrong(file, error))?;
+    let text = contents(file)?;
     T::pem_slice_iter(&text)
         .collect::<Result<_, _>>()
         .map_err(|error| wrong(file, describe(&error)))
+}
+
+fn private_key(file: &Path) -> Result<PrivateKeyDer<'static>, MaterialError> {
+    let text = contents(file)?;
+    PrivateKeyDer::from_pem_slice(&text).map_err(|error| wrong(file, describe(&error)))
+}
+
+fn contents(file: &Path) -> Result<Vec<u8>, MaterialError> {
+    std::fs::read(file).map_err(|error| MaterialError { is_unread: true, ..wrong(file, error) })
 }
 
 fn describe(error: &rustls::pki_types::pem::Error) -> String {
@@ -196,7 +246,7 @@ fn describe(error: &rustls::pki_types::pem::Error) -> String {
 }
 
 fn wrong(file: &Path, why: impl fmt::Display) -> MaterialError {
-    MaterialError { file: file.to_owned(), why: why.to_string() }
+    MaterialError { file: file.to_owned(), why: why.to_string(), is_unread: false }
 }
 
 /// The time before the expiry of a certificate from which on it is warned of.

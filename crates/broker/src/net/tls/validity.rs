@@ -1,4 +1,5 @@
-//! Until when a certificate is good: the one field of X.509 that rustls reads and does not show.
+//! Until when a certificate is good, or a list of revocations, and whose that is: fields of X.509 that rustls reads
+//! and does not show.
 
 use std::time::Duration;
 
@@ -17,6 +18,33 @@ pub(super) fn expires_at(der: &[u8]) -> Option<Duration> {
     let mut validity = signed.enter(SEQUENCE)?;
     validity.time()?;
     validity.time()
+}
+
+/// Returns when the next list should be there at the latest, as the time since 1970; nothing if the list in `der`
+/// does not say so.
+pub(super) fn next_update(der: &[u8]) -> Option<Duration> {
+    let (_, mut rest) = enter_crl(der)?;
+    // When it was issued.
+    rest.time()?;
+    rest.time()
+}
+
+/// Returns the content of the issuer's name in the list of revocations in `der`; nothing if it is no such list.
+pub(super) fn crl_issuer(der: &[u8]) -> Option<&[u8]> {
+    enter_crl(der).map(|(issuer, _)| issuer)
+}
+
+/// Returns the issuer's name in a list of revocations, and what follows it.
+fn enter_crl(der: &[u8]) -> Option<(&[u8], Der<'_>)> {
+    let mut signed = Der(der).enter(SEQUENCE)?.enter(SEQUENCE)?;
+    if signed.0.first() == Some(&INTEGER) {
+        // The version, which the first one does not have.
+        signed.enter(INTEGER)?;
+    }
+    // The algorithm.
+    signed.enter(SEQUENCE)?;
+    let issuer = signed.enter(SEQUENCE)?.0;
+    Some((issuer, signed))
 }
 
 /// What is left to read of an encoding.
@@ -122,6 +150,32 @@ mod tests {
                 Some(Duration::from_secs(expected)),
                 "{year}"
             );
+        }
+    }
+
+    #[test]
+    fn issuer_and_expiry_of_revocations_are_read() {
+        let mut params = rcgen::CertificateParams::default();
+        params.is_ca = rcgen::IsCa::Ca(rcgen::BasicConstraints::Unconstrained);
+        params.distinguished_name.push(rcgen::DnType::CommonName, "ca");
+        let key = rcgen::KeyPair::generate().unwrap();
+        let certificate = params.self_signed(&key).unwrap();
+        let issuer = rcgen::Issuer::new(params, key);
+        let crl = rcgen::CertificateRevocationListParams {
+            this_update: rcgen::date_time_ymd(2024, 1, 1),
+            next_update: rcgen::date_time_ymd(2030, 1, 1),
+            crl_number: 1_u64.into(),
+            issuing_distribution_point: None,
+            revoked_certs: Vec::new(),
+            key_identifier_method: rcgen::KeyIdMethod::Sha256,
+        };
+        let crl = crl.signed_by(&issuer).unwrap();
+        assert_eq!(next_update(crl.der()), Some(Duration::from_secs(1_893_456_000)));
+        let mut roots = rustls::RootCertStore::empty();
+        roots.add(certificate.der().clone()).unwrap();
+        assert_eq!(crl_issuer(crl.der()), Some(roots.roots[0].subject.as_ref()));
+        for length in 0..crl.der().len() {
+            assert_eq!(next_update(&crl.der()[..length]), None, "{length}");
         }
     }
 
