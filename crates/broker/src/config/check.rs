@@ -36,9 +36,14 @@ impl Config {
         let open = self.listeners.iter().filter(|listener| listener.is_open());
         for listener in open.filter(|_| self.allow_anonymous.is_none()) {
             let address = &listener.address;
+            let (through, instead) = if listener.is_for_proxies() {
+                (" through its proxies", "")
+            } else {
+                ("", "listen on 127.0.0.1 or [::1] instead, or ")
+            };
             let message = format!(
-                "clients on other machines can reach {address}, and no authentication is configured: listen on 127.0.0.1 \
-                 or [::1] instead, or let everybody in with allow_anonymous = true (--allow-anonymous)"
+                "clients on other machines can reach {address}{through}, and no authentication is configured: {instead}let \
+                 everybody in with allow_anonymous = true (--allow-anonymous)"
             );
             note(&listener_key(listener), message);
         }

@@ -210,7 +210,13 @@ impl Listener {
 
     /// Returns whether a client of another machine can connect without proving who it is.
     pub fn is_open(&self) -> bool {
-        !self.address.is_local() && !self.demands_certificate()
+        // A proxy on this machine speaks for clients that are on others.
+        (!self.address.is_local() || self.is_for_proxies()) && !self.demands_certificate()
+    }
+
+    /// Returns whether proxies speak for its clients.
+    pub(super) fn is_for_proxies(&self) -> bool {
+        !self.proxy_protocol.is_empty() || !self.forwarded_for.is_empty()
     }
 
     fn demands_certificate(&self) -> bool {

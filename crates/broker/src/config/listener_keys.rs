@@ -224,7 +224,7 @@ const KEYS: &[ListenerKey] = &[
         name: "forwarded_for.trusted",
         values: "a list of addresses and networks",
         doc: "With WebSocket: the HTTP proxies whose `X-Forwarded-For` is believed. The client's address is the last one in \
-              it that is not one of these. From others the field is ignored.",
+              it that is not one of these. From others the field is ignored. By a Unix socket whoever may open it is trusted.",
         sample: "[\"10.0.0.0/8\", \"::1\"]",
         read: |listener, given| put(&mut listener.forwarded_for, given.networks()),
         show: |listener| show_networks(&listener.forwarded_for),

@@ -126,6 +126,27 @@ fn open_listener_needs_consent() {
     load("[[listener]]\naddress = \"127.3.2.1:1883\"", &[], &[]).expect("this is loopback too");
 }
 
+/// A proxy on the same machine lets in whoever it lets in.
+#[test]
+fn listener_for_proxies_is_open_wherever_it_is() {
+    let proxied = "proxy_protocol.trusted = [\"127.0.0.1\"]";
+    let forwarded = "protocol = \"websocket\"\nforwarded_for.trusted = [\"127.0.0.1\"]";
+    for (address, settings) in [
+        ("127.0.0.1:1884", proxied),
+        ("unix:/run/mqtt.sock", proxied),
+        ("127.0.0.1:8083", forwarded),
+        ("unix:/run/ws.sock", forwarded),
+    ] {
+        let file = format!("[[listener]]\naddress = \"{address}\"\n{settings}");
+        let refusal = format!(
+            "q.toml:2: clients on other machines can reach {address} through its proxies, and no authentication is configured: \
+             let everybody in with allow_anonymous = true (--allow-anonymous)"
+        );
+        check(load(&file, &[], &[]), &[&refusal]);
+        load(&file, &[("QUELEA_ALLOW_ANONYMOUS", "yes")], &[]).expect("everybody is let in");
+    }
+}
+
 #[test]
 fn tls_of_a_listener_is_read() {
     let file = r#"
@@ -202,6 +223,7 @@ tls = { certificate = "a", key = "b", client_ca = "c", client_certificate = "opt
 #[test]
 fn websocket_of_a_listener_is_read() {
     let file = r#"
+        allow_anonymous = true
         [[listener]]
         address = "127.0.0.1:8083"
         protocol = "websocket"

@@ -138,6 +138,11 @@ impl Place {
         self.0.forwarded_for.iter().any(|network| network.contains(address))
     }
 
+    /// Returns whether there is a proxy whose word counts.
+    pub(super) fn is_forwarded(&self) -> bool {
+        !self.0.forwarded_for.is_empty()
+    }
+
     /// Returns whether TLS is spoken.
     pub(super) fn has_tls(&self) -> bool {
         self.0.tls.is_some()

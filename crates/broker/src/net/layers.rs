@@ -277,8 +277,12 @@ impl Layered {
 
     fn note_client(&mut self, forwarded_for: &[String]) {
         let is_trusted = |address| self.place.forwards(address);
-        let client =
-            self.peer.ip().and_then(|peer| websocket::client(peer, forwarded_for, is_trusted));
+        let client = match self.peer.ip() {
+            Some(peer) => websocket::client(peer, forwarded_for, is_trusted),
+            // Who may open a Unix socket is a matter of its file: whoever does is a proxy, where there are any.
+            None if self.place.is_forwarded() => websocket::named(forwarded_for, is_trusted),
+            None => None,
+        };
         if let Some(address) = client {
             // Of the client's port nothing is known.
             self.peer = SocketAddr::new(address, 0).into();

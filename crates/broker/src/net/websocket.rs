@@ -125,8 +125,15 @@ pub(super) fn client(
     forwarded_for: &[String],
     is_trusted: impl Fn(IpAddr) -> bool,
 ) -> Option<IpAddr> {
-    let chain = forwarded_for.iter().map(String::as_str);
-    is_trusted(peer).then(|| quelea_transport::forwarded::client(chain, is_trusted)).flatten()
+    if is_trusted(peer) { named(forwarded_for, is_trusted) } else { None }
+}
+
+/// Returns the client that a proxy which is believed speaks for.
+pub(super) fn named(
+    forwarded_for: &[String],
+    is_trusted: impl Fn(IpAddr) -> bool,
+) -> Option<IpAddr> {
+    quelea_transport::forwarded::client(forwarded_for.iter().map(String::as_str), is_trusted)
 }
 
 fn invalid(error: impl Into<Box<dyn std::error::Error + Send + Sync>>) -> io::Error {

@@ -108,9 +108,6 @@ impl Shard {
                 return false;
             }
         };
-        if let (Some(client), Some(link)) = (io.client(key), self.links.get_mut(key)) {
-            link.address = client;
-        }
         let home = self.shared.home_of(connect.client_id);
         let is_home = self.links.get(key).is_some_and(|link| link.is_home);
         if !connect.client_id.is_empty() && home != self.index && !is_home {

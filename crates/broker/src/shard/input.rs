@@ -81,7 +81,14 @@ impl Shard {
         let kept = link.unread.len();
         scratch[..kept].copy_from_slice(&link.unread);
         link.unread = Vec::new();
-        let received = match io.read(key, &mut scratch[kept..]) {
+        let result = io.read(key, &mut scratch[kept..]);
+        if matches!(link.stage, Stage::Connecting)
+            && let Some(client) = io.client(key)
+        {
+            // What comes of a client behind a proxy is logged with its own address, from the first mistake on.
+            link.address = client;
+        }
+        let received = match result {
             Ok(Received { bytes: 0, .. }) => {
                 self.on_end_of_input(key, io);
                 return Remains::Nothing;

@@ -66,7 +66,7 @@ pub(crate) fn start(listener: Listener) -> Result<Broker, StartError> {
 
 /// Returns the listener that a configuration file describes.
 pub(crate) fn listener_of(text: &str) -> Listener {
-    let file = Some(("test.toml".to_owned(), text.to_owned()));
+    let file = Some(("test.toml".to_owned(), format!("allow_anonymous = true\n{text}")));
     let loaded = Loaded::from_sources(&Sources { file, ..Sources::default() }).unwrap();
     loaded.config.listeners[0].clone()
 }

@@ -55,6 +55,20 @@ fn tls_follows_the_header() {
     client.ping().unwrap();
 }
 
+/// Who looks for whom a failure is about does not find the proxy.
+#[test]
+fn failures_are_logged_with_the_address_of_the_client() {
+    journal::keep();
+    let ca = Authority::root("ca");
+    let house = House::new(|listener, directory| {
+        *listener = listener_for("127.0.0.1");
+        listener.tls = Some(house::tls(&ca.issue("localhost"), directory));
+    });
+    let mut stream = tcp(house.address);
+    stream.write_all(b"PROXY TCP4 198.51.100.77 10.0.0.1 4711 8883\r\nno TLS").unwrap();
+    journal::expect(&["connection refused", "address=198.51.100.77:4711"]);
+}
+
 #[test]
 fn others_may_not_connect() {
     let house = house_for("10.0.0.0/8");

@@ -1,16 +1,18 @@
 //! Unix sockets.
 
 use std::fs;
+use std::io::{Read as _, Write as _};
 use std::os::unix::fs::{FileTypeExt as _, PermissionsExt as _};
 use std::os::unix::net::{UnixListener, UnixStream};
 
 use quelea_broker::StartError;
 use quelea_broker::config::{Address, Listener, Protocol};
 
-use crate::client::{Client, PATIENCE, unique_id};
+use crate::client::{Client, PATIENCE, connect_packet, unique_id};
 use crate::house;
+use crate::journal;
 use crate::pki::Directory;
-use crate::websocket_client::WebSocketStream;
+use crate::websocket_client::{WebSocketStream, frame, request, upgrade};
 
 #[test]
 fn messages_pass_and_the_file_goes() {
@@ -47,6 +49,33 @@ fn layers_lie_on_them_too() {
     client.ping().unwrap();
     drop(client);
     broker.stop();
+}
+
+/// Whoever may open the socket is believed, as a proxy that is trusted is.
+#[test]
+fn a_proxy_on_them_says_whom_it_speaks_for() {
+    journal::keep();
+    let directory = Directory::new();
+    for (forwarded_for, expected) in [
+        ("forwarded_for = { trusted = [\"10.0.0.1\"] }", "address=203.0.113.9:0"),
+        ("", "address=unix"),
+    ] {
+        let path = directory.path("ws.sock");
+        let broker = house::start(house::listener_of(&format!(
+            "[[listener]]\naddress = \"unix:{}\"\nprotocol = \"websocket\"\n{forwarded_for}",
+            path.display()
+        )))
+        .unwrap();
+        let request = request().replace("Host:", "X-Forwarded-For: 203.0.113.9, 10.0.0.1\r\nHost:");
+        let (mut stream, response) = upgrade(connect(&path), &request);
+        assert!(response.starts_with("HTTP/1.1 101 "), "{response}");
+        let client_id = unique_id();
+        stream.write_all(&frame(0x82, &connect_packet(&client_id))).unwrap();
+        stream.read_exact(&mut [0; 6]).unwrap();
+        drop(stream);
+        journal::expect(&["disconnected", &format!("client_id={client_id} "), expected]);
+        broker.stop();
+    }
 }
 
 /// The file of a broker that was killed is in nobody's way; that of one that runs, and any other file, stays.
