@@ -4,6 +4,7 @@ use std::fmt;
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
 use std::path::{Path, PathBuf};
 
+use quelea_codec::Version;
 use quelea_transport::upgrade::Rules;
 
 use super::Network;
@@ -21,6 +22,8 @@ pub struct Listener {
     pub protocol: Protocol,
     /// With WebSocket: the path that MQTT is at. Unset, `/mqtt`.
     pub path: Option<String>,
+    /// The versions of MQTT that clients may speak; empty, all of them.
+    pub versions: Vec<MqttVersion>,
     /// With WebSocket: the origins of pages that may connect; `*` stands for all. Empty, only pages of the
     /// host that the client names may.
     pub allowed_origins: Vec<String>,
@@ -126,6 +129,28 @@ choice! {
 }
 
 choice! {
+    /// A version of MQTT.
+    pub enum MqttVersion {
+        /// MQTT 3.1.
+        V31 = "3.1",
+        /// MQTT 3.1.1.
+        V311 = "3.1.1",
+        /// MQTT 5.0.
+        V5 = "5.0",
+    }
+}
+
+impl From<Version> for MqttVersion {
+    fn from(version: Version) -> Self {
+        match version {
+            Version::V31 => Self::V31,
+            Version::V311 => Self::V311,
+            Version::V5 => Self::V5,
+        }
+    }
+}
+
+choice! {
     /// Whether a client must have a certificate.
     #[derive(Default)]
     pub enum ClientCertificate {
@@ -182,6 +207,7 @@ impl Listener {
             may_be_absent: false,
             protocol: Protocol::Mqtt,
             path: None,
+            versions: Vec::new(),
             allowed_origins: Vec::new(),
             forwarded_for: Vec::new(),
             proxy_protocol: Vec::new(),

@@ -9,7 +9,8 @@ use toml::Spanned;
 use toml::de::DeValue;
 
 use super::listener::{
-    Address, ClientCertificate, CrlExpiry, Listener, Protocol, Tls, TlsVersion, read_address,
+    Address, ClientCertificate, CrlExpiry, Listener, MqttVersion, Protocol, Tls, TlsVersion,
+    read_address,
 };
 use super::value::{Raw, Value, quoted};
 use super::{Kind, Network};
@@ -100,6 +101,18 @@ impl Given {
                 self.written()
             )
         })
+    }
+
+    fn versions(&self) -> Result<Vec<MqttVersion>, String> {
+        let kind = Kind::Choice(MqttVersion::WORDS);
+        let version = |text: &String| MqttVersion::read(Raw::String(text), &kind).ok();
+        let versions = self.texts().ok().filter(|texts| !texts.is_empty());
+        versions.and_then(|texts| texts.iter().map(version).collect::<Option<Vec<_>>>()).ok_or_else(
+            || {
+                let words = list(MqttVersion::WORDS.iter().copied());
+                format!("must be a list with some of {words}, not {}", self.written())
+            },
+        )
     }
 
     fn mode(&self) -> Result<u32, String> {
@@ -197,6 +210,18 @@ const KEYS: &[ListenerKey] = &[
             put(&mut listener.protocol, given.value(&Kind::Choice(Protocol::WORDS)))
         },
         show: |listener| listener.protocol.show(),
+    },
+    ListenerKey {
+        name: "versions",
+        values: "a list with some of \"3.1\", \"3.1.1\" and \"5.0\"",
+        doc: "The versions of MQTT that clients of this listener may speak; by default all. To a client of another one CONNACK \
+              says that its version is not supported: 0x84, or 0x01 to one that speaks 3.1 or 3.1.1.",
+        sample: "[\"3.1.1\", \"5.0\"]",
+        read: |listener, given| put(&mut listener.versions, given.versions()),
+        show: |listener| {
+            let words = listener.versions.iter().map(|version| version.as_str());
+            (!listener.versions.is_empty()).then(|| list(words))
+        },
     },
     ListenerKey {
         name: "path",

@@ -30,7 +30,8 @@ pub use ban::{Ban, BanSubject, Bans, Moment};
 pub use change::{Change, TakesEffect};
 pub use limits::{Limits, QueueOverflow};
 pub use listener::{
-    Address, ClientCertificate, CrlExpiry, Listener, Protocol, Tls, TlsVersion, UnixFile,
+    Address, ClientCertificate, CrlExpiry, Listener, MqttVersion, Protocol, Tls, TlsVersion,
+    UnixFile,
 };
 pub use load::{Flag, Loaded, Sources};
 pub use mistake::{Mistake, Mistakes, Origin, Origins};

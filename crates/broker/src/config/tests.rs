@@ -153,6 +153,7 @@ fn tls_of_a_listener_is_read() {
         [[listener]]
         address = "0.0.0.0:8883"
         connections_max = 7
+        versions = ["5.0", "3.1.1"]
         tls = { certificate = ["a.pem", "b.pem"], key = ["a.key", "b.key"], client_ca = "ca.pem" }
         [[listener]]
         address = "127.0.0.1:8884"
@@ -169,6 +170,7 @@ fn tls_of_a_listener_is_read() {
     let [first, second] = loaded.config.listeners.as_slice() else { panic!("there are two") };
     let tls = first.tls.as_ref().expect("it has TLS");
     assert_eq!(first.connections_max, Some(7));
+    assert_eq!(first.versions, [MqttVersion::V5, MqttVersion::V311]);
     assert_eq!(tls.certificates, ["a.pem", "b.pem"].map(PathBuf::from));
     assert_eq!(tls.client_certificate, None);
     let tls = second.tls.as_ref().expect("it has TLS");
@@ -191,6 +193,7 @@ tls = { certificat = "a.pem", key = 7, version_min = "1.1" }
 [[listener]]
 address = "127.0.0.1:2"
 connections_max = 0
+versions = ["5"]
 [[listener]]
 address = "127.0.0.1:3"
 tls = { certificate = ["a", "b"], key = "a", crl = "c" }
@@ -210,11 +213,12 @@ tls = { certificate = "a", key = "b", client_ca = "c", client_certificate = "opt
             "q.toml:4: listener.tls.version_min must be \"1.2\" or \"1.3\", not \"1.1\"",
             "q.toml:4: there is no setting \"listener.tls.certificat\"; the nearest is \"listener.tls.certificate\"",
             "q.toml:7: listener.connections_max must be a number from 1 to 10,000,000, not 0",
-            "q.toml:9: listener.tls.certificate has 2 files and listener.tls.key has 1: each certificate needs its key",
-            "q.toml:9: listener.tls.crl is about clients: it needs listener.tls.client_ca",
-            "q.toml:12: TLS needs listener.tls.certificate and listener.tls.key",
-            "q.toml:12: listener.tls.crl_expiry is about lists: it needs listener.tls.crl",
-            "q.toml:16: clients on other machines can reach 0.0.0.0:5, and no authentication is configured: listen on 127.0.0.1 \
+            "q.toml:8: listener.versions must be a list with some of [\"3.1\", \"3.1.1\", \"5.0\"], not [\"5\"]",
+            "q.toml:10: listener.tls.certificate has 2 files and listener.tls.key has 1: each certificate needs its key",
+            "q.toml:10: listener.tls.crl is about clients: it needs listener.tls.client_ca",
+            "q.toml:13: TLS needs listener.tls.certificate and listener.tls.key",
+            "q.toml:13: listener.tls.crl_expiry is about lists: it needs listener.tls.crl",
+            "q.toml:17: clients on other machines can reach 0.0.0.0:5, and no authentication is configured: listen on 127.0.0.1 \
              or [::1] instead, or let everybody in with allow_anonymous = true (--allow-anonymous)",
         ],
     );

@@ -5,7 +5,7 @@ use std::sync::Arc;
 
 use foldhash::fast::FixedState;
 use hashbrown::HashSet;
-use quelea_codec::{Framing, PacketKind, next_frame};
+use quelea_codec::{Framing, PacketKind, Version, next_frame};
 use quelea_session::Time;
 
 use super::{AddressPlace, Meter};
@@ -17,7 +17,7 @@ use crate::net::Entrance;
 pub(crate) struct Bounds {
     /// Its place among the connections of its address, if those are counted.
     address: Option<AddressPlace>,
-    /// Its listener, if that has rates.
+    /// Its listener, if that has terms of its own.
     entrance: Option<Arc<Entrance>>,
     messages_in: Meter,
     bytes_in: Meter,
@@ -61,6 +61,11 @@ impl Bounds {
     /// Returns the bounds of a connection that has `output_bytes` to write, which are not counted.
     pub(crate) fn after(output_bytes: usize) -> Box<Self> {
         Box::new(Self { admitted: output_bytes, ..Self::default() })
+    }
+
+    /// Returns whether its listener lets it speak `version`.
+    pub(crate) fn admits_version(&self, version: Version) -> bool {
+        self.entrance.as_ref().is_none_or(|entrance| entrance.admits_version(version))
     }
 
     /// Returns how long a connection must wait that sends on.

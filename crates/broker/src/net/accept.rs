@@ -143,7 +143,7 @@ impl Work {
             self.shared.connections_refused.fetch_add(1, Ordering::Relaxed);
             return;
         };
-        let entrance = self.entrance.has_rates().then(|| Arc::clone(&self.entrance));
+        let entrance = self.entrance.has_terms().then(|| Arc::clone(&self.entrance));
         let mailbox = &self.shared.mailboxes[self.shared.next_shard()];
         mailbox.send(Letter::Arrived(Box::new(Arrival {
             stream: Stream::new(socket, place, peer),

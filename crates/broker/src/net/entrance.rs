@@ -6,12 +6,13 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::Duration;
 
+use quelea_codec::Version;
 use quelea_transport::upgrade::Rules;
 use rustls::ServerConfig;
 
 use super::Peer;
 use super::tls::{Credentials, MaterialError, Read};
-use crate::config::{Listener, Network};
+use crate::config::{Listener, MqttVersion, Network};
 use crate::limits::Meter;
 
 /// What a listener asks of those who come in by it.
@@ -24,6 +25,8 @@ pub(crate) struct Entrance {
     pub(crate) connects: Meter,
     pub(crate) messages: Meter,
     pub(crate) bytes: Meter,
+    /// What clients may speak; empty, all versions.
+    versions: Vec<MqttVersion>,
     tls: Option<Credentials>,
     upgrade_rules: Option<Rules>,
     /// Proxies whose word on the client's address counts.
@@ -56,6 +59,7 @@ impl Entrance {
             connects: Meter::default(),
             messages: Meter::default(),
             bytes: Meter::default(),
+            versions: settings.versions.clone(),
             tls,
             upgrade_rules,
             forwarded_for: settings.forwarded_for.clone(),
@@ -87,9 +91,15 @@ impl Entrance {
         self.tls.as_ref().map_or(0, Credentials::refused)
     }
 
-    /// Returns whether what its clients send is counted.
-    pub(crate) fn has_rates(&self) -> bool {
-        self.messages_per_sec.is_some() || self.bytes_per_sec.is_some()
+    /// Returns whether its connections have to be known as its own once they are accepted: what they send is counted,
+    /// or their CONNECT is looked at.
+    pub(crate) fn has_terms(&self) -> bool {
+        self.messages_per_sec.is_some() || self.bytes_per_sec.is_some() || !self.versions.is_empty()
+    }
+
+    /// Returns whether its clients may speak `version`.
+    pub(crate) fn admits_version(&self, version: Version) -> bool {
+        self.versions.is_empty() || self.versions.contains(&version.into())
     }
 
     /// Returns whether its connections come from proxies.

@@ -108,6 +108,11 @@ impl Shard {
                 return false;
             }
         };
+        let bounds = self.links.get(key).and_then(|link| link.bounds.as_ref());
+        if bounds.is_some_and(|bounds| !bounds.admits_version(connect.version)) {
+            self.refuse(key, connect.version, ReasonCode::UNSUPPORTED_PROTOCOL_VERSION);
+            return false;
+        }
         let home = self.shared.home_of(connect.client_id);
         let is_home = self.links.get(key).is_some_and(|link| link.is_home);
         if !connect.client_id.is_empty() && home != self.index && !is_home {

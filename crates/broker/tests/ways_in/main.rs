@@ -12,5 +12,6 @@ mod proxy;
 mod reload;
 mod tls;
 mod unix;
+mod versions;
 mod websocket;
 mod websocket_client;

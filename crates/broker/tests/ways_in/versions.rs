@@ -1,0 +1,40 @@
+//! Listeners for some versions of MQTT only.
+
+use std::io::{Read as _, Write as _};
+
+use crate::client::tcp;
+use crate::house::{self, House};
+
+#[test]
+fn a_listener_takes_the_versions_that_it_is_for() {
+    check(&[], &[true, true, true]);
+    check(&["3.1.1"], &[false, true, false]);
+    check(&["3.1", "5.0"], &[true, false, true]);
+}
+
+/// Connects with 3.1, 3.1.1 and 5.0 to a listener for `versions`.
+#[track_caller]
+fn check(versions: &[&str], are_let_in: &[bool; 3]) {
+    let versions =
+        if versions.is_empty() { String::new() } else { format!("versions = {versions:?}") };
+    let house = House::new(|listener, _| {
+        *listener =
+            house::listener_of(&format!("[[listener]]\naddress = \"127.0.0.1:0\"\n{versions}"));
+    });
+    let cases: [(&[u8], &[u8], &[u8]); 3] = [
+        (b"\x10\x0F\0\x06MQIsdp\x03\x02\0\0\0\x01a", &[0x20, 2, 0, 0], &[0x20, 2, 0, 1]),
+        (b"\x10\x0D\0\x04MQTT\x04\x02\0\0\0\x01a", &[0x20, 2, 0, 0], &[0x20, 2, 0, 1]),
+        (b"\x10\x0E\0\x04MQTT\x05\x02\0\0\0\0\x01a", &[0x20], &[0x20, 3, 0, 0x84, 0]),
+    ];
+    for ((connect, welcome, refusal), is_let_in) in cases.into_iter().zip(are_let_in) {
+        let mut stream = tcp(house.address);
+        stream.write_all(connect).unwrap();
+        let expected = if *is_let_in { welcome } else { refusal };
+        let mut connack = vec![0; expected.len()];
+        stream.read_exact(&mut connack).unwrap();
+        assert_eq!(connack, expected, "{versions} {}", connect.escape_ascii());
+        if !is_let_in {
+            assert_eq!(stream.read(&mut [0]).unwrap(), 0, "nothing follows a refusal");
+        }
+    }
+}
