@@ -2,6 +2,7 @@
 
 use std::io;
 use std::sync::Arc;
+use std::sync::atomic::Ordering;
 use std::sync::mpsc::Sender;
 use std::thread::JoinHandle;
 use std::time::Duration;
@@ -13,10 +14,11 @@ use tokio::sync::oneshot;
 use tokio::time::MissedTickBehavior;
 
 use crate::clock::Clock;
+use crate::limits::{Measures, Watch};
 use crate::mail::Letter;
 use crate::net::Read;
 use crate::os;
-use crate::shard::Shared;
+use crate::shard::{Load, Shared};
 use crate::sys::Reporter;
 
 /// What a signal asks of the broker.
@@ -42,7 +44,11 @@ impl Control {
     /// # Errors
     ///
     /// The system is out of threads, files or memory.
-    pub(crate) fn start(shared: Arc<Shared>, signals: Sender<Signal>) -> io::Result<Self> {
+    pub(crate) fn start(
+        shared: Arc<Shared>,
+        signals: Sender<Signal>,
+        clock: Clock,
+    ) -> io::Result<Self> {
         let (end, ended) = oneshot::channel();
         let runtime = Builder::new_current_thread()
             .enable_all()
@@ -58,7 +64,8 @@ impl Control {
             runtime.spawn(report(Arc::clone(&shared)));
             runtime.spawn(give_memory_back(Arc::clone(&shared)));
             runtime.spawn(watch_files(Arc::clone(&shared)));
-            runtime.spawn(watch_store(shared));
+            runtime.spawn(watch_store(Arc::clone(&shared)));
+            runtime.spawn(watch_load(shared, clock));
             // An error means that the broker was dropped, not stopped: serve on.
             if runtime.block_on(ended).is_err() {
                 runtime.block_on(std::future::pending::<()>());
@@ -197,11 +204,63 @@ async fn watch_store(shared: Arc<Shared>) {
     }
 }
 
+/// Keeps others out while the broker has more to do than it can, and ends connections when memory is short.
+async fn watch_load(shared: Arc<Shared>, clock: Clock) {
+    let mut interval = tokio::time::interval(LOOK_AT_LOAD_EVERY);
+    interval.set_missed_tick_behavior(MissedTickBehavior::Skip);
+    let mut watch = Watch::default();
+    loop {
+        interval.tick().await;
+        let rules = shared.live.rules();
+        let limits = &rules.config.overload;
+        let turns = shared.loads.iter().map(Load::take_turn_micros);
+        let now = clock.now();
+        let waiting = shared.loads.iter().map(|load| load.waiting_millis(now));
+        let measures = Measures {
+            memory_bytes: limits.memory_bytes_max.map_or(0, |_| os::resident_bytes()),
+            turn_micros: turns.max().unwrap_or(0),
+            store_millis: waiting.max().unwrap_or(0),
+        };
+        let connections = shared.connection_count.load(Ordering::Relaxed) as u64;
+        let outcome = watch.look(measures, limits, connections);
+        for cause in &outcome.began {
+            let cause = cause.as_str();
+            tracing::warn!(
+                ?measures,
+                "overloaded: {cause} is beyond its limit, and nobody else is let in"
+            );
+        }
+        for cause in &outcome.ended {
+            tracing::info!(?measures, "{} is within its limit again", cause.as_str());
+        }
+        shared.is_overloaded.store(watch.is_over(), Ordering::Relaxed);
+        if outcome.shed > 0 {
+            tracing::warn!(
+                "memory is short: {} of {connections} connections are ended, the newest first",
+                outcome.shed
+            );
+            let shards = shared.mailboxes.len() as u64;
+            for (index, mailbox) in shared.mailboxes.iter().enumerate() {
+                let share =
+                    outcome.shed / shards + u64::from((index as u64) < outcome.shed % shards);
+                mailbox.send(Letter::Shed(share));
+            }
+        }
+        if watch.is_over() && limits.memory_bytes_max.is_some() {
+            // What has been freed counts as used until the system has it.
+            os::trim_memory();
+        }
+    }
+}
+
 /// Looks at files at once.
 const FILE_WATCHERS: usize = 1;
 
 /// How often it is looked whether files have changed, and whether the disk is full.
 const LOOK_EVERY: Duration = Duration::from_secs(1);
+
+/// How often it is looked whether the broker is overloaded.
+const LOOK_AT_LOAD_EVERY: Duration = Duration::from_millis(500);
 
 /// How often it is said that a certificate expires.
 const WARN_EVERY: Duration = Duration::from_secs(86_400);

@@ -46,6 +46,10 @@ counters! {
     connects_accepted,
     /// CONNECT packets that were refused.
     connects_refused,
+    /// Of these, those that were refused because the broker had too much to do.
+    connects_refused_busy,
+    /// Clients disconnected because memory was short.
+    clients_shed,
     /// Sessions that began.
     sessions_started,
     /// Sessions that ended.

@@ -51,6 +51,8 @@ pub(crate) enum Letter {
     Authenticated { link: Key, answer: Box<Answer> },
     /// Traffic is low: give up what only helps when it is high.
     Tidy,
+    /// Memory is short: end so many of the newest connections.
+    Shed(u64),
     /// The broker stops: say goodbye to everyone.
     Stop,
 }

@@ -35,6 +35,13 @@ pub(crate) fn yield_to_others() {
 #[cfg(target_os = "linux")]
 const NICENESS: i32 = 10;
 
+/// Returns the memory that this process has in use (its resident set); 0 where that is not told.
+pub(crate) fn resident_bytes() -> u64 {
+    let status = std::fs::read_to_string("/proc/self/status").unwrap_or_default();
+    let kib = status.lines().find_map(|line| line.strip_prefix("VmRSS:")?.strip_suffix("kB"));
+    kib.and_then(|kib| kib.trim().parse::<u64>().ok()).unwrap_or(0).saturating_mul(1_024)
+}
+
 /// Returns the number of a user, who is given by name or by number.
 pub(crate) fn user_id(name: &str) -> io::Result<u32> {
     if let Ok(number) = name.parse() {
@@ -106,5 +113,22 @@ pub(crate) fn trim_memory() {
     // changes memory that the allocator itself owns.
     unsafe {
         libc::malloc_trim(0);
+    }
+}
+
+#[cfg(all(test, target_os = "linux"))]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn memory_in_use_is_told() {
+        let before = resident_bytes();
+        let block = vec![1_u8; 64 << 20];
+        let after = resident_bytes();
+        assert!(
+            before > 0 && after >= before + (32 << 20),
+            "{before} then {after} of {}",
+            block.len()
+        );
     }
 }

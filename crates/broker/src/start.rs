@@ -162,7 +162,7 @@ impl Broker {
         }
         let homes: Arc<[Arc<Home>]> = homes.into();
         backend.start(&places)?;
-        let control = Control::start(Arc::clone(&shared), sender)?;
+        let control = Control::start(Arc::clone(&shared), sender, clock)?;
         authenticators.start(default_shards(), clock, &shared.mailboxes)?;
         let mut shards = Vec::new();
         for (index, poll) in polls.into_iter().enumerate() {

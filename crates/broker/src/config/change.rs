@@ -132,6 +132,7 @@ const RELOADED: &[&str] = &[
     "limits.*",
     "rates.*",
     "bans.*",
+    "overload.*",
     "policy.*",
     "sys.*",
     "stop.*",

@@ -15,6 +15,7 @@ mod load;
 mod mistake;
 mod nearest;
 mod network;
+mod overload;
 mod rates;
 #[cfg(test)]
 mod reference;
@@ -37,6 +38,7 @@ pub use load::{Flag, Loaded, Sources};
 pub use mistake::{Mistake, Mistakes, Origin, Origins};
 use nearest::nearest_of;
 pub use network::Network;
+pub use overload::Overload;
 pub use rates::{RateExceeded, Rates};
 pub use sections::{
     Durability, Log, LogFormat, Policy, SharedStrategy, Stop, Store, Sys, V3Refusal,
@@ -71,6 +73,8 @@ settings! {
         pub banned: Vec<Ban> = Vec::new();
         /// When the broker bans by itself.
         pub bans: Bans = Bans::default();
+        /// When the broker protects itself.
+        pub overload: Overload = Overload::default();
         /// Answers where MQTT leaves a choice.
         pub policy: Policy = Policy::default();
         /// The broker's own topics.
@@ -92,6 +96,7 @@ impl Config {
             Limits::SETTINGS,
             Rates::SETTINGS,
             Bans::SETTINGS,
+            Overload::SETTINGS,
             Policy::SETTINGS,
             Sys::SETTINGS,
             Log::SETTINGS,

@@ -77,6 +77,16 @@ fn recipes_are_configurations() {
     }
 }
 
+#[test]
+fn recipe_for_limits_is_a_configuration() {
+    let text = fs::read_to_string(repository().join("docs/limits.md")).expect("it is there");
+    let (_, recipe) = text.split_once("```toml\n").expect("it has one");
+    let (recipe, _) = recipe.split_once("```").expect("it ends");
+    let file = Some(("docs/limits.md".to_owned(), recipe.to_owned()));
+    let loaded = Loaded::from_sources(&Sources { file, ..Sources::default() });
+    assert_eq!(loaded.expect("it is right").config.rates.address_connections_max, Some(100));
+}
+
 fn listener_lines() -> Vec<String> {
     let plain = [
         "[[listener]]",

@@ -8,6 +8,7 @@
 //! | `meter` | a rate as one number: when what was used is paid for |
 //! | `addresses` | who is connected from where, and what they use together |
 //! | `bans` | who may not connect |
+//! | `overload` | whether the broker has more to do than it can |
 //! | `bounds` | what one connection may, and what it has used |
 //!
 //! What happens at a limit is not decided here: the accept threads and the shards do what the configuration says.
@@ -16,8 +17,10 @@ mod addresses;
 mod bans;
 mod bounds;
 mod meter;
+mod overload;
 
 pub(crate) use addresses::{AddressPlace, Addresses};
 pub(crate) use bans::{Banned, Caller};
 pub(crate) use bounds::{Bounds, Use};
 pub(crate) use meter::Meter;
+pub(crate) use overload::{Measures, Watch};

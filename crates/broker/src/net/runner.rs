@@ -111,6 +111,7 @@ pub(crate) fn spawn(
             after = shard.turn(home.now(), &ready, sockets, Some(&homes));
             let micros = (home.clock.elapsed() - started).as_micros() as u64;
             shard.counters().longest_turn_micros.raise(micros);
+            shard.load().note_turn(micros);
             drop(occupied);
             // A busy shard never sleeps, and where there are fewer cores than threads the system
             // would take it off its core in the middle of a turn, for milliseconds. Between turns

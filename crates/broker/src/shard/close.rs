@@ -5,6 +5,7 @@
 //! what the peer still sends is thrown away until it closes too: closing at once could take the
 //! last packet away from a peer that has not read it yet.
 
+use std::cmp::Reverse;
 use std::collections::VecDeque;
 use std::io;
 
@@ -223,6 +224,31 @@ impl Shard {
             tracing::debug!(address = %link.address, "closed: it has had its time");
             self.lose(key, None, io);
         }
+    }
+
+    /// Ends so many of the newest links: those who have been served longest are served on.
+    pub(super) fn shed(&mut self, count: u64) {
+        let newest_first = |key: &Key| self.links.get(*key).map(|link| Reverse(link.arrival));
+        let is_open = |key: &Key| {
+            self.links.get(*key).is_some_and(|link| matches!(link.stage, Stage::Open(_)))
+        };
+        let mut keys: Vec<Key> = self.links.keys().into_iter().filter(is_open).collect();
+        keys.sort_unstable_by_key(newest_first);
+        keys.truncate(usize::try_from(count).unwrap_or(usize::MAX));
+        self.counters().clients_shed.add(keys.len() as u64);
+        for key in keys {
+            self.end_link(key, Ending::Abnormal(ReasonCode::SERVER_BUSY));
+        }
+    }
+
+    /// Tells those who watch the store since when it has owed something.
+    pub(super) fn note_waiting(&mut self) {
+        if self.awaited <= self.durable {
+            self.waits_since = Time::ZERO;
+        } else if self.waits_since == Time::ZERO {
+            self.waits_since = self.now;
+        }
+        self.shared.loads[usize::from(self.index.0)].note_waiting(self.waits_since);
     }
 
     /// The broker stops: everyone is told, and nothing new is taken in.

@@ -62,6 +62,8 @@ impl Shard {
         link.unread = arrival.unread;
         link.is_home = arrival.is_home;
         link.bounds = arrival.bounds;
+        self.arrivals = self.arrivals.wrapping_add(1);
+        link.arrival = self.arrivals;
         let key = self.links.insert(link);
         if let Err(error) = io.adopt(key, arrival.stream) {
             tracing::warn!(%error, address = %arrival.address, "a connection cannot be watched");
@@ -154,6 +156,11 @@ impl Shard {
         let caller = Caller { client_id: connect.client_id, user: connect.username, ip };
         if self.shared.banned.has(caller, self.now, self.shared.wall(self.now)) {
             self.refuse(key, connect.version, ReasonCode::BANNED);
+            return;
+        }
+        if self.shared.is_overloaded.load(Ordering::Relaxed) {
+            self.counters().connects_refused_busy.add(1);
+            self.refuse(key, connect.version, ReasonCode::SERVER_BUSY);
             return;
         }
         match connect.properties.authentication_method {

@@ -169,6 +169,7 @@ impl Shard {
     /// The store is done with everything up to `through`.
     pub(super) fn on_durable(&mut self, through: Submission) {
         self.durable = self.durable.max(through);
+        self.waits_since = self.now;
         // First: the same client may be back already, and hold later messages.
         self.release_orphans();
         self.pass_marks();

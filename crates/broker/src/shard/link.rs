@@ -29,6 +29,8 @@ pub(super) struct Link {
     /// Bytes for the peer. Those before `written` have left.
     pub(super) output: Vec<u8>,
     pub(super) written: u32,
+    /// Its number among those that its shard has taken in.
+    pub(super) arrival: u32,
     /// What waits for the store or other shards, in the order in which it may leave. Boxed, because
     /// most links never hold anything.
     #[expect(clippy::box_collection, reason = "8 bytes instead of 32 in every idle link")]
@@ -112,6 +114,7 @@ impl Link {
             unread: Vec::new(),
             output: Vec::new(),
             written: 0,
+            arrival: 0,
             held: None,
             bounds: None,
             has_input: false,

@@ -81,7 +81,7 @@ use crate::net::{Io, Neighbours, Ready};
 
 #[cfg(feature = "simulation")]
 pub use self::census::{Census, Extent};
-pub(crate) use self::shared::Shared;
+pub(crate) use self::shared::{Load, Shared};
 
 /// The connections and sessions of one thread.
 pub(crate) struct Shard {
@@ -136,6 +136,10 @@ pub(crate) struct Shard {
     marks: VecDeque<(Submission, Key, Position)>,
     sweeps: Sweeps,
     last_token: u64,
+    /// Links that were taken in, counted to tell the newest.
+    arrivals: u32,
+    /// Since when nothing that is awaited has become durable; zero when nothing is.
+    waits_since: Time,
     graces: VecDeque<Grace>,
     /// Shards that are answered when the store is done with a submission.
     pings: VecDeque<(Submission, ShardIndex, u64)>,
@@ -202,6 +206,8 @@ impl Shard {
             marks: VecDeque::new(),
             sweeps: Sweeps::default(),
             last_token: 0,
+            arrivals: 0,
+            waits_since: Time::ZERO,
             graces: VecDeque::new(),
             pings: VecDeque::new(),
             grace_last: 0,
@@ -244,6 +250,7 @@ impl Shard {
         self.post_outgoing(neighbours);
         self.answer_pings();
         self.counters().turns.add(1);
+        self.note_waiting();
         self.shared.end_turn(self.index, self.awaited > self.durable);
         After { has_more: self.has_more(), next_deadline: self.next_deadline() }
     }
@@ -261,6 +268,11 @@ impl Shard {
     #[inline]
     pub(crate) fn counters(&self) -> &Counters {
         &self.shared.counters[self.index.0 as usize]
+    }
+
+    /// Returns where it says how busy it is.
+    pub(crate) fn load(&self) -> &Load {
+        &self.shared.loads[usize::from(self.index.0)]
     }
 
     fn has_more(&self) -> bool {
@@ -318,6 +330,7 @@ impl Shard {
                 Letter::Pong { token } => self.on_pong(token),
                 Letter::Statistics(values) => self.publish_statistics(values),
                 Letter::Authenticated { link, answer } => self.on_answer(link, *answer, io),
+                Letter::Shed(count) => self.shed(count),
                 Letter::Tidy => self.tidy(),
                 Letter::Stop => self.on_stop(io),
             }

@@ -50,6 +50,10 @@ pub(crate) struct Shared {
     pub(crate) connects: Meter,
     pub(crate) addresses: Addresses,
     pub(crate) banned: Banned,
+    /// How busy each shard is.
+    pub(crate) loads: Vec<Load>,
+    /// Nobody else is let in for now.
+    pub(crate) is_overloaded: AtomicBool,
     arrivals: RoundRobin,
     /// Set when nothing new is let in.
     pub(crate) is_stopping: AtomicBool,
@@ -59,6 +63,41 @@ pub(crate) struct Shared {
 #[derive(Debug, Default)]
 #[repr(align(128))]
 struct TurnCount(AtomicU32);
+
+/// How busy a shard is. Written by whoever has the shard, on a line of its own.
+#[derive(Debug, Default)]
+#[repr(align(128))]
+pub(crate) struct Load {
+    /// The longest turn since somebody has looked.
+    turn_micros: AtomicU64,
+    /// In milliseconds of the broker's time; zero when nothing is awaited of the store.
+    waits_since: AtomicU64,
+}
+
+impl Load {
+    pub(crate) fn note_turn(&self, micros: u64) {
+        if micros > self.turn_micros.load(Ordering::Relaxed) {
+            self.turn_micros.store(micros, Ordering::Relaxed);
+        }
+    }
+
+    pub(crate) fn note_waiting(&self, since: Time) {
+        self.waits_since.store(since.as_millis(), Ordering::Relaxed);
+    }
+
+    /// Returns the longest turn since the last call.
+    pub(crate) fn take_turn_micros(&self) -> u64 {
+        self.turn_micros.swap(0, Ordering::Relaxed)
+    }
+
+    /// Returns how long the store has made nothing durable that is awaited.
+    pub(crate) fn waiting_millis(&self, now: Time) -> u64 {
+        match self.waits_since.load(Ordering::Relaxed) {
+            0 => 0,
+            since => now.as_millis().saturating_sub(since),
+        }
+    }
+}
 
 impl Shared {
     pub(crate) fn new(
@@ -85,6 +124,8 @@ impl Shared {
             connects: Meter::default(),
             addresses: Addresses::new(seed),
             banned: Banned::new(&config.banned),
+            loads: (0..shard_count).map(|_| Load::default()).collect(),
+            is_overloaded: AtomicBool::new(false),
             arrivals: RoundRobin::default(),
             is_stopping: AtomicBool::new(false),
             config,

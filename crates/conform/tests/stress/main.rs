@@ -13,6 +13,7 @@ mod exactly_once;
 mod hostile;
 mod limits;
 mod order;
+mod overload;
 mod rates;
 mod restart;
 mod retained;
