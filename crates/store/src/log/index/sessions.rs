@@ -35,6 +35,8 @@ pub(crate) struct Slot {
     pub(crate) next: u64,
     /// Entries before this position may have been sent.
     pub(crate) sent_before: u64,
+    /// No message that was never sent is before this position: there are holes where older ones were dropped.
+    queued_from: u64,
     details: Option<Box<Details>>,
 }
 
@@ -171,6 +173,7 @@ impl Slot {
             queue: Queue::default(),
             next: 0,
             sent_before: 0,
+            queued_from: 0,
             details: None,
         }
     }
@@ -274,29 +277,37 @@ impl Slot {
         if let Some(bytes) = entry.counted_bytes().filter(|_| position >= self.sent_before) {
             self.queued_messages += 1;
             self.queued_bytes += bytes;
+            self.queued_from = self.queued_from.min(position);
         }
         Some(previous)
     }
 
-    /// Returns the position of the first message that was never sent.
-    pub(crate) fn first_queued(&self) -> Option<u64> {
-        let mut entries = self.queue.from(self.sent_before, self.next);
-        let entry = entries.find(|it| it.counted_bytes().is_some())?;
-        Some(entry.position(self.next))
+    /// Returns the position of the first message that was never sent. It passes over each hole once.
+    pub(crate) fn first_queued(&mut self) -> Option<u64> {
+        let next = self.next;
+        let mut entries = self.queue.from(self.queued_from.max(self.sent_before), next);
+        let first = entries.find(|it| it.counted_bytes().is_some()).map(|it| it.position(next));
+        self.queued_from = first.unwrap_or(next);
+        first
     }
 
-    /// Moves the mark before which entries may have been sent.
+    /// Moves the mark before which entries may have been sent. Looks at those between the two marks only.
     pub(crate) fn set_sent_before(&mut self, sent_before: u64) {
-        if sent_before < self.sent_before {
-            self.sent_before = sent_before;
-            self.count_queued();
-            return;
-        }
         let next = self.next;
-        let entries = self.queue.from(self.sent_before, next);
-        let passed = entries.take_while(|it| it.position(next) < sent_before);
-        for bytes in passed.filter_map(Entry::counted_bytes) {
-            self.queued_messages -= 1;
+        let is_back = sent_before < self.sent_before;
+        let (low, high) = (self.sent_before.min(sent_before), self.sent_before.max(sent_before));
+        let between = self.queue.from(low, next).take_while(|it| it.position(next) < high);
+        let (mut messages, mut bytes) = (0, 0);
+        for its in between.filter_map(Entry::counted_bytes) {
+            messages += 1;
+            bytes += its;
+        }
+        if is_back {
+            self.queued_messages += messages;
+            self.queued_bytes += bytes;
+            self.queued_from = self.queued_from.min(sent_before);
+        } else {
+            self.queued_messages -= messages;
             self.queued_bytes -= bytes;
         }
         self.sent_before = sent_before;
@@ -305,6 +316,7 @@ impl Slot {
     /// Counts from the beginning what is queued.
     pub(crate) fn count_queued(&mut self) {
         (self.queued_messages, self.queued_bytes) = (0, 0);
+        self.queued_from = self.sent_before;
         let queued = self.queue.from(self.sent_before, self.next);
         for bytes in queued.filter_map(Entry::counted_bytes) {
             self.queued_messages += 1;
@@ -365,3 +377,54 @@ const PAGE_SLOTS: usize = 64;
 
 /// Numbers of sessions with a slot from this one on are not valid.
 pub(crate) const SLOTS_MAX: u32 = 1 << 26;
+
+#[cfg(test)]
+mod tests {
+    use proptest::prelude::*;
+
+    use super::*;
+    use crate::log::index::Traits;
+    use crate::log::record::AttributeKind;
+
+    proptest! {
+        /// However marks move and messages go, the counts and the first are those of a count from the beginning.
+        #[test]
+        fn counts_are_kept(steps in prop::collection::vec((0..6u8, 0..60u64), 1..300)) {
+            let mut slot = Slot::implied(1);
+            for (what, number) in steps {
+                let position = slot.next.saturating_sub(number);
+                match what {
+                    0..=1 => slot.push(entry(slot.next, number as u32, number % 3 == 0)),
+                    2 => drop(slot.finish(position)),
+                    3 => {
+                        let entry = match number % 2 {
+                            0 => Entry::received(position, Location::new(0, 64)),
+                            _ => entry(position, 7, false),
+                        };
+                        slot.replace(position, entry);
+                    }
+                    4 => slot.set_sent_before(position + number / 2),
+                    _ => {
+                        if let Some(first) = slot.first_queued() {
+                            slot.finish(first);
+                        }
+                    }
+                }
+                let queued = || {
+                    let entries = slot.queue.from(slot.sent_before, slot.next);
+                    entries.filter(|it| it.counted_bytes().is_some())
+                };
+                let first = queued().next().map(|it| it.position(slot.next));
+                let bytes: u64 = queued().filter_map(Entry::counted_bytes).sum();
+                prop_assert_eq!(slot.queued_messages as usize, queued().count());
+                prop_assert_eq!(slot.queued_bytes, bytes);
+                prop_assert_eq!(slot.first_queued(), first);
+            }
+        }
+    }
+
+    fn entry(position: u64, size: u32, is_owed: bool) -> Entry {
+        let kind = AttributeKind { is_shared: false, is_owed };
+        Entry::new(position, size, Location::new(0, 64), Traits { spread: 0, attribute: 0, kind })
+    }
+}
