@@ -33,6 +33,7 @@ pub(crate) fn count() -> Result<Counts, String> {
     let binary = serving::build_quelea("dev")?;
     let mut counts = judge(Broker::quelea(&binary)?, against)?;
     counts += judge(ways_in(&binary)?, by_each_way)?;
+    counts += judge(for_proxies(&binary)?, behind_proxies)?;
     Ok(counts)
 }
 
@@ -101,6 +102,51 @@ fn by_each_way(broker: &Broker) -> Result<Counts, String> {
     Ok(counts)
 }
 
+/// Starts our broker with a listener for the PROXY protocol and one for `X-Forwarded-For`.
+fn for_proxies(binary: &Path) -> Result<Broker, String> {
+    let configuration = certificates().join("quelea-for-proxies.toml");
+    let text = "allow_anonymous = true\n\
+                [[listener]]\naddress = \"127.0.0.1:0\"\nproxy_protocol = { trusted = [\"127.0.0.1\"] }\n\
+                [[listener]]\naddress = \"127.0.0.1:0\"\nprotocol = \"websocket\"\n\
+                allowed_origins = [\"https://app.example.com\"]\nforwarded_for = { trusted = [\"127.0.0.1\"] }\n";
+    fs::write(&configuration, text)
+        .map_err(|error| format!("{}: {error}", configuration.display()))?;
+    Broker::quelea_with(binary, &configuration, 2)
+}
+
+/// Runs the program that comes in through proxies, and looks whether the broker has known its clients.
+fn behind_proxies(broker: &Broker) -> Result<Counts, String> {
+    tools::proxies()?;
+    let mut python = Command::new(tools::python()?);
+    python.arg(program::root().join("tests/interop/proxies.py")).arg(certificates());
+    python.args(broker.addresses.iter().map(|it| it.port().to_string()));
+    let mut counts = follow(Program::start(python)?)?;
+    let deadline = Instant::now() + LOG_PATIENCE;
+    let mut log = String::new();
+    for (client, address) in
+        [("behind-haproxy", "address=127.0.0.2:"), ("behind-nginx", "address=127.0.0.3:0")]
+    {
+        let is_known = |log: &str| {
+            log.lines().any(|line| {
+                line.contains("disconnected") && line.contains(client) && line.contains(address)
+            })
+        };
+        while !is_known(&log) && Instant::now() < deadline {
+            log += &broker.log();
+            log.push('\n');
+            std::thread::yield_now();
+        }
+        if is_known(&log) {
+            println!("ok - proxies: {client} is known by its own address");
+            counts.passed += 1;
+        } else {
+            println!("not ok - proxies: {client} is not in the log with {address}:\n{log}");
+            counts.failed += 1;
+        }
+    }
+    Ok(counts)
+}
+
 fn certificates() -> PathBuf {
     program::target_directory().join("interop-certificates")
 }
@@ -153,6 +199,9 @@ fn follow(mut program: Program) -> Result<Counts, String> {
     }
     Ok(counts)
 }
+
+/// The broker logs the end of a connection at once; the rest is the machine's.
+const LOG_PATIENCE: Duration = Duration::from_secs(10);
 
 /// One program with all its cases; each takes well under a minute.
 const PROGRAM_PATIENCE: Duration = Duration::from_secs(240);

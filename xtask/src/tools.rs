@@ -1,4 +1,4 @@
-//! What the tests need beside Rust: Debian's Mosquitto and Chromium, paho-mqtt for Python, MQTT.js for Node.
+//! What the tests need beside Rust: Debian's Mosquitto, Chromium, HAProxy and nginx, paho-mqtt for Python, MQTT.js for Node.
 //! Measurements need NATS Server, too.
 //!
 //! Programs of Debian's packages are installed for the whole machine, which takes root; the libraries, and NATS Server
@@ -82,6 +82,11 @@ pub(crate) fn node_modules() -> Result<PathBuf, String> {
 /// Makes sure that `chromium` can be run.
 pub(crate) fn chromium() -> Result<(), String> {
     debian(&[("chromium", "chromium")])
+}
+
+/// Makes sure that `haproxy` and `nginx` can be run.
+pub(crate) fn proxies() -> Result<(), String> {
+    debian(&[("haproxy", "haproxy"), ("nginx", "nginx")])
 }
 
 /// Installs the packages of the programs that are missing: pairs of program and package.
