@@ -17,6 +17,9 @@ pub trait Source: Send + Sync {
         let _ = method;
         None
     }
+
+    /// Looks whether what it goes by has changed. Called every now and then, where it may take its time.
+    fn refresh(&self) {}
 }
 
 /// What a source says about a client.
@@ -83,6 +86,13 @@ impl Chain {
     /// Begins an enhanced authentication with the first source that has it.
     pub fn begin(&self, method: &str) -> Option<Box<dyn Exchange>> {
         self.sources.iter().find_map(|it| it.begin(method))
+    }
+
+    /// Has every source look whether what it goes by has changed.
+    pub fn refresh(&self) {
+        for source in &self.sources {
+            source.refresh();
+        }
     }
 }
 

@@ -10,15 +10,23 @@
 //! | `identity` | who it was found to be |
 //! | `chain` | who is asked, in which order, and what comes of it |
 //! | `exchange` | an enhanced authentication, step by step |
+//! | `password_file` | users and their passwords |
+//! | `hash` | the hashes of passwords: Argon2id, and those of Mosquitto |
+//! | `scram` | SCRAM-SHA-256, the broker's side |
 
 #![forbid(unsafe_code)]
 
 mod chain;
 mod credentials;
+mod encoding;
 mod exchange;
+mod hash;
 mod identity;
+mod password_file;
+mod scram;
 
 pub use chain::{Chain, Source, Strangers, Verdict};
 pub use credentials::{Certificate, Credentials, Secret};
 pub use exchange::{Exchange, Step};
 pub use identity::Identity;
+pub use password_file::{PasswordFile, PasswordFileError, Scram, Users, is_user_name};

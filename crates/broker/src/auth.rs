@@ -10,12 +10,16 @@ use std::io;
 use std::sync::mpsc::{Receiver, SyncSender, sync_channel};
 use std::sync::{Arc, Mutex, PoisonError};
 
-use quelea_auth::{Chain, Credentials, Exchange, Identity, Step, Strangers};
+use quelea_auth::{
+    Chain, Credentials, Exchange, Identity, PasswordFile, PasswordFileError, Source, Step,
+    Strangers,
+};
 use quelea_codec::Version;
 use quelea_session::Time;
 
 use crate::arena::Key;
 use crate::clock::Clock;
+use crate::config::Authentication;
 use crate::mail::{Letter, Mailbox};
 use crate::os;
 
@@ -24,6 +28,21 @@ pub trait EnhancedAuthenticator: Send + Sync {
     /// Begins an exchange with a client, or returns `None` if the method is not known: the client
     /// is then refused with 0x8C, Bad authentication method.
     fn begin(&self, method: &str, client_id: &str) -> Option<Box<dyn Exchange>>;
+}
+
+/// Returns those whom the configuration wants to be asked, in their order.
+///
+/// # Errors
+///
+/// A file that it names is not what it should be.
+pub(crate) fn configured(
+    settings: &Authentication,
+) -> Result<Vec<Arc<dyn Source>>, PasswordFileError> {
+    let mut sources: Vec<Arc<dyn Source>> = Vec::new();
+    if let Some(path) = &settings.password_file {
+        sources.push(Arc::new(PasswordFile::open(path)?));
+    }
+    Ok(sources)
 }
 
 /// An authentication under way on a link.
@@ -120,6 +139,13 @@ impl Authority {
     /// Returns whether a client that brings no method is to be judged.
     pub(crate) fn has_chain(&self) -> bool {
         self.chain.is_some()
+    }
+
+    /// Has those who are asked look whether what they go by has changed. Blocks: not for a shard.
+    pub(crate) fn refresh(&self) {
+        if let Some(chain) = &self.chain {
+            chain.refresh();
+        }
     }
 
     /// Begins an exchange.

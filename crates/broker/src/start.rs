@@ -11,10 +11,10 @@ use std::thread::JoinHandle;
 use std::time::Duration;
 
 use mio::{Poll, Waker};
-use quelea_auth::{Chain, Source};
+use quelea_auth::{Chain, PasswordFileError, Source};
 use quelea_store::{OpenError, Recovered, RecoveredRetained, SessionNumber, ShardIndex};
 
-use crate::auth::{Authority, EnhancedAuthenticator};
+use crate::auth::{self, Authority, EnhancedAuthenticator};
 use crate::backend::Backend;
 use crate::clock::Clock;
 use crate::config::{Address, Change, Config, Listener, Mistakes};
@@ -51,6 +51,8 @@ pub struct Extensions {
 #[derive(Debug)]
 #[non_exhaustive]
 pub enum StartError {
+    /// The password file cannot be used.
+    Authentication(PasswordFileError),
     /// A listener's address cannot be listened on.
     Listen {
         /// The address.
@@ -144,7 +146,11 @@ impl Broker {
             .collect();
         let entrances = listeners.iter().map(|(_, entrance)| Arc::clone(entrance)).collect();
         let (backend, recovered) = Backend::open(&config, completions, wall_at_zero)?;
-        let chain = Chain::new(extensions.sources);
+        let mut sources = auth::configured(&config.authentication)?;
+        sources.extend(extensions.sources);
+        let chain = Chain::new(sources);
+        let authenticators_max = config.authentication.at_once_max;
+        let authenticators_max = authenticators_max.map_or_else(default_shards, usize::from);
         let (authority, authenticators) = Authority::new(extensions.authenticator, chain);
         let seed = random_seed();
         let store = backend.store();
@@ -163,7 +169,7 @@ impl Broker {
         let homes: Arc<[Arc<Home>]> = homes.into();
         backend.start(&places)?;
         let control = Control::start(Arc::clone(&shared), sender, clock)?;
-        authenticators.start(default_shards(), clock, &shared.mailboxes)?;
+        authenticators.start(authenticators_max, clock, &shared.mailboxes)?;
         let mut shards = Vec::new();
         for (index, poll) in polls.into_iter().enumerate() {
             shards.push(spawn(index, poll, Arc::clone(&shared), Arc::clone(&homes))?);
@@ -195,6 +201,7 @@ impl Broker {
     /// soon after they change; here it has happened on return. Files that are not right are logged, and change nothing.
     pub fn reload_files(&self) {
         let now = Clock::start().wall();
+        self.shared.authority.refresh();
         for entrance in &self.shared.entrances {
             entrance.look_at_files(now, Read::Now);
         }
@@ -288,7 +295,7 @@ pub(crate) fn restore(
 
 /// Refuses to serve strangers unless that is what was asked for.
 fn check_exposure(config: &Config, extensions: &Extensions) -> Result<(), StartError> {
-    if !extensions.sources.is_empty() {
+    if config.authentication.is_configured() || !extensions.sources.is_empty() {
         return Ok(());
     }
     let open = config.listeners.iter().find(|it| it.is_open());
@@ -320,8 +327,10 @@ impl fmt::Display for StartError {
             Self::Open { address } => write!(
                 f,
                 "{address} can be reached from other machines, and nobody is asked who they are: \
-                 set allow_anonymous = true if that is meant, or listen on a loopback address"
+                 name an authentication.password_file, set allow_anonymous = true if that is meant, or listen on a \
+                 loopback address"
             ),
+            Self::Authentication(error) => write!(f, "the password file cannot be used: {error}"),
             Self::Store(error) => write!(f, "{error}"),
             Self::Tls { file, why } => write!(f, "TLS cannot use {}: {why}", file.display()),
             Self::System(error) => write!(f, "the system refuses what the broker needs: {error}"),
@@ -334,8 +343,15 @@ impl std::error::Error for StartError {
         match self {
             Self::Listen { source, .. } | Self::System(source) => Some(source),
             Self::Store(error) => Some(error),
+            Self::Authentication(error) => Some(error),
             Self::Open { .. } | Self::Tls { .. } => None,
         }
+    }
+}
+
+impl From<PasswordFileError> for StartError {
+    fn from(error: PasswordFileError) -> Self {
+        Self::Authentication(error)
     }
 }
 

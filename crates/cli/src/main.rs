@@ -11,6 +11,7 @@ mod layers;
 mod link;
 mod logging;
 mod migrate;
+mod passwd;
 mod print;
 mod publish;
 mod serve;
@@ -63,6 +64,8 @@ enum Command {
     Config(ConfigSubcommand),
     /// Prints a configuration made from one of Mosquitto's, and what could not be carried over.
     Migrate(migrate::MigrateArgs),
+    /// Adds, changes, checks or deletes a user of a password file.
+    Passwd(passwd::PasswdArgs),
     /// Looks at a data directory while no broker has it, and copies it.
     Store(store::StoreArgs),
 }
@@ -83,6 +86,7 @@ fn main() -> ExitCode {
         Some(Command::Bench(args)) => return bench::run(&args),
         Some(Command::Config(config)) => config::run(&config.command),
         Some(Command::Migrate(args)) => migrate::run(&args),
+        Some(Command::Passwd(args)) => passwd::run(&args),
         Some(Command::Store(args)) => store::run(&args),
     };
     match result {

@@ -28,13 +28,15 @@ impl Config {
     }
 
     fn check_access(&self, note: &mut impl FnMut(&str, String)) {
-        if self.allow_anonymous == Some(false) {
+        let is_anyone_asked = self.authentication.is_configured();
+        if self.allow_anonymous == Some(false) && !is_anyone_asked {
             let message =
-                "allow_anonymous = false lets nobody in: this version has no other authentication";
+                "allow_anonymous = false lets nobody in: name an authentication.password_file too";
             note("allow_anonymous", message.to_owned());
         }
         let open = self.listeners.iter().filter(|listener| listener.is_open());
-        for listener in open.filter(|_| self.allow_anonymous.is_none()) {
+        let is_decided = self.allow_anonymous.is_some() || is_anyone_asked;
+        for listener in open.filter(|_| !is_decided) {
             let address = &listener.address;
             let (through, instead) = if listener.is_for_proxies() {
                 (" through its proxies", "")
@@ -42,8 +44,8 @@ impl Config {
                 ("", "listen on 127.0.0.1 or [::1] instead, or ")
             };
             let message = format!(
-                "clients on other machines can reach {address}{through}, and no authentication is configured: {instead}let \
-                 everybody in with allow_anonymous = true (--allow-anonymous)"
+                "clients on other machines can reach {address}{through}, and no authentication is configured: {instead}name \
+                 an authentication.password_file, or let everybody in with allow_anonymous = true (--allow-anonymous)"
             );
             note(&listener_key(listener), message);
         }

@@ -114,7 +114,8 @@ impl Setting {
             Kind::Bytes(range) if *range.end() <= u64::from(u32::MAX) => "\"1 MiB\"",
             Kind::Bytes(_) => "\"100 GiB\"",
             Kind::Count(_) | Kind::Millis(_) | Kind::Secs(_) => "4",
-            Kind::Choice(_) | Kind::Path | Kind::Text => "\"\"",
+            Kind::Path => "\"/etc/quelea/passwd\"",
+            Kind::Choice(_) | Kind::Text => "\"\"",
         }
     }
 }

@@ -190,8 +190,8 @@ const KEYS: &[ListenerKey] = &[
         values: "an IP address and a port, unix:PATH, or systemd:NAME",
         doc: "Port 0 takes any free port; the log says which. Without any listener the broker takes `127.0.0.1:1883` and \
               `[::1]:1883`, and starts without the latter on a host that has no IPv6. On an address that others can reach it \
-              starts only with `allow_anonymous = true`, or if the listener demands a certificate of its clients, as long as \
-              there is no other authentication. `unix:/run/quelea/mqtt.sock` is the file of a Unix socket, and `systemd:mqtt` a \
+              starts only with an `authentication.password_file`, with `allow_anonymous = true`, or if the listener demands a \
+              certificate of its clients. `unix:/run/quelea/mqtt.sock` is the file of a Unix socket, and `systemd:mqtt` a \
               socket that systemd has opened, of a `.socket` unit with `FileDescriptorName=mqtt`.",
         sample: "\"0.0.0.0:8883\"",
         read: |listener, given| match given {

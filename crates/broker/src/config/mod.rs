@@ -3,6 +3,7 @@
 //! [`Config::default`] is a broker for this machine only: both loopback addresses, anonymous access, and what has
 //! to be remembered in `quelea-data`, below the working directory.
 
+mod authentication;
 mod ban;
 mod change;
 mod check;
@@ -27,6 +28,7 @@ mod value;
 
 use std::num::NonZeroUsize;
 
+pub use authentication::Authentication;
 pub use ban::{Ban, BanSubject, Bans, Moment};
 pub use change::{Change, TakesEffect};
 pub use limits::{Limits, QueueOverflow};
@@ -65,6 +67,8 @@ settings! {
     with {
         /// Where the broker listens.
         pub listeners: Vec<Listener> = Listener::loopback();
+        /// Who is asked who clients are.
+        pub authentication: Authentication = Authentication::default();
         /// The bounds that the broker keeps its clients within.
         pub limits: Limits = Limits::default();
         /// How fast clients may use the broker.
@@ -93,6 +97,7 @@ impl Config {
     pub fn settings() -> impl Iterator<Item = &'static Setting> {
         [
             Self::SETTINGS,
+            Authentication::SETTINGS,
             Limits::SETTINGS,
             Rates::SETTINGS,
             Bans::SETTINGS,

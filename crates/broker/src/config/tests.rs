@@ -120,7 +120,7 @@ fn broken_toml_is_told_with_its_line() {
 fn open_listener_needs_consent() {
     let open = "[[listener]]\naddress = \"0.0.0.0:1883\"";
     let refusal = "q.toml:2: clients on other machines can reach 0.0.0.0:1883, and no authentication is configured: listen on \
-                   127.0.0.1 or [::1] instead, or let everybody in with allow_anonymous = true (--allow-anonymous)";
+                   127.0.0.1 or [::1] instead, or name an authentication.password_file, or let everybody in with allow_anonymous = true (--allow-anonymous)";
     check(load(open, &[], &[]), &[refusal]);
     load(open, &[("QUELEA_ALLOW_ANONYMOUS", "yes")], &[]).expect("everybody is let in");
     load("[[listener]]\naddress = \"127.3.2.1:1883\"", &[], &[]).expect("this is loopback too");
@@ -140,7 +140,7 @@ fn listener_for_proxies_is_open_wherever_it_is() {
         let file = format!("[[listener]]\naddress = \"{address}\"\n{settings}");
         let refusal = format!(
             "q.toml:2: clients on other machines can reach {address} through its proxies, and no authentication is configured: \
-             let everybody in with allow_anonymous = true (--allow-anonymous)"
+             name an authentication.password_file, or let everybody in with allow_anonymous = true (--allow-anonymous)"
         );
         check(load(&file, &[], &[]), &[&refusal]);
         load(&file, &[("QUELEA_ALLOW_ANONYMOUS", "yes")], &[]).expect("everybody is let in");
@@ -219,7 +219,7 @@ tls = { certificate = "a", key = "b", client_ca = "c", client_certificate = "opt
             "q.toml:13: TLS needs listener.tls.certificate and listener.tls.key",
             "q.toml:13: listener.tls.crl_expiry is about lists: it needs listener.tls.crl",
             "q.toml:17: clients on other machines can reach 0.0.0.0:5, and no authentication is configured: listen on 127.0.0.1 \
-             or [::1] instead, or let everybody in with allow_anonymous = true (--allow-anonymous)",
+             or [::1] instead, or name an authentication.password_file, or let everybody in with allow_anonymous = true (--allow-anonymous)",
         ],
     );
 }
@@ -319,7 +319,7 @@ address = "unix:b"
             "q.toml:4: listener.mode must be permissions such as \"0660\", not \"0888\"",
             "q.toml:6: listener.mode, listener.owner and listener.group need an address that begins with unix:",
             "q.toml:9: clients on other machines can reach systemd:mqtt, and no authentication is configured: listen on \
-             127.0.0.1 or [::1] instead, or let everybody in with allow_anonymous = true (--allow-anonymous)",
+             127.0.0.1 or [::1] instead, or name an authentication.password_file, or let everybody in with allow_anonymous = true (--allow-anonymous)",
             "q.toml:13: the listeners unix:b and unix:b are in each other's way",
         ],
     );
@@ -330,7 +330,7 @@ fn contradictions_are_refused() {
     check(
         load("allow_anonymous = false", &[], &[]),
         &[
-            "q.toml:1: allow_anonymous = false lets nobody in: this version has no other authentication",
+            "q.toml:1: allow_anonymous = false lets nobody in: name an authentication.password_file too",
         ],
     );
     check(
