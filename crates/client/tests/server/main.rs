@@ -7,5 +7,6 @@ mod support;
 
 mod connecting;
 mod faults;
+mod passwords;
 mod transports;
 mod under_way;
