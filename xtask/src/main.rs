@@ -24,6 +24,7 @@ fn main() -> ExitCode {
         ["test"] => test::run(),
         ["audit", options @ ..] => audit::run(options),
         ["interop", options @ ..] => interop::run(options),
+        ["bench", "client", options @ ..] => bench::client::run(options),
         ["bench", "durable", options @ ..] => bench::durable::run(options),
         ["bench", "tls", options @ ..] => bench::tls::run(options),
         ["bench", options @ ..] => bench::run(options),
@@ -55,6 +56,9 @@ Usage: cargo xtask COMMAND
                            themselves, against Mosquitto)
   bench [--quick]          the scenarios of docs/performance.md against Quelea and Mosquitto in turn;
                            writes the table there (--quick: short runs, and nothing is written)
+  bench client [--quick] [--broker PROGRAM]
+                           our client library beside rumqttc and Paho's for C; writes the table there
+                           (--broker: a broker that is built already)
   bench durable [--quick] [--large]
                            what durability costs: Quelea, NATS and Mosquitto with their data on disk;
                            writes the tables there (--large: a restart with 10,000,000 messages, too)

@@ -89,6 +89,14 @@ pub(crate) fn proxies() -> Result<(), String> {
     debian(&[("haproxy", "haproxy"), ("nginx", "nginx")])
 }
 
+/// Makes sure that programs can be built with Paho's client for C.
+pub(crate) fn paho_c() -> Result<(), String> {
+    match Path::new("/usr/include/MQTTAsync.h").exists() {
+        true => Ok(()),
+        false => install(&["libpaho-mqtt-dev"]),
+    }
+}
+
 /// Installs the packages of the programs that are missing: pairs of program and package.
 fn debian(programs: &[(&str, &str)]) -> Result<(), String> {
     let mut missing: Vec<&str> = programs
