@@ -210,6 +210,16 @@ impl Shard {
             self.refuse(key, connect.version, ReasonCode::CLIENT_IDENTIFIER_NOT_VALID);
             return;
         }
+        // Authentication may have found out another name than the one it gave.
+        let ip = self.links.get(key).and_then(|link| link.address.ip());
+        let user = Some(owner).filter(|owner| !owner.is_empty());
+        let caller = Caller { client_id: connect.client_id, user, ip };
+        if identity.is_some()
+            && self.shared.banned.has(caller, self.now, self.shared.wall(self.now))
+        {
+            self.refuse(key, connect.version, ReasonCode::BANNED);
+            return;
+        }
         // Not before it has shown who it is: a stranger could have others banned.
         let bans = &self.rules.config.bans;
         if !connect.client_id.is_empty()

@@ -31,7 +31,8 @@ impl Shard {
         }
     }
 
-    /// Ends the links of those whom a reload has banned (0x8A is for CONNACK only). User names are not known any more.
+    /// Ends the links of those whom a reload has banned (0x8A is for CONNACK only). User names are known of
+    /// those who have authenticated.
     pub(super) fn end_banned_links(&mut self) {
         if self.rules.config.banned.is_empty() {
             return;
@@ -40,11 +41,11 @@ impl Shard {
         for key in self.links.keys() {
             let Some(link) = self.links.get_mut(key) else { continue };
             let ip = link.address.ip();
-            let session = link.open().map(|open| open.session);
-            let Some(session) = session.and_then(|session| self.sessions.get(session)) else {
-                continue;
-            };
-            let caller = Caller { client_id: &session.client_id, user: None, ip };
+            let Some(open) = link.open() else { continue };
+            let identity = open.identity.clone();
+            let user = identity.as_ref().and_then(|it| it.user.as_deref());
+            let Some(session) = self.sessions.get(open.session) else { continue };
+            let caller = Caller { client_id: &session.client_id, user, ip };
             if self.shared.banned.has(caller, self.now, wall) {
                 self.end_link(key, Ending::Abnormal(ReasonCode::ADMINISTRATIVE_ACTION));
             }

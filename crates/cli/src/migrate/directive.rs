@@ -87,7 +87,8 @@ impl Reading {
 
 /// Returns what the lines of a file say. Comments stand on lines of their own.
 pub(super) fn parse(name: &str, text: &str) -> Vec<Directive> {
-    let file: Rc<str> = name.into();
+    // The name stands in comments of the result, which no name may end.
+    let file: Rc<str> = name.replace(char::is_control, "\u{fffd}").into();
     let lines = text.lines().enumerate().map(|(index, line)| (index + 1, line.trim()));
     let lines = lines.filter(|(_, line)| !line.is_empty() && !line.starts_with('#'));
     let directive = |(number, line): (usize, &str)| {

@@ -75,5 +75,6 @@ impl Draft {
 
 /// Writes a string of TOML: what JSON escapes is escaped alike there.
 pub(super) fn quoted(text: &str) -> String {
-    serde_json::to_string(text).unwrap_or_default()
+    // But for one character, which TOML wants escaped too.
+    serde_json::to_string(text).unwrap_or_default().replace('\u{7f}', "\\u007f")
 }

@@ -133,6 +133,52 @@ fn nothing_in_a_value_ends_it() {
     assert_eq!(addresses(&config), ["unix:/run/a\"]", "127.0.0.1:1"]);
 }
 
+/// Whatever the values are, the result is TOML: what may be wrong with it is a matter of its settings.
+#[test]
+fn odd_values_make_no_broken_files() {
+    let values = [
+        "",
+        " ",
+        "-1",
+        "0",
+        "65536",
+        "99999999999999999999",
+        "true",
+        "\"",
+        "\\",
+        "0 /a",
+        "1883 ::1",
+        "1 \u{7f}",
+        "\u{1}x",
+        "a\u{0}b",
+        "é",
+        "9h",
+        "99999999999999999999y",
+        "mh",
+        "'''",
+        "\"\"\"",
+        "[x]",
+        "#",
+        "a = b",
+        "tlsv1.2",
+    ];
+    for key in OPTIONS.split_whitespace() {
+        for value in values {
+            let text =
+                format!("listener 1883\n{key} {value}\n{key} {value}\nallow_anonymous true\n");
+            let other = format!("per_listener_settings true\n{text}listener 2\ncertfile {value}\n");
+            for text in [text, other] {
+                let translation = translate(&text);
+                let mut notes = translation.notes.iter();
+                let broken = notes.find(|note| note.contains("this is not TOML"));
+                assert_eq!(broken, None, "{text}\n{}", translation.text);
+            }
+        }
+    }
+    let named = Translation::of(&parse("a\n[b]\u{7f}", "sys_interval 3\n"));
+    assert!(named.text.contains("interval_secs = 3  # a\u{fffd}[b]\u{fffd}:1\n"), "{}", named.text);
+}
+
 /// Mosquitto's own example: every option there is, each in a comment with its default.
 #[test]
 fn every_option_of_mosquitto_is_known() {
