@@ -66,6 +66,8 @@ counters! {
     subscriptions_added,
     /// Subscriptions ended.
     subscriptions_removed,
+    /// Subscriptions that the rules did not allow.
+    subscriptions_denied,
     /// Wills published.
     wills_published,
     /// Messages that nobody was subscribed to.
@@ -98,6 +100,8 @@ counters! {
     dropped_not_connected,
     /// Drops: publishes that the publisher was not allowed to make.
     dropped_not_authorized,
+    /// Drops: messages that their receiver may not have.
+    dropped_denied,
     /// Drops: messages beyond a rate, with too large a payload, or on a topic too many.
     dropped_over_limit,
     /// Drops: the session ended before the store had the message.

@@ -12,6 +12,7 @@
 //! # }
 //! ```
 
+mod access;
 mod arena;
 mod auth;
 mod backend;
@@ -34,6 +35,7 @@ mod start;
 mod sys;
 mod table;
 
+pub use access::{AccessError, read_rules};
 pub use auth::EnhancedAuthenticator;
 pub use config::Config;
 pub use control::Signal;

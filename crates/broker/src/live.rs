@@ -7,6 +7,7 @@
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
 
+use quelea_acl::Rules as AccessRules;
 use quelea_codec::QoS;
 use quelea_session::{Overflow, ServerLimits, SessionLimits};
 use quelea_topics::SharedStrategy;
@@ -25,6 +26,8 @@ pub(crate) struct Live {
 pub(crate) struct Rules {
     generation: u64,
     pub(crate) config: Config,
+    /// Who may do what; nothing where everybody may do all.
+    pub(crate) access: Option<Arc<AccessRules>>,
     pub(crate) server_limits: ServerLimits,
     pub(crate) session_limits: SessionLimits,
     pub(crate) strategy: SharedStrategy,
@@ -32,14 +35,27 @@ pub(crate) struct Rules {
 
 impl Live {
     pub(crate) fn new(config: Config) -> Self {
-        Self { generation: AtomicU64::new(0), rules: Mutex::new(Arc::new(Rules::new(config, 0))) }
+        Self {
+            generation: AtomicU64::new(0),
+            rules: Mutex::new(Arc::new(Rules::new(config, None, 0))),
+        }
     }
 
     /// Puts `config` in force.
     pub(crate) fn replace(&self, config: Config) {
+        self.change(|rules| (config, rules.access.clone()));
+    }
+
+    /// Puts other rules about who may do what in force. Shards judge their sessions again by them.
+    pub(crate) fn set_access(&self, access: Option<Arc<AccessRules>>) {
+        self.change(|rules| (rules.config.clone(), access));
+    }
+
+    fn change(&self, next: impl FnOnce(&Rules) -> (Config, Option<Arc<AccessRules>>)) {
         let mut rules = self.rules.lock().unwrap_or_else(PoisonError::into_inner);
         let generation = rules.generation + 1;
-        *rules = Arc::new(Rules::new(config, generation));
+        let (config, access) = next(&rules);
+        *rules = Arc::new(Rules::new(config, access, generation));
         self.generation.store(generation, Ordering::Release);
     }
 
@@ -56,9 +72,10 @@ impl Live {
 }
 
 impl Rules {
-    fn new(config: Config, generation: u64) -> Self {
+    fn new(config: Config, access: Option<Arc<AccessRules>>, generation: u64) -> Self {
         Self {
             generation,
+            access,
             server_limits: server_limits(&config),
             session_limits: session_limits(&config),
             strategy: strategy(&config),

@@ -14,6 +14,7 @@ use mio::{Poll, Waker};
 use quelea_auth::{Chain, PasswordFileError, Source};
 use quelea_store::{OpenError, Recovered, RecoveredRetained, SessionNumber, ShardIndex};
 
+use crate::access::{AccessError, read_rules};
 use crate::auth::{self, Authority, EnhancedAuthenticator};
 use crate::backend::Backend;
 use crate::clock::Clock;
@@ -51,6 +52,8 @@ pub struct Extensions {
 #[derive(Debug)]
 #[non_exhaustive]
 pub enum StartError {
+    /// The rules about who may do what are not what they should be.
+    Access(AccessError),
     /// The password file cannot be used.
     Authentication(PasswordFileError),
     /// A listener's address cannot be listened on.
@@ -102,6 +105,7 @@ impl Broker {
     /// As [`Broker::start`].
     pub fn start_with(config: Config, extensions: Extensions) -> Result<Self, StartError> {
         check_exposure(&config, &extensions)?;
+        let access = read_rules(&config).map_err(StartError::Access)?;
         os::raise_file_limit();
         let clock = Clock::start();
         let is_inherited = |it: &Listener| matches!(it.address, Address::Inherited(_));
@@ -156,6 +160,7 @@ impl Broker {
         let store = backend.store();
         let shared =
             Shared::new(config, entrances, mailboxes, store, authority, seed, wall_at_zero);
+        shared.live.set_access(access);
         let shared = Arc::new(shared);
         let new_shard = |index| Shard::new(ShardIndex(index), Arc::clone(&shared), clock.now());
         let mut shards: Vec<Shard> = (0..polls.len() as u16).map(new_shard).collect();
@@ -217,7 +222,10 @@ impl Broker {
         next.check()?;
         let running = &self.shared.live.rules().config;
         let changes = running.changes(next);
-        self.shared.apply(running.reloaded(next)?);
+        let config = running.reloaded(next)?;
+        let access = read_rules(&config).map_err(|error| Mistakes::one(error.to_string()))?;
+        self.shared.apply(config);
+        self.shared.live.set_access(access);
         Ok(changes)
     }
 
@@ -323,6 +331,7 @@ fn default_shards() -> usize {
 impl fmt::Display for StartError {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
+            Self::Access(error) => error.fmt(f),
             Self::Listen { address, source } => write!(f, "cannot listen on {address}: {source}"),
             Self::Open { address } => write!(
                 f,
@@ -341,6 +350,7 @@ impl fmt::Display for StartError {
 impl std::error::Error for StartError {
     fn source(&self) -> Option<&(dyn std::error::Error + 'static)> {
         match self {
+            Self::Access(error) => Some(error),
             Self::Listen { source, .. } | Self::System(source) => Some(source),
             Self::Store(error) => Some(error),
             Self::Authentication(error) => Some(error),

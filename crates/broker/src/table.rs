@@ -8,6 +8,7 @@
 //! A subscriber that joins a filter which its shard already has does not touch the table, so a
 //! fleet that shares one filter writes it once per shard.
 
+use std::borrow::Cow;
 use std::collections::BTreeMap;
 use std::sync::atomic::{AtomicBool, AtomicU32, AtomicU64, Ordering};
 use std::sync::{Arc, PoisonError, RwLock, RwLockReadGuard};
@@ -304,6 +305,11 @@ impl Table {
     /// Returns the filter's id, if anyone has subscribed to it.
     pub(crate) fn find(&self, filter: &str) -> Option<FilterId> {
         self.read().find(filter)
+    }
+
+    /// Returns the text of a filter that someone is subscribed to.
+    pub(crate) fn filter_of(&self, id: FilterId) -> Option<String> {
+        self.read().filter_of(id).map(Cow::into_owned)
     }
 
     /// Records that `shard` has receivers of this class.

@@ -5,8 +5,8 @@ use std::path::PathBuf;
 use std::{env, fs};
 
 use clap::{Args, Subcommand};
-use quelea_broker::Config;
 use quelea_broker::config::{Flag, Loaded, Sources};
+use quelea_broker::{Config, read_rules};
 
 use crate::failure::Failure;
 use crate::print;
@@ -66,7 +66,9 @@ pub(crate) enum ConfigCommand {
 pub(crate) fn run(command: &ConfigCommand) -> Result<(), Failure> {
     match command {
         ConfigCommand::Check(args) => {
-            args.load()?;
+            let loaded = args.load()?;
+            // The ACL file is a part of it that lies elsewhere.
+            read_rules(&loaded.config).map_err(Failure::usage)?;
             print::to_stdout("nothing is wrong with the configuration\n")
         }
         ConfigCommand::Show(args) => print::to_stdout(&args.load()?.to_toml()),

@@ -31,6 +31,7 @@
 
 use alloc::boxed::Box;
 use alloc::sync::Arc;
+use alloc::vec::Vec;
 
 use quelea_codec::{PacketId, QoS};
 
@@ -214,6 +215,19 @@ impl Session {
         self.pass(position.plus(1));
         fx.drops.push((DropReason::QueueFull, Some(entry.message)));
         Some(position)
+    }
+
+    /// Drops what waits in memory with a topic that `is_dropped` chooses, and was never sent. Returns how many there
+    /// were. The entries of a durable session are the caller's to take from the store.
+    pub fn drop_queued(&mut self, is_dropped: impl Fn(&str) -> bool, fx: &mut Effects) -> u64 {
+        let Some(queue) = &mut self.queue else { return 0 };
+        let mut dropped = Vec::new();
+        queue.extract(|it| is_dropped(it.message.content().topic), |it| dropped.push(it));
+        for entry in &dropped {
+            self.count_left(entry, fx);
+            self.leave_store(entry.position, fx);
+        }
+        dropped.len() as u64
     }
 
     /// Returns what becomes of the session when its connection ends.

@@ -3,7 +3,7 @@
 use std::fmt;
 
 use super::check::listener_key;
-use super::{Config, Listener, Mistakes, Setting, listener_keys};
+use super::{Config, Listener, Mistakes, Setting, acl, listener_keys};
 
 /// A setting that a new configuration gives another value.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -41,6 +41,11 @@ impl Config {
                 takes_effect: TakesEffect::AtOnce,
             });
         }
+        if self.acl != next.acl {
+            let count = |config: &Self| Some(format!("{} rules", config.acl.len()));
+            let (key, takes_effect) = (acl::TABLE.to_owned(), TakesEffect::AtOnce);
+            changes.push(Change { key, old: count(self), new: count(next), takes_effect });
+        }
         for setting in Self::settings() {
             let (old, new) = (setting.show(self), setting.show(next));
             if old != new {
@@ -64,6 +69,7 @@ impl Config {
             }
         }
         config.banned.clone_from(&next.banned);
+        config.acl.clone_from(&next.acl);
         config.check()?;
         Ok(config)
     }
@@ -127,7 +133,9 @@ fn listener_changes(old: &[Listener], new: &[Listener]) -> Vec<Change> {
 /// The settings that a running broker takes up; `*` stands for a whole table. A setting that is not here needs a
 /// restart, so that nobody is told of an effect that nobody has written.
 const RELOADED: &[&str] = &[
+    "acl_file",
     "allow_anonymous",
+    "filter_on_delivery",
     "shared_strategy",
     "limits.*",
     "rates.*",

@@ -1,7 +1,7 @@
 //! Mistakes that only the configuration as a whole can have.
 
 use super::mistake::{Mistake, Mistakes, Origin, Origins};
-use super::{Address, Config, CrlExpiry, Listener, Protocol, Tls, UnixFile, listener};
+use super::{Address, Config, CrlExpiry, Listener, Protocol, Tls, UnixFile, acl, listener};
 
 impl Config {
     /// Checks the configuration as a whole, for whoever made it without loading it.
@@ -21,6 +21,7 @@ impl Config {
         };
         self.check_access(&mut note);
         self.check_listeners(&mut note);
+        self.check_acl(&mut note);
         self.check_log(&mut note);
         self.check_store(origins, &mut note);
         self.check_limits(&mut note);
@@ -72,6 +73,16 @@ impl Config {
             for message in tls.chain(websocket_mistakes(second)) {
                 note(&listener_key(second), message);
             }
+        }
+    }
+
+    fn check_acl(&self, note: &mut impl FnMut(&str, String)) {
+        if self.acl.len() > ACL_RULES_MAX {
+            note(acl::TABLE, format!("there are more than {ACL_RULES_MAX} rules"));
+        }
+        // Those of a file have been looked at where their lines are known.
+        for message in self.acl.iter().filter_map(|rule| rule.to_rule().err()) {
+            note(acl::TABLE, message);
         }
     }
 
@@ -193,6 +204,9 @@ fn overlap(first: &Address, second: &Address) -> bool {
 pub(super) fn listener_key(listener: &Listener) -> String {
     format!("{}.{}", listener::TABLE, listener.address)
 }
+
+/// Rules of the configuration. Those about a client are gone through for each new topic that it publishes to.
+const ACL_RULES_MAX: usize = 10_000;
 
 /// Certificates of one listener. A handshake looks through them for the name that the client asks for.
 const CERTIFICATES_MAX: usize = 256;

@@ -3,8 +3,7 @@
 use std::fmt::Write as _;
 
 use super::check::listener_key;
-use super::listener_keys::ListenerKey;
-use super::{Ban, Config, Kind, Loaded, Setting, listener_keys};
+use super::{Ban, Config, Kind, Loaded, Setting, acl, listener_keys};
 
 impl Loaded {
     /// Returns the configuration in force as a file that would make it, with where each setting came from.
@@ -12,7 +11,9 @@ impl Loaded {
         let mut out = String::new();
         let mut section = "";
         for setting in Config::settings() {
-            begin_section(&mut out, &mut section, setting.section, || self.listeners_to_toml());
+            begin_section(&mut out, &mut section, setting.section, || {
+                self.listeners_to_toml() + &self.acl_to_toml()
+            });
             let key = setting.key();
             let origin =
                 self.origins.get(&key).map(|origin| format!("  # {origin}")).unwrap_or_default();
@@ -39,6 +40,28 @@ impl Loaded {
         out.extend(self.config.banned.iter().map(Ban::to_toml));
         out
     }
+
+    fn acl_to_toml(&self) -> String {
+        let mut out = String::new();
+        for rule in &self.config.acl {
+            let _ = writeln!(out, "\n[[acl]]  # {}", rule.origin);
+            for key in acl::keys() {
+                if let Some(value) = (key.show)(rule) {
+                    let _ = writeln!(out, "{} = {value}", key.name);
+                }
+            }
+        }
+        out
+    }
+}
+
+/// Returns an example of the rules.
+fn example_acl() -> String {
+    let mut out = EXAMPLE_ACL.to_owned();
+    for key in acl::keys() {
+        explain(&mut out, key.values, key.doc, key.name, key.sample);
+    }
+    out
 }
 
 /// Returns the text the first time, nothing later.
@@ -71,24 +94,24 @@ impl Config {
 fn example_listeners() -> String {
     let mut out = EXAMPLE_LISTENERS.to_owned();
     for key in listener_keys::keys().filter(|key| !key.is_for_unix()) {
-        explain(&mut out, key);
+        explain(&mut out, key.values, key.doc, key.name, key.sample);
     }
     out.push_str(EXAMPLE_UNIX);
     for key in listener_keys::keys().filter(|key| key.is_for_unix()) {
-        explain(&mut out, key);
+        explain(&mut out, key.values, key.doc, key.name, key.sample);
     }
     out.push_str(EXAMPLE_BANS);
-    out
+    out + &example_acl()
 }
 
-fn explain(out: &mut String, key: &ListenerKey) {
-    let mut explained = key.values.to_owned();
+fn explain(out: &mut String, values: &str, doc: &str, name: &str, sample: &str) {
+    let mut explained = values.to_owned();
     explained[..1].make_ascii_uppercase();
     out.push_str("#\n");
-    for line in wrapped(&format!("{explained}. {}", key.doc)) {
+    for line in wrapped(&format!("{explained}. {doc}")) {
         let _ = writeln!(out, "# {line}");
     }
-    let _ = writeln!(out, "# {} = {}", key.name, key.sample);
+    let _ = writeln!(out, "# {name} = {sample}");
 }
 
 /// Breaks a text into lines for a file.
@@ -114,6 +137,7 @@ impl Setting {
             Kind::Bytes(range) if *range.end() <= u64::from(u32::MAX) => "\"1 MiB\"",
             Kind::Bytes(_) => "\"100 GiB\"",
             Kind::Count(_) | Kind::Millis(_) | Kind::Secs(_) => "4",
+            Kind::Path if self.key() == "acl_file" => "\"/etc/quelea/acl\"",
             Kind::Path => "\"/etc/quelea/passwd\"",
             Kind::Choice(_) | Kind::Text => "\"\"",
         }
@@ -180,4 +204,15 @@ const EXAMPLE_UNIX: &str = "\
 #
 # [[listener]]
 # address = \"unix:/run/quelea/mqtt.sock\"
+";
+
+const EXAMPLE_ACL: &str = "
+# Who may publish and subscribe to what: an [[acl]] for each rule. The first that matches decides, and with any rule
+# at all, what none allows is denied. All that a rule says of a client must be so; what it does not say is anything.
+#
+# [[acl]]
+# allow = [\"publish\", \"subscribe\"]
+# topics = [\"public/#\"]
+#
+# The keys of a rule:
 ";

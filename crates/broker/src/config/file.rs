@@ -9,7 +9,7 @@ use super::listener_keys::Given;
 use super::load::Loading;
 use super::mistake::Origin;
 use super::value::Raw;
-use super::{Ban, Config, Listener, ban, listener, listener_keys};
+use super::{AclRule, Ban, Config, Listener, acl, ban, listener, listener_keys};
 
 /// Reads the file `name` with the content `text` into `loading`.
 pub(super) fn read_file(name: &str, text: &str, loading: &mut Loading) {
@@ -41,6 +41,8 @@ impl File<'_> {
                 self.read_listeners(value, loading);
             } else if name == ban::TABLE {
                 self.read_bans(value, loading);
+            } else if name == acl::TABLE {
+                self.read_acl(value, loading);
             } else if Config::settings().any(|setting| setting.section == name) {
                 self.read_section(name, value, loading);
             } else {
@@ -170,6 +172,42 @@ impl File<'_> {
                 loading.mistake(origin, format!("{full_name} {expected}"));
                 false
             }
+        }
+    }
+
+    fn read_acl(&self, value: &Spanned<DeValue<'_>>, loading: &mut Loading) {
+        let Some(array) = value.get_ref().as_array() else {
+            let message = "rules are a list: write [[acl]], with two brackets, for each".to_owned();
+            return loading.mistake(self.origin(&value.span()), message);
+        };
+        for rule in array {
+            self.read_acl_rule(rule, loading);
+        }
+    }
+
+    fn read_acl_rule(&self, rule: &Spanned<DeValue<'_>>, loading: &mut Loading) {
+        let origin = self.origin(&rule.span());
+        let mut read = AclRule { origin: origin.to_string(), ..AclRule::default() };
+        let mut is_right = true;
+        for (key, value) in rule.get_ref().as_table().into_iter().flatten() {
+            let origin = self.origin(&key.span());
+            let full_name = format!("{}.{}", acl::TABLE, key.get_ref());
+            let Some(key) = acl::keys().find(|it| it.name == key.get_ref().as_ref()) else {
+                loading.unknown_key(origin, &full_name);
+                is_right = false;
+                continue;
+            };
+            let given = Given::new(value, &self.text[value.span()]);
+            if let Err(expected) = (key.read)(&mut read, &given) {
+                loading.mistake(origin, format!("{full_name} {expected}"));
+                is_right = false;
+            }
+        }
+        match read.to_rule() {
+            Ok(_) => loading.add_acl_rule(read),
+            // What a wrong key leaves out is not missed twice.
+            Err(message) if is_right => loading.mistake(origin, message),
+            Err(_) => {}
         }
     }
 

@@ -64,7 +64,7 @@ impl Given {
         }
     }
 
-    fn written(&self) -> String {
+    pub(super) fn written(&self) -> String {
         match self {
             Self::Number(number) => number.to_string(),
             Self::Text(text) => quoted(text),
@@ -73,12 +73,19 @@ impl Given {
         }
     }
 
-    fn texts(&self) -> Result<Vec<String>, String> {
+    pub(super) fn texts(&self) -> Result<Vec<String>, String> {
         match self {
             Self::Text(text) if !text.is_empty() => Ok(vec![text.clone()]),
             Self::Texts(texts) if texts.iter().all(|text| !text.is_empty()) => Ok(texts.clone()),
             _ => Err(format!("must be a text or a list of texts, not {}", self.written())),
         }
+    }
+
+    pub(super) fn switch(&self) -> Result<bool, String> {
+        let Self::Other(text) = self else {
+            return Err(format!("must be true or false, not {}", self.written()));
+        };
+        text.parse().map_err(|_| format!("must be true or false, not {text}"))
     }
 
     fn paths(&self) -> Result<Vec<PathBuf>, String> {
@@ -123,7 +130,7 @@ impl Given {
         mode.ok_or_else(|| format!("must be permissions such as \"0660\", not {}", self.written()))
     }
 
-    fn value<T: Value>(&self, kind: &Kind) -> Result<T, String> {
+    pub(super) fn value<T: Value>(&self, kind: &Kind) -> Result<T, String> {
         match self {
             Self::Text(text) => T::read(Raw::String(text), kind),
             Self::Number(number) => T::read(Raw::Integer(*number), kind),
@@ -144,12 +151,12 @@ fn tls(listener: &mut Listener) -> &mut Tls {
 }
 
 /// Puts a value that was right in its place.
-fn put<T>(place: &mut T, value: Result<T, String>) -> Result<(), String> {
+pub(super) fn put<T>(place: &mut T, value: Result<T, String>) -> Result<(), String> {
     *place = value?;
     Ok(())
 }
 
-fn list<'a>(texts: impl Iterator<Item = &'a str>) -> String {
+pub(super) fn list<'a>(texts: impl Iterator<Item = &'a str>) -> String {
     let quoted: Vec<String> = texts.map(quoted).collect();
     format!("[{}]", quoted.join(", "))
 }

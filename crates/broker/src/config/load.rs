@@ -9,7 +9,7 @@ use super::listener::{self, Listener};
 use super::mistake::{Mistake, Mistakes, Origin, Origins};
 use super::nearest::nearest_key;
 use super::value::Raw;
-use super::{Ban, Config, Setting};
+use super::{AclRule, Ban, Config, Setting};
 
 /// Where a configuration comes from.
 #[derive(Clone, Debug, Default)]
@@ -94,6 +94,11 @@ impl Loading {
     /// Takes up who may not connect. Only a file says so.
     pub(super) fn set_bans(&mut self, bans: Vec<Ban>) {
         self.loaded.config.banned = bans;
+    }
+
+    /// Adds a rule behind those that were read before.
+    pub(super) fn add_acl_rule(&mut self, rule: AclRule) {
+        self.loaded.config.acl.push(rule);
     }
 
     /// Replaces the listeners by plain ones on `addresses`.

@@ -46,6 +46,11 @@ impl Mistakes {
         Err(Self(mistakes))
     }
 
+    /// Returns one mistake that lies in no setting.
+    pub(crate) fn one(message: String) -> Self {
+        Self(vec![Mistake { origin: None, message }])
+    }
+
     /// Returns the mistakes, those of the file first and by line.
     pub fn iter(&self) -> impl Iterator<Item = &Mistake> {
         self.0.iter()

@@ -3,6 +3,7 @@
 //! [`Config::default`] is a broker for this machine only: both loopback addresses, anonymous access, and what has
 //! to be remembered in `quelea-data`, below the working directory.
 
+mod acl;
 mod authentication;
 mod ban;
 mod change;
@@ -27,7 +28,9 @@ mod tests;
 mod value;
 
 use std::num::NonZeroUsize;
+use std::path::PathBuf;
 
+pub use acl::AclRule;
 pub use authentication::Authentication;
 pub use ban::{Ban, BanSubject, Bans, Moment};
 pub use change::{Change, TakesEffect};
@@ -63,8 +66,19 @@ settings! {
         /// its window (`least-in-flight`), each in turn (`round-robin`), one by the publisher's client id
         /// (`hash-publisher`), or the same one as long as it is connected (`sticky`).
         pub shared_strategy: SharedStrategy = SharedStrategy::LeastInFlight, Choice(SharedStrategy::WORDS);
+
+        /// A file with rules in the form of Mosquitto's ACL files. They are asked after those of this file. With rules of
+        /// any kind, what none of them allows is denied. It is read again with the configuration, on SIGHUP.
+        pub acl_file: Option<PathBuf> = None, Path;
+
+        /// Whether a subscription is granted as soon as the rules allow a part of what it matches, and each message is
+        /// checked before it is delivered. Otherwise a rule must allow all of it. Unset, it is so with an `acl_file`,
+        /// because that is what its rules are written for.
+        pub filter_on_delivery: Option<bool> = None, Switch;
     }
     with {
+        /// Who may publish and subscribe to what. The first rule that matches decides.
+        pub acl: Vec<AclRule> = Vec::new();
         /// Where the broker listens.
         pub listeners: Vec<Listener> = Listener::loopback();
         /// Who is asked who clients are.

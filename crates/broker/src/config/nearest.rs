@@ -1,7 +1,7 @@
 //! The known key that someone probably meant.
 
 use super::Config;
-use super::{listener, listener_keys};
+use super::{acl, listener, listener_keys};
 
 /// Returns the key of the setting nearest to `unknown`, if one is near.
 ///
@@ -12,16 +12,20 @@ pub(super) fn nearest_key(unknown: &str) -> Option<String> {
     let sections = Config::settings().map(|setting| setting.section.to_owned());
     let table = listener::TABLE;
     let listener = listener_keys::keys().map(|key| format!("{table}.{}", key.name));
+    let acl_keys = acl::keys().map(|key| format!("{}.{}", acl::TABLE, key.name));
     known
+        .chain([acl::TABLE.to_owned()])
+        .chain(acl_keys)
         .chain(sections.filter(|section| !section.is_empty()))
         .chain(listener)
         .chain(
             ["", ".tls", ".forwarded_for", ".proxy_protocol"].map(|name| format!("{table}{name}")),
         )
-        .map(|key| (difference(unknown, &key), key))
-        .filter(|(difference, key)| *difference <= key.len().min(unknown.len()) / 3)
+        // Of two names in other tables, the one whose table is nearer.
+        .map(|key| (difference(unknown, &key), edits(unknown, &key), key))
+        .filter(|(difference, _, key)| *difference <= key.len().min(unknown.len()) / 3)
         .min()
-        .map(|(_, key)| key)
+        .map(|(.., key)| key)
 }
 
 /// Returns the nearest of a few names, if one is near.
@@ -77,6 +81,8 @@ mod tests {
         check("alow_anonymous", Some("allow_anonymous"));
         check("listeners", Some("listener"));
         check("listener.adress", Some("listener.address"));
+        check("acl.topic", Some("acl.topics"));
+        check("acls", Some("acl"));
         check("persistence", None);
         check("x", None);
     }

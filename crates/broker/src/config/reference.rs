@@ -7,7 +7,7 @@ use std::path::PathBuf;
 use std::{env, fs};
 
 use super::document::wrapped;
-use super::{Config, Loaded, Setting, Sources, TakesEffect, listener_keys};
+use super::{Config, Loaded, Setting, Sources, TakesEffect, acl, listener_keys};
 
 /// Every setting, with its type, unit, default and limit, is in the documentation.
 #[test]
@@ -113,7 +113,7 @@ fn check(file: PathBuf, expected: &str) {
 
 fn reference() -> String {
     let defaults = Config::default();
-    let mut out = listener_reference();
+    let mut out = listener_reference() + &acl_reference();
     let mut section = None;
     for setting in Config::settings() {
         if section != Some(setting.section) {
@@ -137,6 +137,19 @@ fn reference() -> String {
 fn listener_reference() -> String {
     let mut out = "\n## The keys of a `[[listener]]`\n".to_owned();
     for key in listener_keys::keys() {
+        let mut values = key.values.to_owned();
+        values[..1].make_ascii_uppercase();
+        let _ = write!(out, "\n### `{}`\n\n{values}: `{}`\n\n", key.name, key.sample);
+        for line in wrapped(key.doc) {
+            let _ = writeln!(out, "{line}");
+        }
+    }
+    out
+}
+
+fn acl_reference() -> String {
+    let mut out = "\n## The keys of an `[[acl]]`\n".to_owned();
+    for key in acl::keys() {
         let mut values = key.values.to_owned();
         values[..1].make_ascii_uppercase();
         let _ = write!(out, "\n### `{}`\n\n{values}: `{}`\n\n", key.name, key.sample);

@@ -432,3 +432,43 @@ fn load(
         flags: flags.iter().map(flag).collect(),
     })
 }
+
+#[test]
+fn rules_are_read_in_their_order() {
+    let file = "[[acl]]\nuser = \"admin\"\nallow = [\"publish\", \"subscribe\"]\ntopics = [\"#\", \"$SYS/#\"]\n\
+        [[acl]]\ngroup = \"device\"\nallow = [\"publish\"]\ntopics = [\"site/${site}/device/%c/#\"]\nqos_max = 1\nretain = false\n\
+        [[acl]]\ndeny = [\"subscribe\"]\ntopics = [\"+/private/#\"]\n";
+    let loaded = load(file, &[], &[]).expect("nothing is wrong");
+    let rules = &loaded.config.acl;
+    assert_eq!(rules.len(), 3);
+    assert_eq!((rules[1].qos_max, rules[1].retain), (Some(1), Some(false)));
+    assert!(rules[2].origin.ends_with(":11"), "{}", rules[2].origin);
+    // What is shown would make the same.
+    let again = load(&loaded.to_toml(), &[], &[]).expect("it can be read").config;
+    let without_lines = |rules: &[AclRule]| -> Vec<AclRule> {
+        rules.iter().map(|it| AclRule { origin: String::new(), ..it.clone() }).collect()
+    };
+    assert_eq!(without_lines(&again.acl), without_lines(rules));
+}
+
+#[test]
+fn every_mistake_of_a_rule_is_named() {
+    let file = "[[acl]]\nusr = \"a\"\nallow = [\"publish\"]\ntopics = [\"a\"]\n\
+        [[acl]]\nallow = [\"write\"]\ntopics = [\"a\"]\n\
+        [[acl]]\nallow = [\"publish\"]\ntopics = [\"a/#/b\"]\n\
+        [[acl]]\ndeny = [\"publish\"]\ntopics = [\"a\"]\nretain = false\n\
+        [[acl]]\ntopics = [\"$share/g/a\"]\n\
+        [[acl]]\nallow = [\"publish\"]\ntopics = [\"$share/g/a\"]\nqos_max = 3\n";
+    let mistakes = load(file, &[], &[]).expect_err("much is wrong").to_string();
+    for (line, text) in [
+        (2, "there is no setting \"acl.usr\"; the nearest is \"acl.user\""),
+        (6, "\"write\" is neither"),
+        (8, "\"a/#/b\" in acl.topics is no topic filter"),
+        (11, "acl.retain"),
+        (15, "needs acl.allow or acl.deny"),
+        (20, "acl.qos_max must be a number from 0 to 2"),
+    ] {
+        let is_there = |it: &str| it.contains(&format!(":{line}: ")) && it.contains(text);
+        assert!(mistakes.lines().any(is_there), "{line} {text}\n{mistakes}");
+    }
+}

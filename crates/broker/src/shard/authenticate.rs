@@ -192,6 +192,7 @@ impl Shard {
                 }
                 open.identity = Some(Arc::from(identity));
                 self.arm_expiry(key);
+                self.authorize_again(key);
                 data
             }
             Step::Refuse(reason) => {

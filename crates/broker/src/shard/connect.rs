@@ -230,12 +230,28 @@ impl Shard {
         }
         let assigned = connect.client_id.is_empty().then(|| self.draw_client_id());
         let client_id = assigned.as_deref().unwrap_or(connect.client_id);
+        let mut access = self.access_of(client_id, identity.as_deref());
+        if let Some(will) = &connect.will
+            && self.denies_will(access.as_mut(), client_id, will.topic, will.qos, will.retain)
+        {
+            self.refuse(key, connect.version, ReasonCode::NOT_AUTHORIZED);
+            return;
+        }
         let awaited_before = self.awaited;
         let earlier = self.settle_earlier(client_id, owner, &negotiated);
         let session = match earlier {
             Earlier::Resumed(session) => session,
             Earlier::None | Earlier::Discarded => self.new_session(client_id, owner, &negotiated),
         };
+        if let Some(home) = self.sessions.get_mut(session)
+            && (access.is_some() || home.access.is_some())
+        {
+            if let (Some(access), Earlier::Resumed(_)) = (&mut access, earlier) {
+                access.check_deliveries();
+            }
+            home.access = access;
+            self.judge_subscriptions(session);
+        }
         self.store_will(session, connect);
         self.connect_session(session, key, &negotiated);
         let mut packet = Vec::new();
@@ -366,6 +382,7 @@ impl Shard {
             client_id: client_id.into(),
             link: None,
             subscriptions: Default::default(),
+            access: None,
             extra: None,
         };
         if class == Class::Live {

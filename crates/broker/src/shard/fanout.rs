@@ -11,6 +11,7 @@ use super::link::Link;
 use super::receivers::{Receiver, Receivers};
 use super::sessions::HomeSession;
 use crate::arena::{Arena, Key};
+use crate::counters::Counters;
 use crate::mail::{Batch, Direct, Posted};
 
 /// What became of a message among some receivers.
@@ -62,6 +63,7 @@ pub(super) struct Hands<'a> {
     pub(super) bytes_max: usize,
     pub(super) now: Time,
     pub(super) drop_log: &'a mut DropLog,
+    pub(super) counters: &'a Counters,
 }
 
 /// Says which messages are dropped, to whom and why: one line a second, with the number of those
@@ -113,6 +115,7 @@ macro_rules! hands {
             bytes_max: $shard.rules.config.limits.write_buffer_bytes_max as usize,
             now: $shard.now,
             drop_log: &mut $shard.drop_log,
+            counters: &$shard.shared.counters[$shard.index.0 as usize],
         }
     };
 }
@@ -298,6 +301,10 @@ impl Hands<'_> {
         reached: &mut Reached,
     ) {
         let Some(session) = self.sessions.at_mut(session) else { return };
+        if session.may_not_receive(sharing.content().topic) {
+            self.counters.dropped_denied.add(1);
+            return;
+        }
         let link = session.link.and_then(|key| Some((key, self.links.get_mut(key)?)));
         let Some((key, link)) = link.filter(|(_, link)| link.is_answered) else {
             self.effects.drops.push((DropReason::NotConnected, None));

@@ -10,6 +10,7 @@
 //! | `input` | reads links, cuts packets, hands each to its place |
 //! | `connect` | CONNECT, the move to the home shard, takeover |
 //! | `authenticate` | AUTH, the steps of an enhanced authentication |
+//! | `access` | who may do what: asked on the way, and judged again when the rules change |
 //! | `publish` | an arriving message: checks, routing, release |
 //! | `addressing` | which durable sessions and members of shared groups it is for |
 //! | `held` | what waits for the store or for other shards before it may leave |
@@ -29,6 +30,7 @@
 //! | `statistics` | the broker's own messages |
 //! | `shared` | what all shards share |
 
+mod access;
 mod acks;
 mod addressing;
 mod authenticate;
@@ -115,6 +117,10 @@ pub(crate) struct Shard {
     routes: Routes,
     merge: Merge,
     drop_log: DropLog,
+    /// What was denied is said apart from what was dropped.
+    denial_log: DropLog,
+    /// Sessions that the present rules have not been applied to yet.
+    to_judge: Vec<Key>,
 
     outgoing: Vec<Outgoing>,
     operations: Vec<Operation>,
@@ -193,6 +199,8 @@ impl Shard {
             routes: Routes::new(seed),
             merge: Merge::default(),
             drop_log: DropLog::default(),
+            denial_log: DropLog::default(),
+            to_judge: Vec::new(),
             outgoing,
             operations: Vec::new(),
             gathered_bytes: 0,
@@ -237,6 +245,7 @@ impl Shard {
         self.shared.begin_turn(self.index);
         self.now = now;
         self.take_rules();
+        self.judge_some();
         self.read_mail(io);
         self.note_readiness(ready);
         self.retry_unstored();
@@ -282,6 +291,7 @@ impl Shard {
             || !self.backlog.is_empty()
             || !self.cursors.is_empty()
             || !self.dying.is_empty()
+            || !self.to_judge.is_empty()
             || !self.shared.mailboxes[self.index.0 as usize].is_empty()
     }
 
@@ -289,9 +299,17 @@ impl Shard {
     fn take_rules(&mut self) {
         if let Some(rules) = self.shared.live.newer_than(&self.rules) {
             self.limits = rules.session_limits;
+            let has_same_access = match (&self.rules.access, &rules.access) {
+                (Some(old), Some(new)) => Arc::ptr_eq(old, new),
+                (None, None) => true,
+                (Some(_), None) | (None, Some(_)) => false,
+            };
             self.rules = rules;
             self.bound_open_links();
             self.end_banned_links();
+            if !has_same_access {
+                self.judge_all_again();
+            }
         }
     }
 

@@ -96,6 +96,10 @@ impl Shard {
             self.counters().dropped_not_authorized.add(1);
             return self.refuse_publish(key, publish.qos, publish.packet_id, reason);
         }
+        if self.denies_publish(session_key, &inbound.topic, publish.qos, publish.retain) {
+            let reason = ReasonCode::NOT_AUTHORIZED;
+            return self.refuse_publish(key, publish.qos, publish.packet_id, reason);
+        }
         if let Some(reason) = self.excess_of(key, &inbound.topic, &publish) {
             self.counters().dropped_over_limit.add(1);
             return self.refuse_publish(key, publish.qos, publish.packet_id, reason);

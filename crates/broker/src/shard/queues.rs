@@ -106,6 +106,7 @@ impl Shard {
     /// The store placed messages in queues of sessions of this shard.
     pub(super) fn on_placed(&mut self, placed: Vec<Placed>) {
         let mut touched: Vec<Key> = Vec::new();
+        let mut denied = Vec::new();
         for it in placed {
             let key = self.numbers.get(&it.session).copied();
             let found = key.and_then(|key| Some((key, self.sessions.get_mut(key)?)));
@@ -130,11 +131,19 @@ impl Shard {
                 continue;
             }
             kept.next = it.position.plus(1);
+            if session.may_not_receive(it.message.content().topic) {
+                let bytes = counted_bytes(&it.message, &it.attributes);
+                denied.push((key, it.session, it.position, bytes));
+                continue;
+            }
             enqueue(session, it.position, it.message, &it.attributes);
             // Without repeats in a row: a burst to one session is pumped once.
             if touched.last() != Some(&key) {
                 touched.push(key);
             }
+        }
+        for (key, number, position, bytes) in denied {
+            self.withhold(key, number, position, bytes);
         }
         for key in touched {
             self.drop_beyond(key);
@@ -165,20 +174,25 @@ impl Shard {
         kept.next = fetched.next;
         kept.is_behind = !fetched.is_last || kept.next < kept.end;
         let resend_before = kept.resend_before;
-        let mut strays = Vec::new();
+        let (mut strays, mut denied) = (Vec::new(), Vec::new());
         for FetchedEntry { position, message, attributes } in fetched.entries {
             let was_sent = position < resend_before && attributes.qos != QoS::AtMostOnce;
             let Some(message) = message else {
                 session.protocol.restore_released(position);
                 continue;
             };
-            if !was_sent && !is_member(session, attributes.share.as_deref()) {
+            if !was_sent && session.may_not_receive(message.content().topic) {
+                denied.push((position, counted_bytes(&message, &attributes)));
+            } else if !was_sent && !is_member(session, attributes.share.as_deref()) {
                 strays.push((position, message, attributes));
             } else if was_sent {
                 session.protocol.restore_sent(position, message, delivery(&attributes));
             } else {
                 enqueue(session, position, message, &attributes);
             }
+        }
+        for (position, bytes) in denied {
+            self.withhold(key, fetched.session, position, bytes);
         }
         for (position, message, attributes) in strays {
             self.give_back(key, 1, message.size_bytes() as u64);
@@ -315,6 +329,13 @@ impl Shard {
         }
     }
 
+    /// Drops an entry that its client may not have.
+    fn withhold(&mut self, key: Key, session: SessionNumber, position: Position, bytes: u64) {
+        self.counters().dropped_denied.add(1);
+        self.give_back(key, 1, bytes);
+        self.finish(session, position);
+    }
+
     /// Has an entry leave the store.
     pub(super) fn finish(&mut self, session: SessionNumber, position: Position) {
         self.effects.finished.push(position);
@@ -335,6 +356,11 @@ impl Shard {
             }
         }
     }
+}
+
+/// Returns how many bytes a message takes of a queue's room: a retained one is not kept for it.
+fn counted_bytes(message: &Message, attributes: &Attributes) -> u64 {
+    if attributes.retained_order == 0 { message.size_bytes() as u64 } else { 0 }
 }
 
 /// Returns whether a session is still in the group that chose it, if one did.

@@ -10,6 +10,7 @@ use quelea_store::{
 };
 
 use super::Shard;
+use super::access::owner_identity;
 use super::queues::Kept;
 use super::retained::Cursor;
 use super::sessions::{Extra, HomeSession};
@@ -81,11 +82,18 @@ impl Shard {
         } else {
             extra.will_number = Some(recovered.session);
         }
+        let identity = &recovered.identity;
+        let owner = owner_identity(&identity.owner);
+        let mut access = self.access_of(&identity.client_id, owner.as_ref());
+        if let Some(access) = &mut access {
+            access.check_deliveries();
+        }
         let key = self.add_session(HomeSession {
             protocol,
             client_id: recovered.identity.client_id.clone(),
             link: None,
             subscriptions: Default::default(),
+            access,
             extra: Some(Box::new(extra)),
         });
         if is_durable {

@@ -280,6 +280,10 @@ impl Shard {
         let ids = [id];
         let subscription_ids = if id == 0 { &[][..] } else { &ids };
         let Some(session) = self.sessions.get_mut(key) else { return };
+        if session.may_not_receive(value.message.content().topic) {
+            self.counters().dropped_denied.add(1);
+            return;
+        }
         if let (Some(number), true) = (session.number(), qos != QoS::AtMostOnce) {
             self.queue_retained(key, number, value, qos, subscription_ids);
             return;

@@ -9,6 +9,7 @@ use quelea_session::{Session, Sharing, Time};
 use quelea_store::{Operation, Presence, SessionNumber, StoredWill, Submission};
 
 use super::Shard;
+use super::access::Access;
 use super::link::Ending;
 use super::publish::Source;
 use super::queues::Kept;
@@ -26,6 +27,8 @@ pub(super) struct HomeSession {
     /// Its connection, while it has one.
     pub(super) link: Option<Key>,
     pub(super) subscriptions: Subscriptions,
+    /// What the client may do; nothing without rules.
+    pub(super) access: Option<Box<Access>>,
     /// What most sessions of a large fleet don't have.
     pub(super) extra: Option<Box<Extra>>,
 }
@@ -253,13 +256,17 @@ impl Shard {
         let Some(will) = extra.will.take() else { return };
         let mut content = will.message.content();
         content.expires_at = will.expiry_secs.map(|secs| self.now.plus_secs(secs));
-        self.counters().wills_published.add(1);
         // In the same batch as the publish, and before anyone has it: a will is neither lost nor sent
         // twice.
         let after = match number {
             Some(session) => self.submit(Operation::Will { session, will: None }),
             None => Submission::default(),
         };
+        // The rules may be others than when the client connected.
+        if self.denies_publish(key, content.topic, will.qos, will.retain) {
+            return;
+        }
+        self.counters().wills_published.add(1);
         let mut sharing = Sharing::borrowed(content);
         self.publish_from(Source::Will, &mut sharing, will.qos, will.retain, after);
     }

@@ -63,7 +63,7 @@ impl Shard {
         for SubscribeFilter { filter, options } in subscribe.filters() {
             let id = subscribe.subscription_id.unwrap_or(0);
             let reason = match self.wanted(filter, options, id) {
-                Ok(wanted) => self.subscribe(session, &wanted, &mut changes),
+                Ok(wanted) => self.subscribe_if_granted(session, wanted, &mut changes),
                 Err(reason) => reason,
             };
             reasons.push(reason.0);
@@ -144,6 +144,25 @@ impl Shard {
         let qos = options.qos.min(self.rules.server_limits.qos_max);
         let options = SubscriptionOptions { qos, ..options };
         Ok(Wanted { text, filter, group, options, subscription_id })
+    }
+
+    /// Makes or replaces a subscription as far as the client may have it.
+    fn subscribe_if_granted(
+        &mut self,
+        key: Key,
+        mut wanted: Wanted<'_>,
+        changes: &mut Changes,
+    ) -> ReasonCode {
+        let Some(qos) = self.granted_qos(key, wanted.filter) else {
+            return ReasonCode::NOT_AUTHORIZED;
+        };
+        wanted.options.qos = wanted.options.qos.min(qos);
+        self.subscribe(key, &wanted, changes)
+    }
+
+    /// Ends a subscription that its client has not ended.
+    pub(super) fn end_subscription(&mut self, key: Key, text: &str) {
+        self.unsubscribe(key, text, &mut Changes::default());
     }
 
     /// Makes or replaces one subscription ([MQTT-3.8.4-3]).

@@ -78,6 +78,11 @@ impl Subscriptions {
         Some(removed)
     }
 
+    /// Returns all of them, in no order.
+    pub(super) fn iter(&self) -> impl Iterator<Item = &Subscription> {
+        self.list.iter()
+    }
+
     /// Takes all of them.
     pub(super) fn take(&mut self) -> Vec<Subscription> {
         self.index = None;

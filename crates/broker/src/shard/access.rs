@@ -1,0 +1,241 @@
+//! What clients may do: asked when they publish, subscribe and receive, and judged again when the rules change.
+//!
+//! A session knows its permissions, so that no message costs a look at the rules. Without rules it has none, and
+//! nothing is asked. Whoever is unknown since a restart is judged by what the log says of it, its client identifier and
+//! its owner, until it comes back: its will is held to that, and so is what waits for it.
+
+use std::sync::Arc;
+
+use quelea_acl::{Granted, Permissions, Publish, Recent, Rules, Subject, Verdict};
+use quelea_auth::Identity;
+use quelea_codec::QoS;
+use quelea_session::Time;
+
+use super::Shard;
+use super::fanout::DropLog;
+use super::sessions::HomeSession;
+use super::subscriptions::Subscription;
+use crate::arena::Key;
+
+/// What one session's client may do.
+#[derive(Debug)]
+pub(super) struct Access {
+    permissions: Permissions,
+    recent: Recent,
+    /// Deliveries are looked at. A subscription that was granted with these permissions, and all of it, needs none of that.
+    checks_deliveries: bool,
+}
+
+impl Access {
+    fn new(permissions: Permissions) -> Box<Self> {
+        let checks_deliveries = permissions.filters_deliveries();
+        Box::new(Self { permissions, recent: Recent::default(), checks_deliveries })
+    }
+
+    /// Has each delivery looked at from here on: the session has subscriptions or messages that are older than this.
+    pub(super) fn check_deliveries(&mut self) {
+        self.checks_deliveries = true;
+    }
+
+    /// Decides about a message that the client publishes, or has published in its name.
+    pub(super) fn publish(&mut self, topic: &str, qos: QoS, retain: bool) -> Verdict {
+        let publish = Publish { topic, qos: qos as u8, retain };
+        self.recent.publish(&self.permissions, publish)
+    }
+}
+
+impl HomeSession {
+    /// Returns whether the rules keep a message with this topic from the client.
+    #[inline]
+    pub(super) fn may_not_receive(&self, topic: &str) -> bool {
+        let access = self.access.as_ref().filter(|access| access.checks_deliveries);
+        access.is_some_and(|access| !access.permissions.receive(topic).is_allowed())
+    }
+}
+
+impl Shard {
+    /// Returns what a client may do that connects, or is back after a restart; nothing when there are no rules.
+    pub(super) fn access_of(
+        &self,
+        client_id: &str,
+        identity: Option<&Identity>,
+    ) -> Option<Box<Access>> {
+        let rules = self.rules.access.as_ref()?;
+        Some(Access::new(rules.permissions(subject(client_id, identity))))
+    }
+
+    /// Judges a client again that has authenticated again: its groups and claims may be others.
+    pub(super) fn authorize_again(&mut self, link: Key) {
+        let Some(open) = self.links.get_mut(link).and_then(|link| link.open()) else { return };
+        let (key, identity) = (open.session, open.identity.clone());
+        let Some(session) = self.sessions.get(key) else { return };
+        let Some(mut access) = self.access_of(&session.client_id, identity.as_deref()) else {
+            return;
+        };
+        access.check_deliveries();
+        if let Some(session) = self.sessions.get_mut(key) {
+            session.access = Some(access);
+        }
+        self.judge_subscriptions(key);
+        self.drop_queued_denied(key);
+    }
+
+    /// Returns whether the rules keep a client from publishing a message, and says so.
+    #[inline]
+    pub(super) fn denies_publish(
+        &mut self,
+        session: Key,
+        topic: &str,
+        qos: QoS,
+        retain: bool,
+    ) -> bool {
+        let Some(session) = self.sessions.get_mut(session) else { return false };
+        let Some(access) = &mut session.access else { return false };
+        let Verdict::Deny { rule } = access.publish(topic, qos, retain) else { return false };
+        let rules = self.rules.access.as_ref();
+        note(&mut self.denial_log, self.now, rules, &session.client_id, "publish", topic, rule);
+        self.counters().dropped_not_authorized.add(1);
+        true
+    }
+
+    /// Returns whether the rules keep a client from having its will published, and says so.
+    pub(super) fn denies_will(
+        &mut self,
+        access: Option<&mut Box<Access>>,
+        client_id: &str,
+        topic: &str,
+        qos: QoS,
+        retain: bool,
+    ) -> bool {
+        let verdict = access.map(|access| access.publish(topic, qos, retain));
+        let Some(Verdict::Deny { rule }) = verdict else { return false };
+        let rules = self.rules.access.as_ref();
+        note(&mut self.denial_log, self.now, rules, client_id, "will", topic, rule);
+        self.counters().dropped_not_authorized.add(1);
+        true
+    }
+
+    /// Returns the quality of service up to which a client may subscribe to a filter, without `$share`; nothing if it
+    /// may not, which is said.
+    pub(super) fn granted_qos(&mut self, session: Key, filter: &str) -> Option<QoS> {
+        let session = self.sessions.get(session)?;
+        let Some(access) = &session.access else { return Some(QoS::ExactlyOnce) };
+        match access.permissions.subscribe(filter) {
+            Granted::UpTo(0) => Some(QoS::AtMostOnce),
+            Granted::UpTo(1) => Some(QoS::AtLeastOnce),
+            Granted::UpTo(_) => Some(QoS::ExactlyOnce),
+            Granted::Denied { rule } => {
+                let (log, now) = (&mut self.denial_log, self.now);
+                let rules = self.rules.access.as_ref();
+                note(log, now, rules, &session.client_id, "subscribe", filter, rule);
+                self.counters().subscriptions_denied.add(1);
+                None
+            }
+        }
+    }
+
+    /// The rules are others: everybody is judged again, some in each turn.
+    pub(super) fn judge_all_again(&mut self) {
+        self.to_judge = self.sessions.keys();
+    }
+
+    /// Goes on with the sessions that are to be judged again.
+    pub(super) fn judge_some(&mut self) {
+        let rest = self.to_judge.len().saturating_sub(JUDGED_A_TURN);
+        for key in self.to_judge.split_off(rest) {
+            let Some(session) = self.sessions.get_mut(key) else { continue };
+            let known = session.access.take();
+            let Some(rules) = &self.rules.access else { continue };
+            let subject = match known {
+                Some(access) => access.permissions.subject().clone(),
+                None => {
+                    let link = session.link.and_then(|link| self.links.get_mut(link));
+                    let open = link.and_then(|link| link.open());
+                    let owner = session.extra.as_ref().map_or("", |extra| &extra.owner);
+                    let identity = open.and_then(|open| open.identity.clone());
+                    let identity = identity.or_else(|| owner_identity(owner).map(Arc::new));
+                    subject(&session.client_id, identity.as_deref())
+                }
+            };
+            let mut access = Access::new(rules.permissions(subject));
+            access.check_deliveries();
+            session.access = Some(access);
+            self.judge_subscriptions(key);
+            self.drop_queued_denied(key);
+        }
+    }
+
+    /// Ends the subscriptions of a session that the rules do not grant. The others keep their quality of service.
+    pub(super) fn judge_subscriptions(&mut self, key: Key) {
+        let Some(session) = self.sessions.get(key) else { return };
+        if session.access.is_none() {
+            return;
+        }
+        let table = &self.shared.table;
+        let text = |it: &Subscription| match &it.group {
+            Some(group) => Some(group.text.to_string()),
+            None => table.filter_of(it.filter),
+        };
+        let texts: Vec<String> = session.subscriptions.iter().filter_map(text).collect();
+        for text in texts {
+            if self.granted_qos(key, behind_share(&text)).is_none() {
+                self.end_subscription(key, &text);
+            }
+        }
+    }
+
+    /// Drops what waits in memory for a client and must not be delivered. What waits in the store is looked at when it
+    /// is fetched.
+    fn drop_queued_denied(&mut self, key: Key) {
+        let Some(session) = self.sessions.get_mut(key) else { return };
+        let Some(access) = &session.access else { return };
+        let permissions = &access.permissions;
+        let is_denied = |topic: &str| !permissions.receive(topic).is_allowed();
+        let dropped = session.protocol.drop_queued(is_denied, &mut self.effects);
+        self.counters().dropped_denied.add(dropped);
+        self.settle(key);
+    }
+}
+
+/// Returns what rules may look at.
+fn subject(client_id: &str, identity: Option<&Identity>) -> Subject {
+    let client_id = client_id.into();
+    let Some(identity) = identity else { return Subject { client_id, ..Subject::default() } };
+    Subject {
+        client_id,
+        user: identity.user.clone(),
+        groups: identity.groups.clone(),
+        claims: identity.claims.clone(),
+        ..Subject::default()
+    }
+}
+
+/// Returns what the log knows of a client: whose its session is.
+pub(super) fn owner_identity(owner: &str) -> Option<Identity> {
+    (!owner.is_empty()).then(|| Identity::of_user(owner))
+}
+
+/// Says what was denied, to whom and why: a line a second.
+#[cold]
+fn note(
+    log: &mut DropLog,
+    now: Time,
+    rules: Option<&Arc<Rules>>,
+    client_id: &str,
+    action: &str,
+    topic: &str,
+    rule: Option<u32>,
+) {
+    let Some(others) = log.next_line(now) else { return };
+    let rule = rules.map_or("no rule", |rules| rules.origin(rule));
+    tracing::warn!(client_id, action, topic, rule, others, "not authorized");
+}
+
+/// Returns a subscription's filter without `$share` and the group.
+fn behind_share(text: &str) -> &str {
+    let behind = text.strip_prefix("$share/").and_then(|rest| rest.split_once('/'));
+    behind.map_or(text, |(_, filter)| filter)
+}
+
+/// Sessions judged again in one turn.
+const JUDGED_A_TURN: usize = 256;

@@ -1,0 +1,102 @@
+//! Rules that change while the broker serves.
+
+use std::fs;
+
+use crate::client::{Client, Message, Version};
+use crate::house::{House, config};
+
+const OPEN: &str = "[[acl]]\nallow = [\"publish\", \"subscribe\"]\ntopics = [\"#\"]\n";
+
+const CLOSED: &str = "
+[[acl]]
+client_id = \"admin\"
+allow = [\"publish\", \"subscribe\"]
+topics = [\"#\"]
+
+[[acl]]
+allow = [\"publish\", \"subscribe\"]
+topics = [\"free/#\"]
+";
+
+#[test]
+fn live_subscriptions_are_judged_again() {
+    let house = House::new(OPEN);
+    let mut admin = house.connect(Version::V5, "admin");
+    let mut reader = house.connect(Version::V5, "reader");
+    assert_eq!(reader.subscribe("secret/#"), 1);
+    assert_eq!(reader.subscribe("free/#"), 1);
+    assert_eq!(admin.publish(Message::new("secret/a", "1")), 0);
+    assert_eq!(reader.wait().1, "1");
+
+    house.reload(&config(CLOSED)).unwrap();
+    // A shard takes the rules up with its next turn, and judges with it.
+    while house.totals().subscriptions_denied < 1 {
+        reader.take();
+    }
+    admin.publish(Message::new("secret/a", "2"));
+    assert_eq!(admin.publish(Message::new("free/a", "3")), 0);
+    assert_eq!(reader.wait().1, "3");
+    assert_eq!(reader.publish(Message::new("secret/a", "4")), 0x87);
+    assert_eq!(reader.subscribe("secret/#"), 0x87);
+
+    house.reload(&config("")).unwrap();
+    while reader.subscribe("secret/#") != 1 {}
+    assert_eq!(admin.publish(Message::new("secret/a", "5")), 0);
+    assert_eq!(reader.wait().1, "5");
+}
+
+#[test]
+fn what_waits_for_a_client_is_judged_again() {
+    let house = House::new(OPEN);
+    let connect = || Client::try_connect(house.address, Version::V5, "sleeper", None, false).0;
+    let mut sleeper = connect();
+    assert_eq!(sleeper.subscribe("#"), 1);
+    sleeper.vanish();
+    let mut admin = house.connect(Version::V5, "admin");
+    for topic in ["secret/a", "free/a", "secret/b", "free/b"] {
+        assert_eq!(admin.publish(Message::new(topic, "x")), 0);
+    }
+    house.reload(&config(&format!("filter_on_delivery = true\n{CLOSED}"))).unwrap();
+    let mut sleeper = connect();
+    assert_eq!(sleeper.wait().0, "free/a");
+    assert_eq!(sleeper.wait().0, "free/b");
+    assert!(sleeper.take().is_empty());
+    assert_eq!(house.totals().dropped_denied, 2);
+}
+
+/// The rules of the moment count, not those of the CONNECT.
+#[test]
+fn a_will_is_judged_when_it_is_published() {
+    let house = House::new(OPEN);
+    let will = Message::new("secret/gone", "will");
+    let (mut client, code) =
+        Client::try_connect(house.address, Version::V5, "client", Some(will), true);
+    assert_eq!(code, 0);
+    let mut admin = house.connect(Version::V5, "admin");
+    assert_eq!(admin.subscribe("#"), 1);
+    house.reload(&config(CLOSED)).unwrap();
+    while client.publish(Message::new("secret/a", "x")) != 0x87 {}
+    let before = house.totals().dropped_not_authorized;
+    client.vanish();
+    while house.totals().dropped_not_authorized == before {
+        admin.take();
+    }
+    assert_eq!(house.totals().wills_published, 0);
+}
+
+/// A file with mistakes changes nothing, and all of them are told.
+#[test]
+fn a_bad_file_is_refused_and_the_old_rules_stay() {
+    let house = House::with_file("", Some("topic free/#\n"));
+    let mut next = config("");
+    next.acl_file = Some(house.acl_file.clone());
+    let mut client = house.connect(Version::V5, "client");
+    assert_eq!(client.subscribe("free/#"), 1);
+    fs::write(&house.acl_file, "topic #\ntopic raed a\nuser\n").unwrap();
+    let mistakes = house.reload(&next).unwrap_err();
+    assert!(mistakes.contains(":2: ") && mistakes.contains(":3: "), "{mistakes}");
+    assert_eq!(client.subscribe("other/#"), 0x87);
+    fs::write(&house.acl_file, "topic other/#\n").unwrap();
+    house.reload(&next).unwrap();
+    while client.subscribe("other/#") != 1 {}
+}
