@@ -3,6 +3,7 @@
 //! `cargo xtask fuzz NAME` searches for bytes that make one panic; `tests/replay.rs` runs each over its corpus,
 //! which holds seeds and what was once found. What must hold for the codec is shared with its own tests.
 
+pub mod acl;
 pub mod client;
 #[path = "../../crates/codec/tests/support/mod.rs"]
 pub mod codec;
@@ -16,6 +17,7 @@ pub type Target = (&'static str, fn(&[u8]));
 
 /// All targets.
 pub const TARGETS: &[Target] = &[
+    ("acl", acl::check_acl),
     ("client", client::check_server),
     ("framing", codec::check_framing),
     ("packet_decode", codec::check_packet_decode),

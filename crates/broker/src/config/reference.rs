@@ -60,16 +60,25 @@ fn example_is_right_when_all_is_uncommented() {
 /// Whoever copies a recipe gets a broker.
 #[test]
 fn recipes_are_configurations() {
-    let text = fs::read_to_string(repository().join("docs/listeners.md")).expect("it is there");
+    for (document, least) in [("docs/listeners.md", 9), ("docs/authorization.md", 4)] {
+        check_recipes(document, least);
+    }
+}
+
+fn check_recipes(document: &str, least: usize) {
+    let text = fs::read_to_string(repository().join(document)).expect("it is there");
     let recipes: Vec<&str> = text.split("```toml\n").skip(1).collect();
-    assert!(recipes.len() > 8);
+    assert!(recipes.len() >= least);
     for recipe in recipes {
         let (recipe, _) = recipe.split_once("```").expect("it ends");
         let file = match recipe.contains("[[listener]]") {
             true => recipe.to_owned(),
+            false if recipe.contains("[[acl]]") || recipe.starts_with("acl_file") => {
+                recipe.to_owned()
+            }
             false => format!("[[listener]]\naddress = \"127.0.0.1:1883\"\n{recipe}"),
         };
-        let file = Some(("docs/listeners.md".to_owned(), file));
+        let file = Some((document.to_owned(), file));
         // What a proxy or the system does in front of the broker is none of its business.
         let environment = vec![("QUELEA_ALLOW_ANONYMOUS".to_owned(), "true".to_owned())];
         let loaded = Loaded::from_sources(&Sources { file, environment, ..Sources::default() });

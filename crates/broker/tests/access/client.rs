@@ -45,11 +45,30 @@ impl Client {
         client
     }
 
+    /// Connects with a user name, and no password.
+    pub(crate) fn connect_as(address: SocketAddr, client_id: &str, user: &str) -> Self {
+        let (client, code) =
+            Self::connect_with(address, Version::V5, client_id, Some(user), None, true);
+        assert_eq!(code, 0, "{user} is let in");
+        client
+    }
+
     /// Connects, and returns what CONNACK says.
     pub(crate) fn try_connect(
         address: SocketAddr,
         version: Version,
         client_id: &str,
+        will: Option<Message<'_>>,
+        is_clean: bool,
+    ) -> (Self, u8) {
+        Self::connect_with(address, version, client_id, None, will, is_clean)
+    }
+
+    fn connect_with(
+        address: SocketAddr,
+        version: Version,
+        client_id: &str,
+        user: Option<&str>,
         will: Option<Message<'_>>,
         is_clean: bool,
     ) -> (Self, u8) {
@@ -62,6 +81,7 @@ impl Client {
         if let Some(will) = will {
             flags |= 4 | (will.qos << 3) | (u8::from(will.retain) << 5);
         }
+        flags |= if user.is_some() { 0x80 } else { 0 };
         body.extend([if is_v5 { 5 } else { 4 }, flags, 0, 60]);
         if is_v5 && is_clean {
             body.push(0);
@@ -75,6 +95,7 @@ impl Client {
             body.extend(text(will.topic));
             body.extend(text(will.payload));
         }
+        body.extend(user.map(text).unwrap_or_default());
         stream.write_all(&packet(0x10, &body)).unwrap();
         let mut client = Self { stream, version, next_id: 1, early: VecDeque::new() };
         let (first, body) = client.packet().unwrap();

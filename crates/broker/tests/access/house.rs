@@ -3,10 +3,12 @@
 use std::fs;
 use std::net::SocketAddr;
 use std::path::PathBuf;
+use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
 
+use quelea_auth::Source;
 use quelea_broker::config::{Change, Durability, Loaded, Sources};
-use quelea_broker::{Broker, Config, Totals};
+use quelea_broker::{Broker, Config, Extensions, Totals};
 
 use crate::client::{Client, Version};
 
@@ -34,7 +36,17 @@ impl House {
             fs::write(&acl_file, acl).unwrap();
             config.acl_file = Some(acl_file.clone());
         }
-        let broker = Broker::start(config).unwrap();
+        Self::start(config, acl_file, Extensions::default())
+    }
+
+    /// Starts a broker with these rules that asks `source` who its clients are.
+    pub(crate) fn with_source(rules: &str, source: Arc<dyn Source>) -> Self {
+        let sources = vec![source];
+        Self::start(config(rules), PathBuf::new(), Extensions { sources, ..Extensions::default() })
+    }
+
+    fn start(config: Config, acl_file: PathBuf, extensions: Extensions) -> Self {
+        let broker = Broker::start_with(config, extensions).unwrap();
         let address = broker.local_addrs()[0];
         Self { broker: Some(broker), address, acl_file }
     }

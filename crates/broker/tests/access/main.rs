@@ -7,3 +7,4 @@ mod evasion;
 mod house;
 mod mosquitto;
 mod reload;
+mod users;
