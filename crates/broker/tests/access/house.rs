@@ -2,7 +2,7 @@
 
 use std::fs;
 use std::net::SocketAddr;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
 
@@ -49,6 +49,14 @@ impl House {
         let broker = Broker::start_with(config, extensions).unwrap();
         let address = broker.local_addrs()[0];
         Self { broker: Some(broker), address, acl_file }
+    }
+
+    /// Starts a broker that keeps what it must in `directory`.
+    pub(crate) fn on_disk(rules: &str, directory: &Path) -> Self {
+        let mut config = config(rules);
+        config.store.durability = Durability::Interval;
+        config.store.data_dir = directory.to_owned();
+        Self::start(config, PathBuf::new(), Extensions::default())
     }
 
     /// Puts other rules in force, as SIGHUP does.

@@ -100,3 +100,35 @@ fn a_bad_file_is_refused_and_the_old_rules_stay() {
     house.reload(&next).unwrap();
     while client.subscribe("other/#") != 1 {}
 }
+
+/// The rules may be others after a restart: what was subscribed and what waits is held to them.
+#[test]
+fn sessions_are_judged_again_after_a_restart() {
+    let directory = std::env::temp_dir().join(format!("quelea-acl-disk-{}", std::process::id()));
+    let connect =
+        |house: &House| Client::try_connect(house.address, Version::V5, "sleeper", None, false).0;
+    let house = House::on_disk(OPEN, &directory);
+    let mut sleeper = connect(&house);
+    assert_eq!(sleeper.subscribe("secret/#"), 1);
+    assert_eq!(sleeper.subscribe("free/#"), 1);
+    sleeper.vanish();
+    let mut admin = house.connect(Version::V5, "admin");
+    for topic in ["secret/a", "free/a"] {
+        assert_eq!(admin.publish(Message::new(topic, "before")), 0);
+    }
+    drop(house);
+
+    let house = House::on_disk(CLOSED, &directory);
+    let mut sleeper = connect(&house);
+    assert_eq!(sleeper.wait().0, "free/a");
+    let mut admin = house.connect(Version::V5, "admin");
+    for topic in ["secret/b", "free/b"] {
+        admin.publish(Message::new(topic, "after"));
+    }
+    assert_eq!(sleeper.wait().0, "free/b");
+    assert!(sleeper.take().is_empty());
+    assert_eq!(house.totals().dropped_denied, 1);
+    assert_eq!(house.totals().subscriptions_denied, 1);
+    drop(house);
+    fs::remove_dir_all(directory).unwrap();
+}
