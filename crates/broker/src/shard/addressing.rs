@@ -113,7 +113,7 @@ impl Shard {
 
     /// Returns whether messages at QoS 0 are kept for clients that are away. While there is no space for them,
     /// whoever is there gets them, and that is all.
-    fn keeps_at_most_once(&self, content: &Content<'_>) -> bool {
+    fn keeps_at_most_once(&mut self, content: &Content<'_>) -> bool {
         let is_wanted = self.rules.config.limits.queue_qos0_offline;
         let has_space = is_wanted && self.has_room(content);
         self.counters().dropped_no_space.add(u64::from(is_wanted && !has_space));

@@ -124,6 +124,8 @@ pub(crate) struct Shard {
 
     outgoing: Vec<Outgoing>,
     operations: Vec<Operation>,
+    /// How many sessions the broker had when it was asked first in this turn.
+    session_count: Option<u64>,
     /// About how many bytes they take in the store.
     gathered_bytes: u64,
     /// How many there were last time.
@@ -203,6 +205,7 @@ impl Shard {
             to_judge: Vec::new(),
             outgoing,
             operations: Vec::new(),
+            session_count: None,
             gathered_bytes: 0,
             submitted_last: 0,
             submitted: Submission::default(),
@@ -244,6 +247,7 @@ impl Shard {
     ) -> After {
         self.shared.begin_turn(self.index);
         self.now = now;
+        self.session_count = None;
         self.take_rules();
         self.judge_some();
         self.read_mail(io);

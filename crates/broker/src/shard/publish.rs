@@ -276,10 +276,12 @@ impl Shard {
     }
 
     /// Returns whether the store has room for a message, whoever is to have it.
-    pub(super) fn has_room(&self, content: &Content<'_>) -> bool {
+    pub(super) fn has_room(&mut self, content: &Content<'_>) -> bool {
         let Content { topic, payload, forwarded, .. } = content;
         let message_bytes = topic.len() + payload.len() + forwarded.len();
-        let most = publish_bytes(message_bytes as u64, self.shared.session_count());
+        // Looked up once a turn: it is in memory that other shards write to.
+        let count = self.session_count.get_or_insert_with(|| self.shared.session_count());
+        let most = publish_bytes(message_bytes as u64, *count);
         self.shared.store.has_room(most)
     }
 
