@@ -176,6 +176,44 @@ fn publish_bytes() -> impl Strategy<Value = Vec<u8>> {
     })
 }
 
+/// Sessions may be gone when their turn comes: then there are fewer targets than the record was begun for.
+#[test]
+fn fewer_targets_than_there_was_room_for_come_back() {
+    for (room, count) in [(1, 1), (127, 0), (128, 1), (20_000, 127), (20_000, 128), (1 << 21, 3)] {
+        let parts = PublishParts {
+            qos: QoS::AtLeastOnce,
+            expires_at: 0,
+            retain: None,
+            received: None,
+            topic: "a/b",
+            forwarded: &[],
+            payload: b"payload",
+        };
+        let targets = (0..count).map(|it| TargetRecord {
+            session: SessionNumber(3 * it),
+            position: Position::new(it * it),
+            attributes: 0,
+        });
+        let attributes = [Attributes {
+            qos: QoS::AtLeastOnce,
+            retain: false,
+            subscription_ids: SubscriptionIds::new(&[]),
+            share: None,
+            retained_order: 0,
+        }];
+        let written = written(|out| {
+            let mut open = OpenPublish::begin(out, &parts, &attributes, room);
+            targets.clone().for_each(|it| open.put_target(out, it));
+            open.end(out);
+        });
+        let mut reader = Reader::new(&written);
+        let Ok(Record::Publish(record)) = Record::read(&mut reader) else {
+            panic!("{count} targets in the room of {room} are no record");
+        };
+        assert!(record.targets().eq(targets) && reader.is_empty(), "{count} of {room}");
+    }
+}
+
 fn written(put: impl FnOnce(&mut Vec<u8>)) -> Vec<u8> {
     let mut out = Vec::new();
     put(&mut out);
