@@ -177,7 +177,11 @@ impl<D: Disk> Engine<D> {
         let mut weight = 0;
         let size = u32::try_from(message.size_bytes()).unwrap_or(u32::MAX);
         let spread = targets.len().max(1).ilog2() as u8;
-        for &Target { session, attributes: index } in targets {
+        for (at, &Target { session, attributes: index }) in targets.iter().enumerate() {
+            if at % FETCHED_TOGETHER == 0 && targets.len() > 1 {
+                let next = targets[at..].iter().take(FETCHED_TOGETHER).map(|it| it.session);
+                self.index.sessions.fetch_ends(next);
+            }
             let its = &attributes[index as usize];
             let slot = self.index.sessions.live_mut(session).filter(|it| it.has_position());
             let Some(slot) = slot else {
@@ -320,6 +324,9 @@ pub(super) fn bytes_max(operation: &Operation, drops_oldest: bool) -> usize {
     };
     96 + variable
 }
+
+/// Queues that are brought into the processor's cache at once.
+const FETCHED_TOGETHER: usize = 32;
 
 /// Messages that one operation drops from queues, beside one for each target.
 const DROPS_MAX: usize = 4_096;

@@ -199,6 +199,12 @@ impl Queue {
         self.entries.front().map_or(next, |it| it.position(next))
     }
 
+    /// Returns the size of the last message, gone or not; 0 without any.
+    #[inline]
+    pub(crate) fn last_size(&self) -> u32 {
+        self.entries.back().map_or(0, |it| it.size)
+    }
+
     pub(crate) fn len(&self) -> usize {
         self.entries.len() - self.gone_count as usize
     }
