@@ -4,6 +4,7 @@
 //! which holds seeds and what was once found. What must hold for the codec is shared with its own tests.
 
 pub mod acl;
+pub mod auth;
 pub mod client;
 #[path = "../../crates/codec/tests/support/mod.rs"]
 pub mod codec;
@@ -22,6 +23,7 @@ pub const TARGETS: &[Target] = &[
     ("framing", codec::check_framing),
     ("packet_decode", codec::check_packet_decode),
     ("packet_encode", codec::check_packet_encode),
+    ("password_file", auth::check_password_file),
     ("proxy", transport::check_proxy),
     ("recovery", recovery::check_recovery),
     ("session", session::check_operations),
