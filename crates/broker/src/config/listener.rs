@@ -24,6 +24,12 @@ pub struct Listener {
     pub path: Option<String>,
     /// The versions of MQTT that clients may speak; empty, all of them.
     pub versions: Vec<MqttVersion>,
+    /// What takes the place of `limits.keep_alive_max_secs`.
+    pub keep_alive_max_secs: Option<u16>,
+    /// What takes the place of `limits.packet_bytes_max`.
+    pub packet_bytes_max: Option<u32>,
+    /// What takes the place of `limits.receive_maximum`.
+    pub receive_maximum: Option<u16>,
     /// With WebSocket: the origins of pages that may connect; `*` stands for all. Empty, only pages of the
     /// host that the client names may.
     pub allowed_origins: Vec<String>,
@@ -208,6 +214,9 @@ impl Listener {
             protocol: Protocol::Mqtt,
             path: None,
             versions: Vec::new(),
+            keep_alive_max_secs: None,
+            packet_bytes_max: None,
+            receive_maximum: None,
             allowed_origins: Vec::new(),
             forwarded_for: Vec::new(),
             proxy_protocol: Vec::new(),

@@ -187,6 +187,12 @@ fn show_tls<T: Value>(
 
 const CONNECTIONS: Kind = Kind::Count(1..=10_000_000);
 
+const KEEP_ALIVE: Kind = Kind::Secs(1..=65_535);
+
+const PACKET_BYTES: Kind = Kind::Bytes(1_024..=268_435_460);
+
+const RECEIVE_MAXIMUM: Kind = Kind::Count(1..=65_535);
+
 const MESSAGES: Kind = Kind::Count(1..=1_000_000_000);
 
 const BYTES: Kind = Kind::Bytes(1..=4_294_967_295);
@@ -306,6 +312,30 @@ const KEYS: &[ListenerKey] = &[
         sample: "50_000",
         read: |listener, given| put(&mut listener.connections_max, given.value(&CONNECTIONS)),
         show: |listener| listener.connections_max.show(),
+    },
+    ListenerKey {
+        name: "keep_alive_max_secs",
+        values: "a number of seconds from 1 to 65,535",
+        doc: "For clients of this listener in the place of `limits.keep_alive_max_secs`.",
+        sample: "300",
+        read: |listener, given| put(&mut listener.keep_alive_max_secs, given.value(&KEEP_ALIVE)),
+        show: |listener| listener.keep_alive_max_secs.show(),
+    },
+    ListenerKey {
+        name: "packet_bytes_max",
+        values: "a number of bytes from 1,024 to 268,435,460",
+        doc: "For clients of this listener in the place of `limits.packet_bytes_max`.",
+        sample: "\"64 KiB\"",
+        read: |listener, given| put(&mut listener.packet_bytes_max, given.value(&PACKET_BYTES)),
+        show: |listener| listener.packet_bytes_max.show(),
+    },
+    ListenerKey {
+        name: "receive_maximum",
+        values: "a number from 1 to 65,535",
+        doc: "For clients of this listener in the place of `limits.receive_maximum`.",
+        sample: "20",
+        read: |listener, given| put(&mut listener.receive_maximum, given.value(&RECEIVE_MAXIMUM)),
+        show: |listener| listener.receive_maximum.show(),
     },
     ListenerKey {
         name: "connects_per_sec",

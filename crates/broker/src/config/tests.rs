@@ -154,6 +154,9 @@ fn tls_of_a_listener_is_read() {
         address = "0.0.0.0:8883"
         connections_max = 7
         versions = ["5.0", "3.1.1"]
+        keep_alive_max_secs = 300
+        packet_bytes_max = "64 KiB"
+        receive_maximum = 20
         tls = { certificate = ["a.pem", "b.pem"], key = ["a.key", "b.key"], client_ca = "ca.pem" }
         [[listener]]
         address = "127.0.0.1:8884"

@@ -6,7 +6,7 @@ use std::sync::Arc;
 use foldhash::fast::FixedState;
 use hashbrown::HashSet;
 use quelea_codec::{Framing, PacketKind, Version, next_frame};
-use quelea_session::Time;
+use quelea_session::{ServerLimits, Time};
 
 use super::{AddressPlace, Meter};
 use crate::config::Rates;
@@ -66,6 +66,16 @@ impl Bounds {
     /// Returns whether its listener lets it speak `version`.
     pub(crate) fn admits_version(&self, version: Version) -> bool {
         self.entrance.as_ref().is_none_or(|entrance| entrance.admits_version(version))
+    }
+
+    /// Returns what its listener grants it where others are granted `limits`; nothing if that is the same.
+    pub(crate) fn limits(&self, limits: &ServerLimits) -> Option<ServerLimits> {
+        self.entrance.as_ref()?.limits(limits)
+    }
+
+    /// Returns the largest packet that its listener lets it send, if that has a limit of its own.
+    pub(crate) fn packet_bytes_max(&self) -> Option<u32> {
+        self.entrance.as_ref()?.packet_bytes_max
     }
 
     /// Returns how long a connection must wait that sends on.

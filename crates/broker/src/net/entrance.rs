@@ -7,6 +7,7 @@ use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::Duration;
 
 use quelea_codec::Version;
+use quelea_session::ServerLimits;
 use quelea_transport::upgrade::Rules;
 use rustls::ServerConfig;
 
@@ -25,6 +26,9 @@ pub(crate) struct Entrance {
     pub(crate) connects: Meter,
     pub(crate) messages: Meter,
     pub(crate) bytes: Meter,
+    keep_alive_max_secs: Option<u16>,
+    pub(crate) packet_bytes_max: Option<u32>,
+    receive_maximum: Option<u16>,
     /// What clients may speak; empty, all versions.
     versions: Vec<MqttVersion>,
     tls: Option<Credentials>,
@@ -59,6 +63,9 @@ impl Entrance {
             connects: Meter::default(),
             messages: Meter::default(),
             bytes: Meter::default(),
+            keep_alive_max_secs: settings.keep_alive_max_secs,
+            packet_bytes_max: settings.packet_bytes_max,
+            receive_maximum: settings.receive_maximum,
             versions: settings.versions.clone(),
             tls,
             upgrade_rules,
@@ -92,9 +99,28 @@ impl Entrance {
     }
 
     /// Returns whether its connections have to be known as its own once they are accepted: what they send is counted,
-    /// or their CONNECT is looked at.
+    /// or what they are granted is its own.
     pub(crate) fn has_terms(&self) -> bool {
-        self.messages_per_sec.is_some() || self.bytes_per_sec.is_some() || !self.versions.is_empty()
+        self.messages_per_sec.is_some()
+            || self.bytes_per_sec.is_some()
+            || !self.versions.is_empty()
+            || self.has_limits()
+    }
+
+    /// Returns what its clients are granted where others are granted `limits`; nothing if that is the same.
+    pub(crate) fn limits(&self, limits: &ServerLimits) -> Option<ServerLimits> {
+        self.has_limits().then(|| ServerLimits {
+            keep_alive_max_secs: self.keep_alive_max_secs.unwrap_or(limits.keep_alive_max_secs),
+            packet_bytes_max: self.packet_bytes_max.unwrap_or(limits.packet_bytes_max),
+            receive_maximum: self.receive_maximum.unwrap_or(limits.receive_maximum),
+            ..limits.clone()
+        })
+    }
+
+    fn has_limits(&self) -> bool {
+        self.keep_alive_max_secs.is_some()
+            || self.packet_bytes_max.is_some()
+            || self.receive_maximum.is_some()
     }
 
     /// Returns whether its clients may speak `version`.

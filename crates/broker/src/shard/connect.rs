@@ -4,13 +4,14 @@
 //! before anything else is read. Authentication comes next. Only then is any session of that
 //! identifier looked at: a stranger can neither end a session nor learn that there is one.
 
+use std::borrow::Cow;
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
 
 use quelea_codec::{Connect, Frame, Framing, ReasonCode, Version, next_frame};
 use quelea_session::{
-    Class, Connection, Content, DropReason, Message, Negotiated, Session, Time, negotiate,
-    write_connack, write_refusal,
+    Class, Connection, Content, DropReason, Message, Negotiated, ServerLimits, Session, Time,
+    negotiate, write_connack, write_refusal,
 };
 use quelea_store::{Condition, Operation, Presence, SessionIdentity, StoredWill, Submission};
 
@@ -175,7 +176,7 @@ impl Shard {
 
     /// Gives a connection its session, new or resumed.
     pub(super) fn open_session(&mut self, key: Key, connect: &Connect<'_>, admitted: Admitted<'_>) {
-        let negotiated = match negotiate(connect, &self.rules.server_limits) {
+        let negotiated = match negotiate(connect, &self.limits_of(key)) {
             Ok(negotiated) => negotiated,
             Err(refusal) => {
                 self.refuse(key, connect.version, refusal.reason_code());
@@ -259,7 +260,7 @@ impl Shard {
         let is_resumed = matches!(earlier, Earlier::Resumed(_));
         let written = write_connack(
             &negotiated,
-            &self.rules.server_limits,
+            &self.limits_of(key),
             is_resumed,
             // Only 5.0 can be told; a 3.x client that gave no name does not need it.
             Some(client_id)
@@ -294,6 +295,13 @@ impl Shard {
         let held = Held::Connack(Box::new(Welcome { packet, session, is_resumed }));
         self.hold(Some(key), HeldEntry { after, grace: 0, held });
         self.release_held(key);
+    }
+
+    /// Returns what a client is granted: that of its listener goes first.
+    fn limits_of(&self, key: Key) -> Cow<'_, ServerLimits> {
+        let limits = &self.rules.server_limits;
+        let bounds = self.links.get(key).and_then(|link| link.bounds.as_ref());
+        bounds.and_then(|bounds| bounds.limits(limits)).map_or(Cow::Borrowed(limits), Cow::Owned)
     }
 
     /// Returns what a client is told about where to expect responses, if it asks.

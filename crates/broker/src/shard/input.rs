@@ -238,7 +238,10 @@ impl Shard {
                 Stage::Connecting | Stage::Authenticating(_) => {
                     self.rules.config.limits.before_connack_bytes_max
                 }
-                Stage::Open(_) => self.rules.config.limits.packet_bytes_max,
+                Stage::Open(_) => {
+                    let own = link.bounds.as_ref().and_then(|bounds| bounds.packet_bytes_max());
+                    own.unwrap_or(self.rules.config.limits.packet_bytes_max)
+                }
                 Stage::Lingering => return bytes.len(),
             };
             if link.is_waiting() {
