@@ -1,7 +1,7 @@
 //! The judge: writes down what happens, and has every property look at it.
 
 use crate::fact::{Deed, Fact};
-use crate::properties::{self, Property, Rest, Terms};
+use crate::properties::{self, Property, Rest, Tally, Terms};
 use crate::reference::Reference;
 
 /// See the module.
@@ -89,5 +89,12 @@ impl Judge {
     /// Returns how many things happened.
     pub(crate) fn fact_count(&self) -> u64 {
         self.fact_count
+    }
+
+    /// Returns how much was judged.
+    pub(crate) fn tally(&self) -> Tally {
+        let mut tally = Tally::default();
+        self.properties.iter().for_each(|it| it.tally(&mut tally));
+        tally
     }
 }

@@ -29,4 +29,5 @@ mod setting;
 mod store;
 mod world;
 
+pub use properties::Tally;
 pub use run::{Outcome, run};

@@ -2,8 +2,9 @@
 
 use std::process::ExitCode;
 use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::{Mutex, PoisonError};
 
-use quelea_simulation::{Outcome, run};
+use quelea_simulation::{Outcome, Tally, run};
 
 fn main() -> ExitCode {
     let arguments: Vec<String> = std::env::args().skip(1).collect();
@@ -17,6 +18,7 @@ fn main() -> ExitCode {
         std::panic::set_hook(Box::new(|_| {}));
     }
     let failed = AtomicU64::new(0);
+    let tally = Mutex::new(Tally::default());
     let (next, fact_count, crash_count) = (AtomicU64::new(0), AtomicU64::new(0), AtomicU64::new(0));
     std::thread::scope(|scope| {
         for _ in 0..plan.threads {
@@ -30,12 +32,15 @@ fn main() -> ExitCode {
                     let outcome = run(seed, plan.traces);
                     fact_count.fetch_add(outcome.fact_count, Ordering::Relaxed);
                     crash_count.fetch_add(outcome.crash_count, Ordering::Relaxed);
+                    tally.lock().unwrap_or_else(PoisonError::into_inner).add(outcome.tally);
                     report(seed, &outcome, &failed);
                 }
             });
         }
     });
     let (facts, crashes) = (fact_count.into_inner(), crash_count.into_inner());
+    let tally = tally.into_inner().unwrap_or_else(PoisonError::into_inner);
+    println!("judged: {tally}");
     let (count, failed) = (plan.count, failed.into_inner());
     println!("{count} seeds, {facts} events at clients, {crashes} crashes: {failed} failed");
     if failed == 0 { ExitCode::SUCCESS } else { ExitCode::FAILURE }

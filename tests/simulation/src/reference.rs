@@ -35,8 +35,6 @@ pub(crate) struct Session {
     pub(crate) standing: Standing,
     /// The connection that it has.
     pub(crate) link: Option<u64>,
-    /// That connection has ended, or is about to.
-    pub(crate) is_leaving: bool,
     /// The CONNECT that is not answered.
     pub(crate) attempt: Option<Attempt>,
     /// The last connection on which it may have been.
@@ -78,6 +76,8 @@ pub(crate) struct Attempt {
     pub(crate) expiry_secs: u32,
     /// When it was written.
     pub(crate) at: u64,
+    /// When its connection may have gone.
+    pub(crate) parted_at: Option<u64>,
 }
 
 /// A subscription.
@@ -124,8 +124,6 @@ pub(crate) struct Message {
 pub(crate) struct Claim {
     /// It must get it, once the message is acknowledged.
     pub(crate) is_firm: bool,
-    /// It may have been subscribed to while the message was under way.
-    pub(crate) is_late: bool,
     /// It must get it at QoS 2.
     pub(crate) is_exact: bool,
     /// How many times it came.
@@ -145,18 +143,11 @@ impl Reference {
 
     /// Takes in what happened.
     pub(crate) fn note(&mut self, now: u64, fact: &Fact) {
-        for client in 0..self.sessions.len() {
-            let session = &mut self.sessions[client];
-            if session.standing == Standing::Certain && session.may_have_expired(now) {
-                session.standing = Standing::Doubtful;
-                self.review_open(client);
-            }
-        }
         match fact {
             Fact::Client(client, deed) => self.note_deed(now, *client, deed),
-            Fact::Cut(link) => self.weaken_live(*link),
+            Fact::Cut(link) => self.may_part(now, *link),
             Fact::BrokerEnded(link) => {
-                self.weaken_live(*link);
+                self.may_part(now, *link);
                 let late = now + self.late_max;
                 for session in self.sessions.iter_mut().filter(|it| it.last_link == *link) {
                     session.gone_after = later(late, session.longest_expiry());
@@ -165,6 +156,7 @@ impl Reference {
             Fact::Crashed => {
                 for session in &mut self.sessions {
                     session.gone_after = None;
+                    session.may_part(now, session.expiry_secs);
                     session.weaken_if_live();
                 }
             }
@@ -182,21 +174,25 @@ impl Reference {
         match deed {
             Deed::Connect { link, clean_start, expiry_secs, will } => {
                 let session = &mut self.sessions[client];
+                if session.expiry_secs == 0 && session.standing == Standing::Certain {
+                    // It ended with its connection, or ends now: nobody can come back to it.
+                    session.standing = Standing::Absent;
+                    session.subscriptions.clear();
+                }
                 if session.attempt.is_some() && session.standing == Standing::Absent {
                     // The one before was not answered, and may have made a session.
                     session.standing = Standing::Doubtful;
                 }
                 let (link, at, expiry_secs) = (*link, now, *expiry_secs);
                 let clean_start = *clean_start;
-                session.attempt = Some(Attempt { link, clean_start, expiry_secs, at });
+                session.may_part(now, session.expiry_secs);
+                session.may_part(now, expiry_secs);
+                session.attempt =
+                    Some(Attempt { link, clean_start, expiry_secs, at, parted_at: None });
                 session.last_link = link;
                 session.gone_after = None;
-                let until = later(now, expiry_secs).unwrap_or(u64::MAX);
-                session.alive_until = session.alive_until.min(until);
                 session.weaken_if_live();
-                // What ends with its connection is not resumed: if there is a session, an attempt has made it.
-                let is_over = clean_start || session.expiry_secs == 0;
-                if is_over && session.standing == Standing::Certain {
+                if clean_start && session.standing == Standing::Certain {
                     session.standing = Standing::Doubtful;
                 }
                 if let Some(will) = will {
@@ -205,7 +201,7 @@ impl Reference {
             }
             Deed::Welcomed { is_resumed, expiry_secs } => {
                 self.end_earlier(now, client, None);
-                self.sessions[client].welcome(now, *is_resumed, *expiry_secs);
+                self.sessions[client].welcome(*is_resumed, *expiry_secs);
             }
             Deed::Refused => {
                 // A broker that is full has looked at no session.
@@ -213,20 +209,19 @@ impl Reference {
             }
             Deed::Disconnect { expiry_secs, .. } => {
                 let session = &mut self.sessions[client];
-                session.is_leaving = true;
                 session.weaken_if_live();
                 if *expiry_secs == Some(0) {
                     session.alive_until = now;
                     session.standing = Standing::Doubtful;
                 }
+                session.may_part(now, session.expiry_secs);
                 if let Some(secs) = expiry_secs {
-                    let until = later(now, *secs).unwrap_or(u64::MAX);
-                    session.alive_until = session.alive_until.min(until);
+                    session.may_part(now, *secs);
                     session.expiry_secs = session.expiry_secs.max(*secs);
                 }
             }
             Deed::Parted { link, is_acknowledged } => {
-                self.weaken_live(*link);
+                self.may_part(now, *link);
                 let session = &mut self.sessions[client];
                 if session.link == Some(*link) {
                     session.link = None;
@@ -298,7 +293,7 @@ impl Reference {
         for (client, session) in self.sessions.iter_mut().enumerate() {
             if session.is_perhaps_for(client, &message) {
                 let (is_firm, is_exact) = session.is_certainly_for(client, &message);
-                let claim = Claim { is_firm, is_exact, is_late: !is_firm, ..Claim::default() };
+                let claim = Claim { is_firm, is_exact, ..Claim::default() };
                 session.claims.insert(spec.id, claim);
             }
         }
@@ -318,9 +313,7 @@ impl Reference {
         let open = self.open.iter().map(|id| &self.messages[id]);
         for message in open {
             if session.is_perhaps_for(client, message) {
-                let claim = session.claims.entry(message.spec.id).or_default();
-                // Nobody knows which copies of it an earlier subscription has seen that was not certain.
-                claim.is_late |= !claim.is_firm;
+                session.claims.entry(message.spec.id).or_default();
             }
         }
         self.review_open(client);
@@ -359,9 +352,10 @@ impl Reference {
         });
     }
 
-    fn weaken_live(&mut self, link: u64) {
+    /// The broker may know from here on that a connection is gone.
+    fn may_part(&mut self, now: u64, link: u64) {
         for session in self.sessions.iter_mut().filter(|it| it.last_link == link) {
-            session.is_leaving = true;
+            session.may_part(now, session.expiry_secs);
             session.weaken_if_live();
         }
     }
@@ -369,7 +363,7 @@ impl Reference {
 
 impl Session {
     /// CONNACK has come.
-    fn welcome(&mut self, now: u64, is_resumed: bool, expiry_secs: u32) {
+    fn welcome(&mut self, is_resumed: bool, expiry_secs: u32) {
         let attempt = self.attempt.take();
         if !is_resumed {
             *self = Self { incarnation: self.incarnation + 1, ..Self::default() };
@@ -381,11 +375,23 @@ impl Session {
         }
         self.standing = Standing::Certain;
         self.link = attempt.map(|it| it.link);
-        self.is_leaving = false;
         self.last_link = attempt.map_or(0, |it| it.link);
         self.expiry_secs = expiry_secs;
-        self.alive_until = later(now, expiry_secs).unwrap_or(u64::MAX);
+        self.alive_until = u64::MAX;
+        if let Some(at) = attempt.and_then(|it| it.parted_at) {
+            self.may_part(at, expiry_secs);
+        }
         self.gone_after = None;
+    }
+
+    /// It may have no connection from here on, and lives so many seconds more. The broker counts milliseconds, by its own
+    /// clock and by that of the wall, and each may have begun a moment before.
+    fn may_part(&mut self, now: u64, expiry_secs: u32) {
+        let until = later(now, expiry_secs).unwrap_or(u64::MAX);
+        self.alive_until = self.alive_until.min(until.saturating_sub(CLOCKS_MICROS));
+        if let Some(attempt) = &mut self.attempt {
+            attempt.parted_at.get_or_insert(now);
+        }
     }
 
     /// Nothing is certain any more of what it was to get.
@@ -401,12 +407,6 @@ impl Session {
             self.weaken();
             self.link = None;
         }
-    }
-
-    /// Returns whether its client has been away for long enough.
-    fn may_have_expired(&self, now: u64) -> bool {
-        let is_away = self.link.is_none() || self.is_leaving;
-        self.expiry_secs > 0 && is_away && now >= self.alive_until
     }
 
     fn longest_expiry(&self) -> u32 {
@@ -472,6 +472,9 @@ impl Message {
 pub(crate) fn later(now: u64, secs: u32) -> Option<u64> {
     (secs != u32::MAX).then(|| now + u64::from(secs) * 1_000_000)
 }
+
+/// The steps of two clocks of milliseconds.
+const CLOCKS_MICROS: u64 = 2_000;
 
 /// The reason code of an acknowledgement that says that nobody wanted the message.
 pub(crate) const NOBODY: ReasonCode = ReasonCode::NO_MATCHING_SUBSCRIBERS;

@@ -3,7 +3,7 @@
 use std::panic::{AssertUnwindSafe, catch_unwind};
 
 use crate::client::Mode;
-use crate::properties::Rest;
+use crate::properties::{Rest, Tally};
 use crate::random::Random;
 use crate::setting::{SECOND, Setting};
 use crate::store::Model;
@@ -20,6 +20,8 @@ pub struct Outcome {
     pub fact_count: u64,
     /// How many times the broker died.
     pub crash_count: u64,
+    /// How much was judged.
+    pub tally: Tally,
     /// What happened, if that was asked for.
     pub trace: Vec<String>,
 }
@@ -38,6 +40,7 @@ pub fn run(seed: u64, traces: bool) -> Outcome {
         digest: world.digest(),
         fact_count: world.judge.fact_count(),
         crash_count: world.crash_count,
+        tally: world.judge.tally(),
         trace: world.judge.take_trace(),
     }
 }

@@ -23,6 +23,8 @@ pub(crate) struct Setting {
     pub(crate) profiles: Vec<Profile>,
     /// The topics there are.
     pub(crate) topics: Vec<&'static str>,
+    /// The filters that are asked for.
+    pub(crate) filters: Vec<&'static str>,
     /// Microseconds in which things go wrong.
     pub(crate) active_micros: u64,
     /// How the network is.
@@ -113,6 +115,10 @@ impl Setting {
         }
         let mut topics = TOPICS.to_vec();
         topics.truncate(random.within(1..TOPICS.len() as u64 + 1) as usize);
+        let mut filters = FILTERS.to_vec();
+        // What a member gets from its group has no order, and hides what comes by its own subscriptions.
+        let has_groups = random.percent(50);
+        filters.retain(|it| has_groups || !it.starts_with("$share/"));
         let is_far = random.percent(15);
         let manners = Manners {
             latency_max: if is_far { 200_000 } else { *random.choose(&[50, 1_000, 20_000]) },
@@ -125,6 +131,7 @@ impl Setting {
             shard_count: random.within(1..5) as usize,
             profiles,
             topics,
+            filters,
             active_micros,
             manners,
             disk: DiskManners { commit_max, is_full: false },
@@ -255,5 +262,5 @@ pub(crate) const SECOND: u64 = 1_000_000;
 const TOPICS: [&str; 5] = ["a", "a/b", "a/c", "d/b", "d/b/e"];
 
 /// Filters.
-pub(crate) const FILTERS: [&str; 10] =
+const FILTERS: [&str; 10] =
     ["a", "a/b", "a/+", "+/b", "a/#", "d/b/e", "d/#", "+/+", "$share/g/a/#", "$share/h/+/b"];

@@ -7,7 +7,7 @@ use quelea_codec::{
 use super::{Asked, Client, Exchange, Hands, Mode};
 use crate::fact::{Deed, Spec};
 use crate::properties::EVERYTHING;
-use crate::setting::{FILTERS, SECOND};
+use crate::setting::SECOND;
 
 impl Client {
     /// It is time to do something.
@@ -183,7 +183,7 @@ impl Client {
         let count = 1 + self.random.within(0..2);
         let mut filters = Vec::new();
         for _ in 0..count {
-            let filter = *self.random.choose(&FILTERS);
+            let filter = *self.random.choose(&self.offered);
             if filters.iter().all(|(it, _)| it != filter) && !self.is_asking(filter) {
                 filters.push((filter.to_owned(), self.draw_options(filter)));
             }

@@ -31,6 +31,8 @@ pub(super) struct Link {
     /// Acknowledgements that it takes its time with, in order; with the identifier that is free then.
     pub(super) answers: Vec<(Vec<u8>, Option<PacketId>)>,
     pub(super) last_written_at: u64,
+    /// When something had to wait for room last.
+    pub(super) stuck_at: u64,
     pub(super) last_read_at: u64,
     /// A PINGREQ is not answered.
     pub(super) is_pinging: bool,
@@ -63,6 +65,7 @@ impl Link {
             asked: BTreeMap::new(),
             answers: Vec::new(),
             last_written_at: now,
+            stuck_at: 0,
             last_read_at: now,
             is_pinging: false,
             dozes_until: 0,

@@ -29,6 +29,8 @@ pub(crate) struct Client {
     name: String,
     profile: Profile,
     topics: Vec<&'static str>,
+    /// Filters that it may ask for.
+    offered: Vec<&'static str>,
     /// What sessions of 3.x live beyond their connection.
     v3_expiry_secs: u32,
     random: Random,
@@ -43,6 +45,9 @@ pub(crate) struct Client {
     filters: BTreeSet<String>,
     /// The broker may have a session of it, which MQTT 3.1 does not say.
     may_have_session: bool,
+    /// It has asked for a session that begins anew, and has no answer yet. What it had is of no use from there on
+    /// ([MQTT-3.1.2-4]): the broker may have a new session in which its packet identifiers mean nothing. So it asks again.
+    begins_anew: bool,
 
     link: Option<Link>,
     /// Connections that it has left, and that the broker has not closed yet.
@@ -102,6 +107,7 @@ impl Client {
             name: format!("client-{index}"),
             profile: setting.profiles[index].clone(),
             topics: setting.topics.clone(),
+            offered: setting.filters.clone(),
             v3_expiry_secs: setting.config.limits.v3_session_expiry_secs,
             random,
             next_number: 0,
@@ -110,6 +116,7 @@ impl Client {
             last_packet_id: 0,
             filters: BTreeSet::new(),
             may_have_session: false,
+            begins_anew: false,
             link: None,
             old_links: Vec::new(),
             mode: Mode::Active,
@@ -162,6 +169,7 @@ impl Client {
         let version = self.profile.version;
         let is_leaving = self.mode == Mode::Leaving;
         let clean_start = is_leaving
+            || self.begins_anew
             || !self.has_session()
             || (self.mode == Mode::Active && self.random.percent(self.profile.clean_percent));
         let expiry_secs = match version {
@@ -192,6 +200,7 @@ impl Client {
             },
             ..Connect::new(version, &self.name)
         });
+        self.begins_anew = clean_start;
         let mut link = Link::new(number, version, expiry_secs, hands.now);
         link.is_clean = clean_start;
         link.write(&packet, hands.now);
@@ -250,7 +259,7 @@ impl Client {
     fn drop_link(&mut self, hands: &mut Hands<'_>, is_acknowledged: bool) {
         let Some(link) = self.link.take() else { return };
         if !link.is_open {
-            // Who was refused was given none.
+            // A CONNECT that was refused has made no session.
             self.may_have_session |= !link.is_clean && !link.is_dismissed;
             self.connects_not_before = hands.now + UNANSWERED_MICROS;
         }
@@ -282,7 +291,10 @@ impl Client {
         while !link.output.is_empty() {
             match hands.wires.client_write(link.number, &link.output) {
                 Ok(count) => drop(link.output.drain(..count)),
-                Err(error) if error.kind() == std::io::ErrorKind::WouldBlock => return,
+                Err(error) if error.kind() == std::io::ErrorKind::WouldBlock => {
+                    link.stuck_at = hands.now;
+                    return;
+                }
                 // Reading will tell.
                 Err(_) => {
                     link.output.clear();

@@ -9,6 +9,7 @@ use quelea_codec::{
 
 use super::{Asked, Client, Exchange, Hands, Mode};
 use crate::fact::{Deed, Delivery, MessageId, Spec};
+use crate::setting::SECOND;
 
 impl Client {
     /// Its connection has something to read, or room to write.
@@ -118,6 +119,7 @@ impl Client {
                     Version::V311 | Version::V5 => connack.session_present,
                 };
                 self.may_have_session = !link.is_clean;
+                self.begins_anew = false;
                 let deed = Deed::Welcomed { is_resumed, expiry_secs };
                 hands.judge.note_deed(self.index, deed);
                 self.on_welcome(is_resumed, hands);
@@ -160,10 +162,16 @@ impl Client {
             }
             Packet::Disconnect(disconnect) => {
                 hands.judge.say(|| format!("{}: told {:?}", self.index, disconnect.reason));
-                let is_fine = matches!(
-                    disconnect.reason,
-                    ReasonCode::SERVER_SHUTTING_DOWN | ReasonCode::SESSION_TAKEN_OVER
-                );
+                let link = self.link.as_ref();
+                let is_fine = match disconnect.reason {
+                    ReasonCode::SERVER_SHUTTING_DOWN | ReasonCode::SESSION_TAKEN_OVER => true,
+                    // What is under way is no packet yet: it is a whole one that the broker waits for
+                    // ([MQTT-3.1.2-22]).
+                    ReasonCode::KEEP_ALIVE_TIMEOUT => {
+                        link.is_some_and(|it| hands.now < it.stuck_at + ARRIVAL_MICROS)
+                    }
+                    _ => false,
+                };
                 if !is_fine {
                     self.complain(hands, &format!("sent away with {:?}", disconnect.reason));
                 }
@@ -322,3 +330,6 @@ impl Client {
         }
     }
 }
+
+/// What has left a client has arrived after so long, and the answer too.
+const ARRIVAL_MICROS: u64 = SECOND;

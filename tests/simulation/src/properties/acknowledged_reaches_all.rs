@@ -2,7 +2,7 @@
 //!
 //! What it refused reaches nobody.
 
-use super::{Property, Rest, Terms};
+use super::{Property, Rest, Tally, Terms};
 use crate::fact::{Deed, Fact};
 use crate::reference::{NOBODY, Reference};
 
@@ -10,26 +10,26 @@ use crate::reference::{NOBODY, Reference};
 #[derive(Debug)]
 pub(super) struct AcknowledgedReachesAll {
     may_end_sessions: bool,
+    owed: u64,
 }
 
 impl AcknowledgedReachesAll {
     pub(super) fn new(terms: Terms) -> Self {
-        Self { may_end_sessions: terms.may_end_sessions }
+        Self { may_end_sessions: terms.may_end_sessions, owed: 0 }
     }
 }
 
 impl Property for AcknowledgedReachesAll {
-    fn after(&mut self, _: u64, fact: &Fact, known: &Reference) -> Result<(), String> {
+    fn after(&mut self, now: u64, fact: &Fact, known: &Reference) -> Result<(), String> {
         let Fact::Client(_, deed) = fact else { return Ok(()) };
         match deed {
             Deed::Settled { id, reason } if *reason == NOBODY && !self.may_end_sessions => {
                 let mut sessions = known.sessions.iter().enumerate();
-                let is_owed = |id| {
-                    move |it: &crate::reference::Session| {
-                        it.claims.get(id).is_some_and(|claim| claim.is_firm)
-                    }
+                // One that may have expired meanwhile wants nothing any more.
+                let wants = |it: &crate::reference::Session| {
+                    it.claims.get(id).is_some_and(|claim| claim.is_firm) && now < it.alive_until
                 };
-                match sessions.find(|(_, it)| is_owed(id)(it)) {
+                match sessions.find(|(_, it)| wants(it)) {
                     Some((client, _)) => Err(format!(
                         "the publisher of {id:?} is told that nobody wants it, but client {client} does"
                     )),
@@ -56,6 +56,7 @@ impl Property for AcknowledgedReachesAll {
                 let message = &known.messages[id];
                 let is_owed =
                     claim.is_firm && message.is_promised() && message.spec.expiry_secs.is_none();
+                self.owed += u64::from(is_owed);
                 if is_owed && claim.deliveries == 0 {
                     missing.push(format!("{id:?} on {} for client {client}", message.spec.topic));
                 }
@@ -66,5 +67,8 @@ impl Property for AcknowledgedReachesAll {
         }
         let (count, dropped) = (missing.len(), rest.dropped);
         Err(format!("{count} acknowledged messages are lost ({dropped} were dropped): {missing:?}"))
+    }
+    fn tally(&self, tally: &mut Tally) {
+        tally.owed += self.owed;
     }
 }

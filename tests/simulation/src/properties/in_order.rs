@@ -5,9 +5,9 @@ use std::collections::BTreeMap;
 
 use quelea_codec::QoS;
 
-use super::{Property, Terms};
-use crate::fact::{Deed, Fact};
-use crate::reference::Reference;
+use super::{Property, Tally, Terms};
+use crate::fact::{Deed, Delivery, Fact};
+use crate::reference::{Claim, Message, Reference, Session};
 
 /// See the module.
 #[derive(Debug)]
@@ -15,6 +15,8 @@ pub(super) struct InOrder {
     terms: Terms,
     /// The last message that came, of those that came live, and of those that became retained.
     last: BTreeMap<Stream, u32>,
+    ordered: u64,
+    unordered: u64,
 }
 
 /// What has an order.
@@ -34,25 +36,12 @@ impl Property for InOrder {
         let Fact::Client(receiver, Deed::Delivered(delivery)) = fact else { return Ok(()) };
         let session = &known.sessions[*receiver];
         let Some(message) = known.messages.get(&delivery.id) else { return Ok(()) };
-        let is_shared = session.asked_for(message.spec.topic).any(|it| it.0);
         let claim = session.claims.get(&delivery.id);
-        // A repetition, and what members of a group get, may come late.
-        let is_repeated = claim.is_some_and(|claim| claim.deliveries > 1);
-        let is_resent = delivery.retain && delivery.dup;
-        if is_shared || message.is_will || is_repeated || is_resent {
+        if !self.has_place(session, message, delivery, claim) {
+            self.unordered += 1;
             return Ok(());
         }
-        // Policy: what was kept at QoS 0 for a client that was away does not stop what comes live.
-        if self.terms.keeps_qos0 && delivery.qos == QoS::AtMostOnce {
-            return Ok(());
-        }
-        // The first copy was refused, and the answer lost, or dropped, or it came before the subscription: what was
-        // published between has come.
-        let is_late = claim.is_some_and(|claim| claim.is_late);
-        let may_drop = self.terms.may_refuse || delivery.qos == QoS::AtMostOnce;
-        if (may_drop || is_late) && message.writes > 1 {
-            return Ok(());
-        }
+        self.ordered += 1;
         let stream = |is_retained| Stream {
             receiver: *receiver,
             incarnation: session.incarnation,
@@ -73,11 +62,44 @@ impl Property for InOrder {
         }
         Ok(())
     }
+
+    fn tally(&self, tally: &mut Tally) {
+        tally.ordered += self.ordered;
+        tally.unordered += self.unordered;
+    }
 }
 
 impl InOrder {
     pub(super) fn new(terms: Terms) -> Self {
-        Self { terms, last: BTreeMap::new() }
+        Self { terms, last: BTreeMap::new(), ordered: 0, unordered: 0 }
+    }
+
+    /// Returns whether a message has its place behind the one before it, whatever happened.
+    fn has_place(
+        &self,
+        session: &Session,
+        message: &Message,
+        delivery: &Delivery,
+        claim: Option<&Claim>,
+    ) -> bool {
+        let is_shared = session.asked_for(message.spec.topic).any(|it| it.0);
+        // A repetition, and what members of a group get, may come late.
+        let is_repeated = claim.is_some_and(|claim| claim.deliveries > 1);
+        let is_resent = delivery.retain && delivery.dup;
+        if is_shared || message.is_will || is_repeated || is_resent {
+            return false;
+        }
+        // Policy: what was kept at QoS 0 for a client that was away does not stop what comes live.
+        if self.terms.keeps_qos0 && delivery.qos == QoS::AtMostOnce {
+            return false;
+        }
+        // What was written more than once has copies, and the first may not have come: it was refused, and the answer
+        // lost; or it was dropped; or the session was not subscribed yet, or at QoS 0 only, when that copy was
+        // routed. What was published between has come then. A firm claim rules the subscriptions out: from before
+        // the first copy was written until one was answered they asked for it.
+        let is_firm = claim.is_some_and(|claim| claim.is_firm);
+        let may_drop = self.terms.may_refuse || delivery.qos == QoS::AtMostOnce;
+        message.writes == 1 || (is_firm && !may_drop)
     }
 
     fn check(&mut self, stream: Stream, number: u32, receiver: &usize) -> Result<(), String> {

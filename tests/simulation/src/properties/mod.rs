@@ -9,6 +9,8 @@ mod retained_is_current;
 mod sessions_survive;
 mod shared_reaches_one;
 
+use std::fmt;
+
 pub(crate) use self::retained_is_current::EVERYTHING;
 use crate::fact::Fact;
 use crate::reference::Reference;
@@ -40,6 +42,29 @@ pub(crate) trait Property {
     /// What is wrong.
     fn at_rest(&mut self, _rest: &Rest, _known: &Reference) -> Result<(), String> {
         Ok(())
+    }
+
+    /// Adds how much it has judged, so that nobody takes silence for approval.
+    fn tally(&self, _tally: &mut Tally) {}
+}
+
+/// How much was judged.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Tally {
+    /// Messages that were owed to a session at the end of a run, and are counted as come or lost.
+    pub owed: u64,
+    /// Deliveries that were compared with the one before them.
+    pub ordered: u64,
+    /// Deliveries that were not, because nobody can know what comes first.
+    pub unordered: u64,
+}
+
+impl Tally {
+    /// Adds another.
+    pub fn add(&mut self, other: Self) {
+        self.owed += other.owed;
+        self.ordered += other.ordered;
+        self.unordered += other.unordered;
     }
 }
 
@@ -81,6 +106,16 @@ pub(crate) fn all(terms: Terms) -> Vec<Box<dyn Property>> {
         Box::new(sessions_survive::SessionsSurvive::new(terms)),
         Box::<shared_reaches_one::SharedReachesOne>::default(),
     ]
+}
+
+impl fmt::Display for Tally {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let Self { owed, ordered, unordered } = self;
+        write!(
+            f,
+            "{owed} messages owed, the place of {ordered} deliveries, not that of {unordered}"
+        )
+    }
 }
 
 impl Rest {

@@ -41,6 +41,8 @@ struct Open {
     stage: Stage,
     /// The broker has died since.
     was_cut: bool,
+    /// The connection had gone before that, and the broker may have known.
+    was_running: bool,
     /// How many times the client has tried to come back.
     attempts: u32,
 }
@@ -104,6 +106,7 @@ impl OneWill {
             expiry_secs,
             stage: Stage::Asked,
             was_cut: false,
+            was_running: false,
             attempts: 0,
         }));
         self.decided.extend(published.into_iter().map(|id| (id, Fate::Published)));
@@ -126,7 +129,11 @@ impl OneWill {
                 self.open.entry(client).or_default().push(will);
                 continue;
             }
-            let fate = will.fate_on_return(now, is_resumed, attempt.clean_start);
+            let mut fate = will.fate_on_return(now, is_resumed, attempt.clean_start);
+            // A session that ended meanwhile for its full queue has taken its will along.
+            if fate == Fate::Cancelled && !is_resumed && self.terms.may_end_sessions {
+                fate = Fate::Unknown;
+            }
             self.decide(will.id, fate, known)?;
         }
         Ok(())
@@ -201,6 +208,7 @@ impl Property for OneWill {
                         will.stage = Stage::Orphaned;
                     } else if let Stage::Running { latest, .. } = &mut will.stage {
                         *latest = None;
+                        will.was_running = true;
                     }
                 }
             }
@@ -287,9 +295,9 @@ impl Open {
         let has_session = self.expiry_secs > 0;
         match self.stage {
             Stage::Asked | Stage::Leaving { with_will: false, .. } => Fate::Unknown,
-            // It is the broker that was away.
+            // It is the broker that was away: nobody has died. Who had died before, is dead when its session ends.
             Stage::Running { earliest, .. } if self.was_cut => {
-                if now < earliest {
+                if now < earliest && !(clean_start && self.was_running) {
                     Fate::Cancelled
                 } else {
                     Fate::Unknown
