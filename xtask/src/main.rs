@@ -68,7 +68,8 @@ Usage: cargo xtask COMMAND
                            accounts for every acknowledged message; to try the checker, with a broker
                            that keeps nothing, or with a disk that has written nothing for a while
   simulate [--seeds N] [--from S]
-                           the simulation with many seeds; --seed S [--trace] shows one of them
+                           the simulation with many seeds; --seed S [--trace] shows one of them;
+                           --log runs it on the real log
   audit [--offline]        dependencies held against deny.toml and, but for --offline, the newest advisories
   fuzz TARGET [SECONDS]    cargo-fuzz on one target, for 60 seconds unless told otherwise
 ";

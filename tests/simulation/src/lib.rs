@@ -12,7 +12,7 @@
 //! | `world`, `run` | the events, and the course of a run |
 //! | `network` | connections |
 //! | `client` | clients that keep to the protocol |
-//! | `store` | stores that can be crashed |
+//! | `store` | stores that can be crashed: a model, and the real log on a disk that loses power |
 //! | `fact`, `reference` | what happens, and what follows from it for each session |
 //! | `properties`, `bounds` | what has to be true |
 
@@ -31,3 +31,4 @@ mod world;
 
 pub use properties::Tally;
 pub use run::{Outcome, run};
+pub use store::Storage;

@@ -4,7 +4,7 @@ use std::process::ExitCode;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Mutex, PoisonError};
 
-use quelea_simulation::{Outcome, Tally, run};
+use quelea_simulation::{Outcome, Storage, Tally, run};
 
 fn main() -> ExitCode {
     let arguments: Vec<String> = std::env::args().skip(1).collect();
@@ -29,7 +29,7 @@ fn main() -> ExitCode {
                         return;
                     }
                     let seed = plan.from + count;
-                    let outcome = run(seed, plan.traces);
+                    let outcome = run(seed, plan.storage, plan.traces);
                     fact_count.fetch_add(outcome.fact_count, Ordering::Relaxed);
                     crash_count.fetch_add(outcome.crash_count, Ordering::Relaxed);
                     tally.lock().unwrap_or_else(PoisonError::into_inner).add(outcome.tally);
@@ -62,13 +62,15 @@ struct Plan {
     from: u64,
     count: u64,
     threads: usize,
+    storage: Storage,
     traces: bool,
 }
 
 impl Plan {
     fn of(arguments: &[&str]) -> Option<Self> {
         let threads = std::thread::available_parallelism().map_or(1, usize::from);
-        let mut plan = Self { from: 0, count: 1_000, threads, traces: false };
+        let mut plan =
+            Self { from: 0, count: 1_000, threads, storage: Storage::Model, traces: false };
         let mut arguments = arguments.iter();
         while let Some(argument) = arguments.next() {
             match *argument {
@@ -78,6 +80,8 @@ impl Plan {
                 "--seed" => {
                     (plan.from, plan.count) = (arguments.next()?.parse().ok()?, 1);
                 }
+                "--log" => plan.storage = Storage::Log,
+                "--lying-disk" => plan.storage = Storage::LyingDisk,
                 "--trace" => plan.traces = true,
                 _ => return None,
             }
@@ -87,5 +91,8 @@ impl Plan {
 }
 
 const USAGE: &str = "\
-Usage: simulate [--seeds N] [--from S] [--threads N]
-       simulate --seed S [--trace]";
+Usage: simulate [--seeds N] [--from S] [--threads N] [--log | --lying-disk]
+       simulate --seed S [--trace] [--log | --lying-disk]
+
+--log runs the broker on its real log, and --lying-disk on one whose syncs do nothing:
+that one has to fail wherever the power is cut.";

@@ -6,7 +6,7 @@ use crate::client::Mode;
 use crate::properties::{Rest, Tally};
 use crate::random::Random;
 use crate::setting::{SECOND, Setting};
-use crate::store::Model;
+use crate::store::{Backend, Durable, Model, Storage};
 use crate::world::World;
 
 /// What came of a run.
@@ -27,8 +27,8 @@ pub struct Outcome {
 }
 
 /// Runs a seed.
-pub fn run(seed: u64, traces: bool) -> Outcome {
-    let mut world = world_of(seed, traces);
+pub fn run(seed: u64, storage: Storage, traces: bool) -> Outcome {
+    let mut world = world_of(seed, storage, traces);
     let end = catch_unwind(AssertUnwindSafe(|| live(&mut world)));
     if let Err(panic) = end {
         let why = panic.downcast_ref::<String>().map(String::as_str);
@@ -45,12 +45,17 @@ pub fn run(seed: u64, traces: bool) -> Outcome {
     }
 }
 
-fn world_of(seed: u64, traces: bool) -> World {
+fn world_of(seed: u64, storage: Storage, traces: bool) -> World {
     let mut random = Random::new(seed);
     let mut setting = Setting::draw(&mut random);
     setting.add_inspector();
-    let model = Model::new(setting.queue_limits(), setting.disk, random.fork());
-    World::new(setting, Box::new(model), random, traces)
+    let (limits, disk, fork) = (setting.queue_limits(), setting.disk, random.fork());
+    let backend: Box<dyn Backend> = match storage {
+        Storage::Model => Box::new(Model::new(limits, disk, fork)),
+        Storage::Log => Box::new(Durable::new(limits, disk, false, fork)),
+        Storage::LyingDisk => Box::new(Durable::new(limits, disk, true, fork)),
+    };
+    World::new(setting, backend, random, traces)
 }
 
 fn live(world: &mut World) {
@@ -96,7 +101,9 @@ fn come_to_rest(world: &mut World, otherwise: &str) {
             let busy = census.into_iter().flat_map(|it| it.0).filter(|it| it.1 > 0);
             let busy: Vec<_> = busy.collect();
             let restless: Vec<_> = world.clients.iter().filter(|it| !it.is_at_rest()).collect();
-            return world.judge.fail(format!("{otherwise}: {busy:?}, {restless:?}"));
+            let store = world.backend.next_at();
+            let why = format!("{otherwise}: {busy:?}, {restless:?}, store at {store:?}");
+            return world.judge.fail(why);
         }
         world.run_until(world.now + REST_MICROS);
         rests = if world.is_at_rest() { rests + 1 } else { 0 };

@@ -451,9 +451,7 @@ impl World {
         if !self.is_stopping {
             return;
         }
-        while let Some(at) = self.backend.next_at() {
-            self.backend.step(at.max(self.now));
-        }
+        self.backend.finish(self.now);
         self.backend.crash(&mut self.random);
         self.end_process();
     }

@@ -1,5 +1,6 @@
 //! Stores that a simulation can crash.
 
+mod durable;
 mod model;
 mod model_state;
 
@@ -11,6 +12,7 @@ use quelea_store::{Recovered, SessionNumber, ShardIndex, Store};
 
 use crate::random::Random;
 
+pub(crate) use durable::Durable;
 pub(crate) use model::Model;
 
 /// A store that does one thing after the other, when it is told to, and outlives the broker.
@@ -35,6 +37,9 @@ pub(crate) trait Backend {
     /// Does one thing.
     fn step(&mut self, now_micros: u64);
 
+    /// The broker stops in good order: does what is left.
+    fn finish(&mut self, now_micros: u64);
+
     /// The broker's process dies: what is not durable may be lost.
     fn crash(&mut self, random: &mut Random);
 
@@ -42,7 +47,18 @@ pub(crate) trait Backend {
     fn set_disk(&mut self, disk: DiskManners);
 
     /// Returns what is left, in words; nothing if that is nothing.
-    fn leftovers(&self) -> Vec<String>;
+    fn leftovers(&mut self) -> Vec<String>;
+}
+
+/// The store of a run.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Storage {
+    /// One that is obviously right.
+    Model,
+    /// The log.
+    Log,
+    /// The log on a disk that forgets what it was asked to sync. A power cut must not go unnoticed.
+    LyingDisk,
 }
 
 /// How a disk is.

@@ -146,6 +146,12 @@ impl Backend for Model {
         }
     }
 
+    fn finish(&mut self, now_micros: u64) {
+        while let Some(at) = self.next_at() {
+            self.step(at.max(now_micros));
+        }
+    }
+
     fn crash(&mut self, random: &mut Random) {
         if random.percent(50) {
             self.commit();
@@ -161,7 +167,7 @@ impl Backend for Model {
         self.shared.lock().is_full = disk.is_full;
     }
 
-    fn leftovers(&self) -> Vec<String> {
+    fn leftovers(&mut self) -> Vec<String> {
         let sessions = self.durable.sessions.values().map(|it| format!("{it:?}"));
         let retained = match self.durable.retained_count() {
             0 => None,
