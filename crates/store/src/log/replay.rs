@@ -102,6 +102,9 @@ impl<F> Replay<F> {
         let mut over = Vec::new();
         let mut undescribed = Vec::new();
         for (session, slot) in self.index.sessions.iter_mut() {
+            // The mark runs ahead of what is sent. What comes from here on must not pass for something that may have
+            // been sent, nor have its packet identifier.
+            slot.next = slot.next.max(slot.sent_before);
             slot.count_queued();
             match slot.state {
                 // Of one that had ended there may be copies behind the record that said so.

@@ -155,15 +155,15 @@ impl Hand {
 
     fn find(&mut self, recovered: &Recovered) {
         let seen = Model::of(recovered, &mut self.engine);
-        let known = self.history.iter().rposition(|it| *it == seen);
+        let known = self.history.iter().rposition(|it| it.clone().reopened_as(&seen) == seen);
         let Some(known) = known else {
             let last = self.history.last().cloned().unwrap_or_default();
             panic!(
                 "the log has become something else than it last was: {}",
-                last.difference(&seen)
+                last.reopened().difference(&seen)
             );
         };
-        self.model = self.history.swap_remove(known);
+        self.model = self.history.swap_remove(known).reopened_as(&seen);
         self.history = vec![self.model.clone()];
         for client in &mut self.clients {
             *client =

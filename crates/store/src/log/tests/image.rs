@@ -122,7 +122,7 @@ impl History {
         let mut states = BTreeMap::from([(1, Model::default())]);
         for round in 0..100_u16 {
             hand.append(&acts(round));
-            states.insert(hand.engine.tail.last_frame(), hand.model.clone());
+            states.insert(hand.engine.tail.last_frame(), hand.model.clone().reopened());
             if round % 4 == 3 && round < 98 {
                 hand.sync();
             }

@@ -171,6 +171,27 @@ impl Model {
         only('-', &this, &other) + &only('+', &other, &this)
     }
 
+    /// Returns what it is after a restart: places that are given then come behind all that may have been sent.
+    pub(super) fn reopened(mut self) -> Self {
+        for session in self.sessions.values_mut().filter(|it| !it.is_ghost) {
+            session.next = session.next.max(session.sent_before);
+        }
+        self
+    }
+
+    /// Returns what it is after a second restart, which may know nothing of the first, if that is how it was `seen`:
+    /// places that nothing was given may be given.
+    pub(super) fn reopened_as(self, seen: &Self) -> Self {
+        let mut model = self.reopened();
+        for (number, session) in &mut model.sessions {
+            let last = session.queue.last_key_value().map_or(0, |it| it.0 + 1);
+            let lowest = last.max(session.sent_before).min(session.next);
+            let found = seen.sessions.get(number).map_or(0, |it| it.next);
+            session.next = found.clamp(lowest, session.next);
+        }
+        model
+    }
+
     /// Returns what a log says that was opened.
     pub(super) fn of(recovered: &Recovered, engine: &mut Engine<SimulatedDisk>) -> Self {
         let mut model = Self::default();
