@@ -99,6 +99,7 @@ impl World {
             may_end_sessions: setting.may_end_sessions(),
             may_refuse: setting.may_refuse(),
             keeps_qos0: setting.config.limits.queue_qos0_offline,
+            drops_oldest: setting.queue_limits().drops_oldest,
         };
         let client_count = setting.profiles.len();
         let wires = Wires::new(setting.manners, random.fork());

@@ -86,6 +86,11 @@ impl InOrder {
         // A repetition, and what members of a group get, may come late.
         let is_repeated = claim.is_some_and(|claim| claim.deliveries > 1);
         let is_resent = delivery.retain && delivery.dup;
+        // The store is told of what was dropped when it is told of something else: a crash before that brings it
+        // back, behind what came in its place.
+        if self.terms.drops_oldest && delivery.dup {
+            return false;
+        }
         if is_shared || message.is_will || is_repeated || is_resent {
             return false;
         }

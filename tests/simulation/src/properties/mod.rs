@@ -92,6 +92,8 @@ pub(crate) struct Terms {
     pub(crate) may_refuse: bool,
     /// Messages at QoS 0 are kept for clients that are away.
     pub keeps_qos0: bool,
+    /// The oldest messages that were never sent are dropped when a queue is full.
+    pub(crate) drops_oldest: bool,
 }
 
 /// Returns all properties.
