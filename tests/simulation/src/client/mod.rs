@@ -45,6 +45,8 @@ pub(crate) struct Client {
     filters: BTreeSet<String>,
     /// The broker may have a session of it, which MQTT 3.1 does not say.
     may_have_session: bool,
+    /// The session that its exchanges belong to has ended with its connection (v3.1.1 [MQTT-3.1.2-6]).
+    has_ended: bool,
     /// It has asked for a session that begins anew, and has no answer yet. What it had is of no use from there on
     /// ([MQTT-3.1.2-4]): the broker may have a new session in which its packet identifiers mean nothing. So it asks again.
     begins_anew: bool,
@@ -116,6 +118,7 @@ impl Client {
             last_packet_id: 0,
             filters: BTreeSet::new(),
             may_have_session: false,
+            has_ended: false,
             begins_anew: false,
             link: None,
             old_links: Vec::new(),
@@ -258,6 +261,7 @@ impl Client {
     /// Gives its connection up, without a word.
     fn drop_link(&mut self, hands: &mut Hands<'_>, is_acknowledged: bool) {
         let Some(link) = self.link.take() else { return };
+        self.has_ended |= link.is_open && link.expiry_secs == 0;
         if !link.is_open {
             // A CONNECT that was refused has made no session.
             self.may_have_session |= !link.is_clean && !link.is_dismissed;

@@ -189,7 +189,7 @@ impl Client {
 
     /// CONNACK has come: what is not complete is sent again, or is lost.
     fn on_welcome(&mut self, is_resumed: bool, hands: &mut Hands<'_>) {
-        if !is_resumed {
+        if std::mem::take(&mut self.has_ended) || !is_resumed {
             for exchange in std::mem::take(&mut self.sent) {
                 if !exchange.is_received {
                     hands.judge.note_deed(self.index, Deed::GivenUp(exchange.spec.id));

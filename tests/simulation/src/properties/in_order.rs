@@ -99,11 +99,12 @@ impl InOrder {
             return false;
         }
         // What was written more than once has copies, and the first may not have come: it was refused, and the answer
-        // lost; or it was dropped; or the session was not subscribed yet, or at QoS 0 only, when that copy was
+        // lost; or it was dropped, or has expired; or the session was not subscribed yet, or at QoS 0 only, when that copy was
         // routed. What was published between has come then. A firm claim rules the subscriptions out: from before
         // the first copy was written until one was answered they asked for it.
         let is_firm = claim.is_some_and(|claim| claim.is_firm);
-        let may_drop = self.terms.may_refuse || delivery.qos == QoS::AtMostOnce;
+        let may_expire = message.spec.expiry_secs.is_some();
+        let may_drop = self.terms.may_refuse || may_expire || delivery.qos == QoS::AtMostOnce;
         message.writes == 1 || (is_firm && !may_drop)
     }
 
