@@ -33,6 +33,19 @@ fn everything_is_true_of_every_seed() {
 }
 
 #[test]
+fn everything_is_true_on_the_real_log() {
+    for seed in 0..LOG_SEEDS {
+        assert_eq!(run(seed, Storage::Log, false).failure, None, "seed {seed}");
+    }
+}
+
+/// A session that had left a shared group and joined it again was given its own messages again and again.
+#[test]
+fn who_is_back_in_its_group_keeps_what_it_has() {
+    assert_eq!(run(BACK_IN_GROUP, Storage::Model, false).failure, None);
+}
+
+#[test]
 fn the_same_seed_gives_the_same_run() {
     for storage in [Storage::Model, Storage::Log] {
         for seed in 0..5 {
@@ -51,5 +64,9 @@ fn a_disk_that_lies_is_noticed() {
     assert!(run(POWER_CUT, Storage::LyingDisk, false).failure.is_some());
 }
 
-/// See the test.
+/// How many are run on the log, on one thread.
+const LOG_SEEDS: u64 = 24;
+
+/// See the tests.
+const BACK_IN_GROUP: u64 = 1917;
 const POWER_CUT: u64 = 19;

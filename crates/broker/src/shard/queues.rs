@@ -364,7 +364,7 @@ fn counted_bytes(message: &Message, attributes: &Attributes) -> u64 {
 }
 
 /// Returns whether a session is still in the group that chose it, if one did.
-fn is_member(session: &HomeSession, share: Option<&str>) -> bool {
+pub(super) fn is_member(session: &HomeSession, share: Option<&str>) -> bool {
     share.is_none_or(|share| session.subscriptions.groups().any(|it| *it.text == *share))
 }
 

@@ -13,7 +13,8 @@ use quelea_session::{Message, Position, Sharing, Withdrawn};
 use quelea_store::{Attributes, Fetch, Fetched, FetchedEntry, Operation, SessionNumber, Which};
 
 use super::Shard;
-use super::queues::{HEAD_BYTES_MAX, HEAD_MESSAGES_MAX};
+use super::queues::{HEAD_BYTES_MAX, HEAD_MESSAGES_MAX, is_member};
+use super::sessions::HomeSession;
 use crate::arena::Key;
 use crate::config::QueueOverflow;
 
@@ -132,6 +133,15 @@ impl Shard {
             // not known any more how far the client had come.
             let from = sweep.from;
             self.continue_sweep(sweep, from);
+            return;
+        }
+        // It has joined the group again: what it still has is its own. Moved on, it would come back to it, and be found
+        // again, for ever if there is no other member.
+        let is_back = |session: &HomeSession| {
+            sweep.share.is_some() && is_member(session, sweep.share.as_deref())
+        };
+        if session.is_some_and(is_back) {
+            self.sweeps.end(sweep.session);
             return;
         }
         let (mut left_count, mut left) = (0, 0);
