@@ -14,6 +14,7 @@ mod interop;
 mod program;
 mod serving;
 mod simulate;
+mod soak;
 mod test;
 mod tools;
 
@@ -32,6 +33,8 @@ fn main() -> ExitCode {
         ["fuzz", target] => fuzz::run(target, fuzz::SECONDS_DEFAULT),
         ["fuzz", target, seconds] => fuzz::run(target, seconds),
         ["simulate", options @ ..] => simulate::run(options),
+        ["soak"] => soak::run(soak::MINUTES_DEFAULT),
+        ["soak", minutes] => soak::run(minutes),
         ["help" | "--help" | "-h"] => {
             print!("{USAGE}");
             Ok(())
@@ -71,5 +74,7 @@ Usage: cargo xtask COMMAND
                            the simulation with many seeds; --seed S [--trace] shows one of them;
                            --log runs it on the real log
   audit [--offline]        dependencies held against deny.toml and, but for --offline, the newest advisories
+  soak [MINUTES]           the client library against Quelea, Mosquitto and NATS in turn, over links that
+                           break, for 2 minutes each unless told otherwise
   fuzz TARGET [SECONDS]    cargo-fuzz on one target, for 60 seconds unless told otherwise
 ";
