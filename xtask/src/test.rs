@@ -10,6 +10,7 @@ use std::time::Instant;
 use crate::crash;
 use crate::interop;
 use crate::program::{self, Next, Program};
+use crate::tools;
 
 /// How many tests did what.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -84,6 +85,8 @@ fn without_std() -> Result<Counts, String> {
 
 /// Unit, property and conformance tests, and the replay of the fuzz corpora.
 fn tests() -> Result<Counts, String> {
+    // Some of them start its clients.
+    tools::mosquitto()?;
     let mut command = program::cargo();
     command.args(["test", "--workspace", "--no-fail-fast"]);
     let mut program = Program::start(command)?;
