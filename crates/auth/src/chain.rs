@@ -53,11 +53,6 @@ impl Chain {
         Self { sources }
     }
 
-    /// Returns whether nobody is to be asked.
-    pub fn is_empty(&self) -> bool {
-        self.sources.is_empty()
-    }
-
     /// Judges a client. `None` is one that was let in without being anyone.
     ///
     /// # Errors
@@ -86,13 +81,6 @@ impl Chain {
     /// Begins an enhanced authentication with the first source that has it.
     pub fn begin(&self, method: &str) -> Option<Box<dyn Exchange>> {
         self.sources.iter().find_map(|it| it.begin(method))
-    }
-
-    /// Has every source look whether what it goes by has changed.
-    pub fn refresh(&self) {
-        for source in &self.sources {
-            source.refresh();
-        }
     }
 }
 

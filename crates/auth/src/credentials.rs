@@ -2,6 +2,7 @@
 
 use std::fmt;
 use std::net::IpAddr;
+use std::sync::Arc;
 
 /// All that may tell who a client is, as its CONNECT and its connection say it.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
@@ -16,8 +17,8 @@ pub struct Credentials {
     pub certificate: Option<Certificate>,
     /// Where it connects from; absent for a process of this machine on a Unix socket.
     pub address: Option<IpAddr>,
-    /// The name of an enhanced authentication, if it asks for one (MQTT 5.0 section 4.12).
-    pub method: Option<Box<str>>,
+    /// The listener that it came in by, by its address as configured.
+    pub listener: Arc<str>,
 }
 
 /// A client certificate that TLS has verified.

@@ -10,16 +10,13 @@ use std::io;
 use std::sync::mpsc::{Receiver, SyncSender, sync_channel};
 use std::sync::{Arc, Mutex, PoisonError};
 
-use quelea_auth::{
-    Chain, Credentials, Exchange, Identity, PasswordFile, PasswordFileError, Source, Step,
-    Strangers,
-};
+use quelea_auth::{Chain, Credentials, Exchange, Identity, Step, Strangers};
 use quelea_codec::Version;
 use quelea_session::Time;
 
 use crate::arena::Key;
+use crate::chains::Door;
 use crate::clock::Clock;
-use crate::config::Authentication;
 use crate::mail::{Letter, Mailbox};
 use crate::os;
 
@@ -28,21 +25,6 @@ pub trait EnhancedAuthenticator: Send + Sync {
     /// Begins an exchange with a client, or returns `None` if the method is not known: the client
     /// is then refused with 0x8C, Bad authentication method.
     fn begin(&self, method: &str, client_id: &str) -> Option<Box<dyn Exchange>>;
-}
-
-/// Returns those whom the configuration wants to be asked, in their order.
-///
-/// # Errors
-///
-/// A file that it names is not what it should be.
-pub(crate) fn configured(
-    settings: &Authentication,
-) -> Result<Vec<Arc<dyn Source>>, PasswordFileError> {
-    let mut sources: Vec<Arc<dyn Source>> = Vec::new();
-    if let Some(path) = &settings.password_file {
-        sources.push(Arc::new(PasswordFile::open(path)?));
-    }
-    Ok(sources)
 }
 
 /// An authentication under way on a link.
@@ -76,8 +58,6 @@ pub(crate) struct Answer {
 /// Where shards send what authentication needs.
 pub(crate) struct Authority {
     authenticator: Option<Arc<dyn EnhancedAuthenticator>>,
-    /// Absent when there is nobody to ask: a CONNECT then costs nothing more.
-    chain: Option<Arc<Chain>>,
     requests: SyncSender<Request>,
 }
 
@@ -97,10 +77,10 @@ pub(crate) struct Authenticators {
 }
 
 /// All that a plain CONNECT says, to be judged in one step.
-struct Judgement {
-    chain: Arc<Chain>,
-    credentials: Credentials,
-    strangers: Strangers,
+pub(crate) struct Judgement {
+    pub(crate) chain: Arc<Chain>,
+    pub(crate) credentials: Credentials,
+    pub(crate) strangers: Strangers,
 }
 
 impl Pending {
@@ -129,39 +109,19 @@ impl Authority {
     /// Makes an authority, and the other end of its questions.
     pub(crate) fn new(
         authenticator: Option<Arc<dyn EnhancedAuthenticator>>,
-        chain: Chain,
     ) -> (Self, Authenticators) {
         let (sender, requests) = sync_channel(REQUESTS_MAX);
-        let chain = (!chain.is_empty()).then(|| Arc::new(chain));
-        (Self { authenticator, chain, requests: sender }, Authenticators { requests })
+        (Self { authenticator, requests: sender }, Authenticators { requests })
     }
 
-    /// Returns whether a client that brings no method is to be judged.
-    pub(crate) fn has_chain(&self) -> bool {
-        self.chain.is_some()
-    }
-
-    /// Has those who are asked look whether what they go by has changed. Blocks: not for a shard.
-    pub(crate) fn refresh(&self) {
-        if let Some(chain) = &self.chain {
-            chain.refresh();
-        }
-    }
-
-    /// Begins an exchange.
-    pub(crate) fn begin(&self, method: &str, client_id: &str) -> Option<Box<dyn Exchange>> {
-        let own = self.chain.as_ref().and_then(|it| it.begin(method));
-        own.or_else(|| self.authenticator.as_ref()?.begin(method, client_id))
-    }
-
-    /// Begins to judge a client that brings no method.
-    pub(crate) fn judge(
+    /// Begins an exchange with a client that came in by `door`.
+    pub(crate) fn begin(
         &self,
-        credentials: Credentials,
-        strangers: Strangers,
+        door: &Door,
+        method: &str,
+        client_id: &str,
     ) -> Option<Box<dyn Exchange>> {
-        let chain = Arc::clone(self.chain.as_ref()?);
-        Some(Box::new(Judgement { chain, credentials, strangers }))
+        door.begin(method).or_else(|| self.authenticator.as_ref()?.begin(method, client_id))
     }
 
     /// Has a step worked out. The answer comes as [`Letter::Authenticated`]. Returns false when too

@@ -172,7 +172,7 @@ async fn watch_files(shared: Arc<Shared>) {
         }
         let shared = Arc::clone(&shared);
         let look = move || {
-            shared.authority.refresh();
+            shared.live.rules().chains.refresh();
             for entrance in &shared.entrances {
                 entrance.look_at_files(clock.wall(), Read::WhenSettled);
                 if is_warning_due {

@@ -16,6 +16,7 @@ mod access;
 mod arena;
 mod auth;
 mod backend;
+mod chains;
 mod clock;
 pub mod config;
 mod control;
@@ -37,6 +38,7 @@ mod table;
 
 pub use access::{AccessError, read_rules};
 pub use auth::EnhancedAuthenticator;
+pub use chains::SourceError;
 pub use config::Config;
 pub use control::Signal;
 pub use counters::{Counter, Counters, Totals};

@@ -12,6 +12,7 @@ use quelea_codec::QoS;
 use quelea_session::{Overflow, ServerLimits, SessionLimits};
 use quelea_topics::SharedStrategy;
 
+use crate::chains::Chains;
 use crate::config::{Config, QueueOverflow, SharedStrategy as Strategy};
 
 /// Holds the rules in force.
@@ -28,34 +29,30 @@ pub(crate) struct Rules {
     pub(crate) config: Config,
     /// Who may do what; nothing where everybody may do all.
     pub(crate) access: Option<Arc<AccessRules>>,
+    /// Who is asked who clients are.
+    pub(crate) chains: Arc<Chains>,
     pub(crate) server_limits: ServerLimits,
     pub(crate) session_limits: SessionLimits,
     pub(crate) strategy: SharedStrategy,
 }
 
 impl Live {
+    /// Begins with a configuration under which nobody is asked who they are, and everybody may do all.
     pub(crate) fn new(config: Config) -> Self {
-        Self {
-            generation: AtomicU64::new(0),
-            rules: Mutex::new(Arc::new(Rules::new(config, None, 0))),
-        }
+        let rules = Rules::new(config, None, Arc::default(), 0);
+        Self { generation: AtomicU64::new(0), rules: Mutex::new(Arc::new(rules)) }
     }
 
-    /// Puts `config` in force.
-    pub(crate) fn replace(&self, config: Config) {
-        self.change(|rules| (config, rules.access.clone()));
-    }
-
-    /// Puts other rules about who may do what in force. Shards judge their sessions again by them.
-    pub(crate) fn set_access(&self, access: Option<Arc<AccessRules>>) {
-        self.change(|rules| (rules.config.clone(), access));
-    }
-
-    fn change(&self, next: impl FnOnce(&Rules) -> (Config, Option<Arc<AccessRules>>)) {
+    /// Puts `config` in force, and what was made of it. Where `access` is another, shards judge their sessions again.
+    pub(crate) fn replace(
+        &self,
+        config: Config,
+        access: Option<Arc<AccessRules>>,
+        chains: Arc<Chains>,
+    ) {
         let mut rules = self.rules.lock().unwrap_or_else(PoisonError::into_inner);
         let generation = rules.generation + 1;
-        let (config, access) = next(&rules);
-        *rules = Arc::new(Rules::new(config, access, generation));
+        *rules = Arc::new(Rules::new(config, access, chains, generation));
         self.generation.store(generation, Ordering::Release);
     }
 
@@ -72,10 +69,16 @@ impl Live {
 }
 
 impl Rules {
-    fn new(config: Config, access: Option<Arc<AccessRules>>, generation: u64) -> Self {
+    fn new(
+        config: Config,
+        access: Option<Arc<AccessRules>>,
+        chains: Arc<Chains>,
+        generation: u64,
+    ) -> Self {
         Self {
             generation,
             access,
+            chains,
             server_limits: server_limits(&config),
             session_limits: session_limits(&config),
             strategy: strategy(&config),
@@ -141,7 +144,7 @@ mod tests {
         assert!(live.newer_than(&known).is_none());
         let mut next = Config::default();
         next.limits.receive_maximum = 7;
-        live.replace(next);
+        live.replace(next, None, Arc::default());
         let news = live.newer_than(&known).unwrap();
         assert_eq!(news.server_limits.receive_maximum, 7);
         assert!(live.newer_than(&news).is_none());

@@ -61,6 +61,8 @@ pub(crate) enum Letter {
 pub(crate) struct Arrival {
     pub(crate) stream: Stream,
     pub(crate) address: Peer,
+    /// The place of its listener in the configuration.
+    pub(crate) listener: u16,
     /// What was read and not yet handled. Its first packet is the CONNECT.
     pub(crate) unread: Vec<u8>,
     /// When the network connection was accepted: the time to CONNECT counts from here.

@@ -10,7 +10,7 @@ use std::sync::atomic::Ordering;
 use std::sync::mpsc::{Receiver, channel};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
-use quelea_auth::{Certificate, Chain};
+use quelea_auth::Certificate;
 use quelea_session::Time;
 use quelea_store::{
     Completions, Recovered, SessionNumber, ShardIndex, Store, StoreError, WallMillis,
@@ -145,7 +145,7 @@ impl House {
     ) -> (Self, Vec<(SessionNumber, ShardIndex)>) {
         let Mailboxes { mailboxes, signals, .. } = mailboxes;
         // Nobody answers: without an authenticator nobody is asked.
-        let (authority, _) = Authority::new(None, Chain::new(Vec::new()));
+        let (authority, _) = Authority::new(None);
         let shared =
             Shared::new(config, Vec::new(), mailboxes, store, authority, seed, wall_at_zero);
         let shared = Arc::new(shared);
@@ -170,6 +170,7 @@ impl House {
         mailbox.send(Letter::Arrived(Box::new(Arrival {
             stream: Stream::Simulated(connection),
             address: SocketAddr::from((Ipv4Addr::LOCALHOST, connection as u16)).into(),
+            listener: 0,
             unread: Vec::new(),
             accepted_at: now,
             is_home: false,

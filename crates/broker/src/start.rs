@@ -11,12 +11,13 @@ use std::thread::JoinHandle;
 use std::time::Duration;
 
 use mio::{Poll, Waker};
-use quelea_auth::{Chain, PasswordFileError, Source};
+use quelea_auth::Source;
 use quelea_store::{OpenError, Recovered, RecoveredRetained, SessionNumber, ShardIndex};
 
 use crate::access::{AccessError, read_rules};
-use crate::auth::{self, Authority, EnhancedAuthenticator};
+use crate::auth::{Authority, EnhancedAuthenticator};
 use crate::backend::Backend;
+use crate::chains::{Chains, SourceError};
 use crate::clock::Clock;
 use crate::config::{Address, Change, Config, Listener, Mistakes};
 use crate::control::{Control, Signal};
@@ -54,8 +55,8 @@ pub struct Extensions {
 pub enum StartError {
     /// The rules about who may do what are not what they should be.
     Access(AccessError),
-    /// The password file cannot be used.
-    Authentication(PasswordFileError),
+    /// Somebody who is to be asked who clients are cannot be.
+    Authentication(SourceError),
     /// A listener's address cannot be listened on.
     Listen {
         /// The address.
@@ -114,8 +115,11 @@ impl Broker {
             false => InheritedSockets::default(),
         };
         let mut listeners = Vec::new();
-        for listener in &config.listeners {
-            let entrance = Entrance::open(listener, clock.wall()).map_err(StartError::tls)?;
+        for (index, listener) in config.listeners.iter().enumerate() {
+            // There are no more than fit in: `Config::check`. Who comes in by another is treated as by none.
+            let index = u16::try_from(index).unwrap_or(u16::MAX);
+            let entrance =
+                Entrance::open(listener, index, clock.wall()).map_err(StartError::tls)?;
             let entrance = Arc::new(entrance);
             match bind(listener, &mut inherited) {
                 Ok(socket) => listeners.push((socket, entrance)),
@@ -150,17 +154,15 @@ impl Broker {
             .collect();
         let entrances = listeners.iter().map(|(_, entrance)| Arc::clone(entrance)).collect();
         let (backend, recovered) = Backend::open(&config, completions, wall_at_zero)?;
-        let mut sources = auth::configured(&config.authentication)?;
-        sources.extend(extensions.sources);
-        let chain = Chain::new(sources);
+        let chains = Chains::new(&config, extensions.sources)?;
         let authenticators_max = config.authentication.at_once_max;
         let authenticators_max = authenticators_max.map_or_else(default_shards, usize::from);
-        let (authority, authenticators) = Authority::new(extensions.authenticator, chain);
+        let (authority, authenticators) = Authority::new(extensions.authenticator);
         let seed = random_seed();
         let store = backend.store();
         let shared =
             Shared::new(config, entrances, mailboxes, store, authority, seed, wall_at_zero);
-        shared.live.set_access(access);
+        shared.apply(shared.config.clone(), access, Arc::new(chains));
         let shared = Arc::new(shared);
         let new_shard = |index| Shard::new(ShardIndex(index), Arc::clone(&shared), clock.now());
         let mut shards: Vec<Shard> = (0..polls.len() as u16).map(new_shard).collect();
@@ -206,7 +208,7 @@ impl Broker {
     /// soon after they change; here it has happened on return. Files that are not right are logged, and change nothing.
     pub fn reload_files(&self) {
         let now = Clock::start().wall();
-        self.shared.authority.refresh();
+        self.shared.live.rules().chains.refresh();
         for entrance in &self.shared.entrances {
             entrance.look_at_files(now, Read::Now);
         }
@@ -220,12 +222,14 @@ impl Broker {
     /// What is wrong with it, also together with what only a restart would change.
     pub fn reload(&self, next: &Config) -> Result<Vec<Change>, Mistakes> {
         next.check()?;
-        let running = &self.shared.live.rules().config;
+        let rules = self.shared.live.rules();
+        let running = &rules.config;
         let changes = running.changes(next);
         let config = running.reloaded(next)?;
         let access = read_rules(&config).map_err(|error| Mistakes::one(error.to_string()))?;
-        self.shared.apply(config);
-        self.shared.live.set_access(access);
+        let chains = rules.chains.renewed(Some(running), &config);
+        let chains = chains.map_err(|error| Mistakes::one(error.to_string()))?;
+        self.shared.apply(config, access, Arc::new(chains));
         Ok(changes)
     }
 
@@ -303,13 +307,18 @@ pub(crate) fn restore(
 
 /// Refuses to serve strangers unless that is what was asked for.
 fn check_exposure(config: &Config, extensions: &Extensions) -> Result<(), StartError> {
-    if config.authentication.is_configured() || !extensions.sources.is_empty() {
-        return Ok(());
-    }
-    let open = config.listeners.iter().find(|it| it.is_open());
-    match (open, config.allow_anonymous) {
-        (Some(listener), None) => Err(StartError::Open { address: listener.address.clone() }),
-        (Some(_), Some(_)) | (None, _) => Ok(()),
+    let is_decided = |it: &Listener| {
+        let is_asked = match &it.authentication.chain {
+            Some(own) => !own.is_empty(),
+            None => {
+                !config.authentication.default_chain().is_empty() || !extensions.sources.is_empty()
+            }
+        };
+        is_asked || it.authentication.allow_anonymous.or(config.allow_anonymous).is_some()
+    };
+    match config.listeners.iter().find(|it| it.is_open() && !is_decided(it)) {
+        Some(listener) => Err(StartError::Open { address: listener.address.clone() }),
+        None => Ok(()),
     }
 }
 
@@ -339,7 +348,7 @@ impl fmt::Display for StartError {
                  name an authentication.password_file, set allow_anonymous = true if that is meant, or listen on a \
                  loopback address"
             ),
-            Self::Authentication(error) => write!(f, "the password file cannot be used: {error}"),
+            Self::Authentication(error) => error.fmt(f),
             Self::Store(error) => write!(f, "{error}"),
             Self::Tls { file, why } => write!(f, "TLS cannot use {}: {why}", file.display()),
             Self::System(error) => write!(f, "the system refuses what the broker needs: {error}"),
@@ -359,8 +368,8 @@ impl std::error::Error for StartError {
     }
 }
 
-impl From<PasswordFileError> for StartError {
-    fn from(error: PasswordFileError) -> Self {
+impl From<SourceError> for StartError {
+    fn from(error: SourceError) -> Self {
         Self::Authentication(error)
     }
 }

@@ -9,7 +9,9 @@ use std::path::PathBuf;
 use std::time::Duration;
 
 use quelea_auth::{Scram, Users};
-use quelea_broker::config::{Durability, Listener};
+use quelea_broker::config::{
+    Durability, Listener, ListenerAuthentication, SourceName, TakesEffect,
+};
 use quelea_broker::{Broker, Config, StartError};
 use quelea_codec::{Connect, Packet, Version};
 
@@ -65,21 +67,81 @@ fn a_storm_is_answered_to_the_last() {
     assert!(accepted > 0 && accepted + busy == CLIENTS, "{accepted} accepted, {busy} busy");
 }
 
+/// Each listener asks whom it says, and what a reload says of that holds at once.
+#[test]
+fn a_listener_has_a_chain_of_its_own() {
+    let own = |chain: Option<&[SourceName]>, allow_anonymous| {
+        let mut listener = Listener::new(([127, 0, 0, 1], 0).into());
+        let chain = chain.map(<[_]>::to_vec);
+        listener.authentication = ListenerAuthentication { chain, allow_anonymous };
+        listener
+    };
+    let listeners = [
+        own(None, None),
+        own(None, Some(true)),
+        own(Some(&[]), None),
+        own(Some(&[SourceName::PasswordFile]), None),
+    ];
+    let house = House::with("chains", |config| config.listeners = listeners.to_vec());
+    let login = |name| Some((name, "pencil"));
+    let check = |listener, expected: [u8; 3]| {
+        let logins = [login("bob"), login("eve"), None];
+        let codes = logins.map(|it| connack(&mut house.connect_to(listener, "c", it)));
+        assert_eq!(codes, expected, "listener {listener}");
+    };
+    check(0, [0, 0x86, 0x87]);
+    check(1, [0, 0x86, 0]);
+    check(2, [0, 0, 0]);
+    check(3, [0, 0x86, 0x87]);
+
+    let broker = house.broker.as_ref().unwrap();
+    let mut next = config(&house.file);
+    next.listeners = listeners.to_vec();
+    next.listeners[3].authentication.chain = Some(Vec::new());
+    let changes = broker.reload(&next).unwrap();
+    assert!(matches!(&changes[..], [it] if it.takes_effect == TakesEffect::AtOnce), "{changes:?}");
+    check(0, [0, 0x86, 0x87]);
+    check(3, [0, 0, 0]);
+
+    let other = path("chains-other");
+    let mut users = Users::default();
+    users.set("eve", b"pencil", Scram::LeftOut, None).unwrap();
+    users.write(&other).unwrap();
+    let mut next = config(&other);
+    next.listeners = vec![own(None, None); 4];
+    broker.reload(&next).unwrap();
+    check(0, [0x86, 0, 0x87]);
+    fs::remove_file(&other).unwrap();
+    // A file that is not there changes nothing, and a file that has not changed is not read again.
+    next.allow_anonymous = Some(true);
+    broker.reload(&next).unwrap();
+    check(2, [0x86, 0, 0]);
+    next.authentication.password_file = Some(path("chains-none"));
+    assert!(broker.reload(&next).is_err());
+    check(2, [0x86, 0, 0]);
+}
+
 struct House {
     broker: Option<Broker>,
-    address: SocketAddr,
+    addresses: Vec<SocketAddr>,
     file: PathBuf,
 }
 
 impl House {
     fn new(name: &str) -> Self {
+        Self::with(name, |_| ())
+    }
+
+    fn with(name: &str, configure: impl FnOnce(&mut Config)) -> Self {
         let file = path(name);
         let mut users = Users::default();
         users.set("bob", b"pencil", Scram::LeftOut, None).unwrap();
         users.write(&file).unwrap();
-        let broker = Broker::start(config(&file)).unwrap();
-        let address = broker.local_addrs()[0];
-        Self { broker: Some(broker), address, file }
+        let mut config = config(&file);
+        configure(&mut config);
+        let broker = Broker::start(config).unwrap();
+        let addresses = broker.local_addrs().to_vec();
+        Self { broker: Some(broker), addresses, file }
     }
 
     /// Has the broker look at the file until it has looked long enough to trust it.
@@ -90,7 +152,11 @@ impl House {
     }
 
     fn connect(&self, id: &str, login: Option<(&str, &str)>) -> TcpStream {
-        let mut stream = TcpStream::connect(self.address).unwrap();
+        self.connect_to(0, id, login)
+    }
+
+    fn connect_to(&self, listener: usize, id: &str, login: Option<(&str, &str)>) -> TcpStream {
+        let mut stream = TcpStream::connect(self.addresses[listener]).unwrap();
         stream.set_read_timeout(Some(Duration::from_secs(60))).unwrap();
         let mut connect = Connect::new(Version::V5, id);
         connect.username = login.map(|it| it.0);

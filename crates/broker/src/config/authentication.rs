@@ -1,14 +1,22 @@
 //! The table `[authentication]`: who is asked who clients are.
+//!
+//! Each source has a name in chains, [`SourceName`], and settings of its own: a key of this table, or a table in it.
 
 use std::num::NonZeroUsize;
 use std::path::PathBuf;
 
+use super::Listener;
 use super::setting::settings;
+use super::value::choice;
 
 settings! {
     /// Who clients are. Once somebody is asked, those whom nobody knows are refused, and so are clients without a
     /// user name, unless `allow_anonymous = true`.
     pub struct Authentication in [authentication] {
+        /// Who is asked about a client, in this order: the first that knows it decides. Unset, all that are configured, in
+        /// the order in which they are named here. A listener can have a chain of its own, `listener.authentication.chain`.
+        pub chain: Option<Vec<SourceName>> = None, List(&Choice(SourceName::WORDS));
+
         /// A file of users and their passwords, made by `quelea passwd`, or by `mosquitto_passwd`. It is read again
         /// within seconds when it has changed; a file that is wrong is logged and changes nothing. Clients of MQTT 5.0
         /// can use it by SCRAM-SHA-256 too, which tells nobody the password.
@@ -22,9 +30,49 @@ settings! {
     }
 }
 
+choice! {
+    /// Somebody who can be asked about clients, in the order in which they are unless it is said.
+    #[derive(PartialOrd, Ord)]
+    pub enum SourceName {
+        /// Users and their passwords.
+        PasswordFile = "password_file",
+    }
+}
+
+/// What a listener has of its own in the place of `[authentication]`.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct ListenerAuthentication {
+    /// In the place of `authentication.chain`; empty, nobody is asked.
+    pub chain: Option<Vec<SourceName>>,
+    /// In the place of `allow_anonymous`.
+    pub allow_anonymous: Option<bool>,
+}
+
 impl Authentication {
-    /// Returns whether anybody is asked.
-    pub(crate) fn is_configured(&self) -> bool {
-        self.password_file.is_some()
+    /// Returns whether a source has its settings.
+    pub(crate) fn has(&self, source: SourceName) -> bool {
+        match source {
+            SourceName::PasswordFile => self.password_file.is_some(),
+        }
+    }
+
+    /// Returns who is asked about the clients of `listener`.
+    pub(crate) fn chain_of(&self, listener: &Listener) -> Vec<SourceName> {
+        listener.authentication.chain.clone().unwrap_or_else(|| self.default_chain())
+    }
+
+    /// Returns who is asked where a listener does not say it.
+    pub(crate) fn default_chain(&self) -> Vec<SourceName> {
+        let configured = || SourceName::ALL.iter().copied().filter(|it| self.has(*it)).collect();
+        self.chain.clone().unwrap_or_else(configured)
+    }
+}
+
+impl SourceName {
+    /// Returns what has to be set for it to know anybody.
+    pub(super) fn needs(self) -> &'static str {
+        match self {
+            Self::PasswordFile => "authentication.password_file",
+        }
     }
 }

@@ -68,6 +68,11 @@ impl Config {
                 (setting.copy)(next, &mut config);
             }
         }
+        for (index, listener) in config.listeners.iter_mut().enumerate() {
+            if let Some(after) = counterpart(&self.listeners, index, &next.listeners) {
+                listener.authentication.clone_from(&after.authentication);
+            }
+        }
         config.banned.clone_from(&next.banned);
         config.acl.clone_from(&next.acl);
         config.check()?;
@@ -99,16 +104,23 @@ impl fmt::Display for Change {
     }
 }
 
+/// Returns what is said elsewhere of a listener. Of several with one address, as with port 0, the first is the first.
+fn counterpart<'a>(
+    listeners: &[Listener],
+    index: usize,
+    others: &'a [Listener],
+) -> Option<&'a Listener> {
+    let address = &listeners[index].address;
+    let earlier = listeners[..index].iter().filter(|it| it.address == *address).count();
+    others.iter().filter(|it| it.address == *address).nth(earlier)
+}
+
 /// Listeners are known by their address. One that comes or goes is one change.
 fn listener_changes(old: &[Listener], new: &[Listener]) -> Vec<Change> {
     let takes_effect = TakesEffect::AtRestart;
-    let is_at = |listener: &Listener| {
-        let address = listener.address.clone();
-        move |it: &&Listener| it.address == address
-    };
     let mut changes = Vec::new();
-    for before in old {
-        let Some(after) = new.iter().find(is_at(before)) else {
+    for (index, before) in old.iter().enumerate() {
+        let Some(after) = counterpart(old, index, new) else {
             let (old, new) = (Some("listening".to_owned()), None);
             changes.push(Change { key: listener_key(before), old, new, takes_effect });
             continue;
@@ -116,13 +128,14 @@ fn listener_changes(old: &[Listener], new: &[Listener]) -> Vec<Change> {
         for key in listener_keys::keys() {
             let (old, new) = ((key.show)(before), (key.show)(after));
             if old != new {
+                let takes_effect = key.takes_effect();
                 let key = format!("{}.{}", listener_key(before), key.name);
                 changes.push(Change { key, old, new, takes_effect });
             }
         }
     }
-    for after in new {
-        if !old.iter().any(|it| it.address == after.address) {
+    for (index, after) in new.iter().enumerate() {
+        if counterpart(new, index, old).is_none() {
             let (old, new) = (None, Some("listening".to_owned()));
             changes.push(Change { key: listener_key(after), old, new, takes_effect });
         }
@@ -134,6 +147,8 @@ fn listener_changes(old: &[Listener], new: &[Listener]) -> Vec<Change> {
 /// restart, so that nobody is told of an effect that nobody has written.
 const RELOADED: &[&str] = &[
     "acl_file",
+    "authentication.chain",
+    "authentication.password_file",
     "allow_anonymous",
     "filter_on_delivery",
     "shared_strategy",

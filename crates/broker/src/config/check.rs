@@ -19,6 +19,7 @@ impl Config {
         let mut note = |key: &str, message: String| {
             mistakes.push(Mistake { origin: origins.get(key).cloned(), message });
         };
+        self.check_chains(&mut note);
         self.check_access(&mut note);
         self.check_listeners(&mut note);
         self.check_acl(&mut note);
@@ -28,33 +29,12 @@ impl Config {
         mistakes
     }
 
-    fn check_access(&self, note: &mut impl FnMut(&str, String)) {
-        let is_anyone_asked = self.authentication.is_configured();
-        if self.allow_anonymous == Some(false) && !is_anyone_asked {
-            let message =
-                "allow_anonymous = false lets nobody in: name an authentication.password_file too";
-            note("allow_anonymous", message.to_owned());
-        }
-        let open = self.listeners.iter().filter(|listener| listener.is_open());
-        let is_decided = self.allow_anonymous.is_some() || is_anyone_asked;
-        for listener in open.filter(|_| !is_decided) {
-            let address = &listener.address;
-            let (through, instead) = if listener.is_for_proxies() {
-                (" through its proxies", "")
-            } else {
-                ("", "listen on 127.0.0.1 or [::1] instead, or ")
-            };
-            let message = format!(
-                "clients on other machines can reach {address}{through}, and no authentication is configured: {instead}name \
-                 an authentication.password_file, or let everybody in with allow_anonymous = true (--allow-anonymous)"
-            );
-            note(&listener_key(listener), message);
-        }
-    }
-
     fn check_listeners(&self, note: &mut impl FnMut(&str, String)) {
         if self.listeners.is_empty() {
             note(listener::TABLE, "there is no listener: name at least one".to_owned());
+        }
+        if self.listeners.len() > LISTENERS_MAX {
+            note(listener::TABLE, format!("there are more than {LISTENERS_MAX} listeners"));
         }
         for (index, second) in self.listeners.iter().enumerate() {
             let mut others = self.listeners[..index].iter();
@@ -207,6 +187,9 @@ pub(super) fn listener_key(listener: &Listener) -> String {
 
 /// Rules of the configuration. Those about a client are gone through for each new topic that it publishes to.
 const ACL_RULES_MAX: usize = 10_000;
+
+/// Listeners. Each has a thread of its own that accepts connections.
+const LISTENERS_MAX: usize = 1_024;
 
 /// Certificates of one listener. A handshake looks through them for the name that the client asks for.
 const CERTIFICATES_MAX: usize = 256;

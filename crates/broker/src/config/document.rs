@@ -139,6 +139,7 @@ impl Setting {
             Kind::Count(_) | Kind::Millis(_) | Kind::Secs(_) => "4",
             Kind::Path if self.key() == "acl_file" => "\"/etc/quelea/acl\"",
             Kind::Path => "\"/etc/quelea/passwd\"",
+            Kind::List(_) => "[\"password_file\"]",
             Kind::Choice(_) | Kind::Text => "\"\"",
         }
     }

@@ -58,7 +58,11 @@ impl File<'_> {
             return loading.mistake(self.origin(&value.span()), message);
         };
         for (key, value) in table {
-            self.read_setting(section, key, value, loading);
+            let inner = format!("{section}.{}", key.get_ref());
+            match Config::settings().any(|setting| setting.section == inner) {
+                true => self.read_section(&inner, value, loading),
+                false => self.read_setting(section, key, value, loading),
+            }
         }
     }
 
@@ -76,7 +80,8 @@ impl File<'_> {
             let separator = if section.is_empty() { "" } else { "." };
             return loading.unknown_key(origin, &format!("{section}{separator}{name}"));
         };
-        match raw(value.get_ref()) {
+        let texts = texts(value.get_ref());
+        match texts.as_deref().map(Raw::Strings).or_else(|| raw(value.get_ref())) {
             Some(raw) => loading.set(setting, raw, origin),
             None => {
                 let (key, kind) = (setting.key(), setting.kind.describe());
@@ -218,7 +223,12 @@ impl File<'_> {
     }
 }
 
-/// Returns a value that settings can have; lists, tables, fractions and dates are none.
+/// Returns a list of texts.
+fn texts<'a>(value: &'a DeValue<'_>) -> Option<Vec<&'a str>> {
+    value.as_array()?.iter().map(|it| it.get_ref().as_str()).collect()
+}
+
+/// Returns a value that settings can have; other lists, tables, fractions and dates are none.
 fn raw<'a>(value: &'a DeValue<'_>) -> Option<Raw<'a>> {
     match value {
         DeValue::Boolean(is_on) => Some(Raw::Bool(*is_on)),

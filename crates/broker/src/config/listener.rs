@@ -7,8 +7,8 @@ use std::path::{Path, PathBuf};
 use quelea_codec::Version;
 use quelea_transport::upgrade::Rules;
 
-use super::Network;
 use super::value::choice;
+use super::{ListenerAuthentication, Network};
 
 /// An address that clients connect to.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -47,6 +47,8 @@ pub struct Listener {
     pub messages_per_sec: Option<u32>,
     /// Bytes in a second from all clients of this listener.
     pub bytes_per_sec: Option<u32>,
+    /// Who is asked who its clients are, where that is its own matter.
+    pub authentication: ListenerAuthentication,
     /// TLS, if clients have to speak it.
     pub tls: Option<Tls>,
 }
@@ -225,6 +227,7 @@ impl Listener {
             connects_per_sec: None,
             messages_per_sec: None,
             bytes_per_sec: None,
+            authentication: ListenerAuthentication::default(),
             tls: None,
         }
     }

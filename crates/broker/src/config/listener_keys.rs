@@ -13,7 +13,7 @@ use super::listener::{
     read_address,
 };
 use super::value::{Raw, Value, quoted};
-use super::{Kind, Network};
+use super::{Kind, Network, SourceName, TakesEffect};
 
 /// A key of a listener.
 pub(super) struct ListenerKey {
@@ -33,6 +33,14 @@ impl ListenerKey {
     /// Returns whether only a Unix socket has it.
     pub(super) fn is_for_unix(&self) -> bool {
         matches!(self.name, "mode" | "owner" | "group")
+    }
+
+    /// Returns when a change of it takes effect.
+    pub(super) fn takes_effect(&self) -> TakesEffect {
+        match self.name.starts_with("authentication.") {
+            true => TakesEffect::AtOnce,
+            false => TakesEffect::AtRestart,
+        }
     }
 }
 
@@ -120,6 +128,14 @@ impl Given {
                 format!("must be a list with some of {words}, not {}", self.written())
             },
         )
+    }
+
+    fn chain(&self) -> Result<Vec<SourceName>, String> {
+        let kind = Kind::List(&Kind::Choice(SourceName::WORDS));
+        let expected = || format!("must be {}, not {}", kind.describe(), self.written());
+        let Self::Texts(texts) = self else { return Err(expected()) };
+        let texts: Vec<&str> = texts.iter().map(String::as_str).collect();
+        Vec::read(Raw::Strings(&texts), &kind)
     }
 
     fn mode(&self) -> Result<u32, String> {
@@ -360,6 +376,25 @@ const KEYS: &[ListenerKey] = &[
         sample: "\"100 MiB\"",
         read: |listener, given| put(&mut listener.bytes_per_sec, given.value(&BYTES)),
         show: |listener| listener.bytes_per_sec.show(),
+    },
+    ListenerKey {
+        name: "authentication.chain",
+        values: "a list of those that `authentication.chain` can have",
+        doc: "For clients of this listener in the place of `authentication.chain`. With `[]` nobody is asked: they come in as \
+              nobody, whatever name they give, unless `authentication.allow_anonymous = false`.",
+        sample: "[\"password_file\"]",
+        read: |listener, given| put(&mut listener.authentication.chain, given.chain().map(Some)),
+        show: |listener| listener.authentication.chain.show(),
+    },
+    ListenerKey {
+        name: "authentication.allow_anonymous",
+        values: "true or false",
+        doc: "For clients of this listener in the place of `allow_anonymous`.",
+        sample: "false",
+        read: |listener, given| {
+            put(&mut listener.authentication.allow_anonymous, given.switch().map(Some))
+        },
+        show: |listener| listener.authentication.allow_anonymous.show(),
     },
     ListenerKey {
         name: "tls.certificate",

@@ -8,6 +8,7 @@ mod authentication;
 mod ban;
 mod change;
 mod check;
+mod check_access;
 mod document;
 mod file;
 mod limits;
@@ -31,7 +32,7 @@ use std::num::NonZeroUsize;
 use std::path::PathBuf;
 
 pub use acl::AclRule;
-pub use authentication::Authentication;
+pub use authentication::{Authentication, ListenerAuthentication, SourceName};
 pub use ban::{Ban, BanSubject, Bans, Moment};
 pub use change::{Change, TakesEffect};
 pub use limits::{Limits, QueueOverflow};

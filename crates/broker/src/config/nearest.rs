@@ -19,7 +19,8 @@ pub(super) fn nearest_key(unknown: &str) -> Option<String> {
         .chain(sections.filter(|section| !section.is_empty()))
         .chain(listener)
         .chain(
-            ["", ".tls", ".forwarded_for", ".proxy_protocol"].map(|name| format!("{table}{name}")),
+            ["", ".authentication", ".tls", ".forwarded_for", ".proxy_protocol"]
+                .map(|name| format!("{table}{name}")),
         )
         // Of two names in other tables, the one whose table is nearer.
         .map(|key| (difference(unknown, &key), edits(unknown, &key), key))

@@ -34,6 +34,8 @@ pub enum Kind {
     Choice(&'static [&'static str]),
     /// A number of things.
     Count(RangeInclusive<u64>),
+    /// Several of a kind; in the environment and on the command line with commas between them.
+    List(&'static Kind),
     /// A number of milliseconds.
     Millis(RangeInclusive<u64>),
     /// A path of the file system.
@@ -69,8 +71,8 @@ impl Setting {
 
 /// Defines a struct of settings: its fields, its `Default` and its rows for the loader.
 ///
-/// `in [limits]` names both the field of [`Config`] that holds the struct and the table of the file. The root
-/// says `in []` and adds the fields that are no settings of their own after `with`.
+/// `in [limits]` names both the field of [`Config`] that holds the struct and the table of the file; a table in a
+/// table is `in [outer.inner]`. The root says `in []`. Fields that are no settings of their own stand after `with`.
 macro_rules! settings {
     (
         $(#[$struct_attribute:meta])*
@@ -114,18 +116,20 @@ macro_rules! settings {
             };
         }
     };
-    (@row [$section:ident] $field:ident: $field_type:ty, $doc:expr, $kind:expr) => {
+    (@row [$section:ident $(.$inner:ident)*] $field:ident: $field_type:ty, $doc:expr, $kind:expr) => {
         Setting {
-            section: stringify!($section),
+            section: concat!(stringify!($section) $(, ".", stringify!($inner))*),
             name: stringify!($field),
             doc: &$doc,
             kind: $kind,
             read: |config, raw, kind| {
-                config.$section.$field = <$field_type as Value>::read(raw, kind)?;
+                config.$section$(.$inner)*.$field = <$field_type as Value>::read(raw, kind)?;
                 Ok(())
             },
-            show: |config| config.$section.$field.show(),
-            copy: |from, to| to.$section.$field.clone_from(&from.$section.$field),
+            show: |config| config.$section$(.$inner)*.$field.show(),
+            copy: |from, to| {
+                to.$section$(.$inner)*.$field.clone_from(&from.$section$(.$inner)*.$field);
+            },
         }
     };
     (@row [] $field:ident: $field_type:ty, $doc:expr, $kind:expr) => {

@@ -14,6 +14,8 @@ pub(super) enum Raw<'a> {
     Integer(i128),
     /// A string in a file.
     String(&'a str),
+    /// A list of strings in a file.
+    Strings(&'a [&'a str]),
     /// An environment variable or a flag: it may be anything.
     Word(&'a str),
 }
@@ -33,7 +35,7 @@ impl Value for bool {
             Raw::Bool(is_on) => Ok(is_on),
             Raw::Word("true" | "1" | "yes" | "on") => Ok(true),
             Raw::Word("false" | "0" | "no" | "off") => Ok(false),
-            Raw::Integer(_) | Raw::String(_) | Raw::Word(_) => {
+            Raw::Integer(_) | Raw::String(_) | Raw::Strings(_) | Raw::Word(_) => {
                 Err(format!("must be true or false, not {}", raw.quoted()))
             }
         }
@@ -74,7 +76,7 @@ impl Value for String {
     fn read(raw: Raw<'_>, kind: &Kind) -> Result<Self, String> {
         match raw {
             Raw::String(text) | Raw::Word(text) => Ok(text.to_owned()),
-            Raw::Bool(_) | Raw::Integer(_) => Err(kind.expected(raw)),
+            Raw::Bool(_) | Raw::Integer(_) | Raw::Strings(_) => Err(kind.expected(raw)),
         }
     }
 
@@ -106,6 +108,26 @@ impl<T: Value> Value for Option<T> {
     }
 }
 
+impl<T: Value> Value for Vec<T> {
+    fn read(raw: Raw<'_>, kind: &Kind) -> Result<Self, String> {
+        let Kind::List(of) = kind else { return Err(kind.expected(raw)) };
+        let values = match raw {
+            Raw::Strings(texts) => texts.iter().map(|it| T::read(Raw::String(it), of)).collect(),
+            Raw::Word("") => Ok(Self::new()),
+            Raw::Word(words) => {
+                words.split(',').map(|it| T::read(Raw::Word(it.trim()), of)).collect()
+            }
+            Raw::Bool(_) | Raw::Integer(_) | Raw::String(_) => return Err(kind.expected(raw)),
+        };
+        values.map_err(|_: String| kind.expected(raw))
+    }
+
+    fn show(&self) -> Option<String> {
+        let shown: Vec<String> = self.iter().filter_map(T::show).collect();
+        Some(format!("[{}]", shown.join(", ")))
+    }
+}
+
 /// Defines an enum that is a setting with a word for each variant.
 macro_rules! choice {
     (
@@ -124,6 +146,9 @@ macro_rules! choice {
             /// The words that the configuration has for the variants.
             pub const WORDS: &'static [&'static str] = &[$($word),*];
 
+            /// Every variant.
+            pub const ALL: &'static [Self] = &[$(Self::$variant),*];
+
             /// Returns the word that the configuration has for it.
             pub fn as_str(self) -> &'static str {
                 match self {
@@ -140,7 +165,9 @@ macro_rules! choice {
                 use $crate::config::value::Raw;
                 match raw {
                     $( Raw::String($word) | Raw::Word($word) => Ok(Self::$variant), )*
-                    Raw::Bool(_) | Raw::Integer(_) | Raw::String(_) | Raw::Word(_) => Err(kind.expected(raw)),
+                    Raw::Bool(_) | Raw::Integer(_) | Raw::String(_) | Raw::Strings(_) | Raw::Word(_) => {
+                        Err(kind.expected(raw))
+                    }
                 }
             }
 
@@ -179,6 +206,7 @@ impl Kind {
             Self::Count(range) => {
                 format!("a number from {} to {}", grouped(*range.start()), grouped(*range.end()))
             }
+            Self::List(of) => format!("a list, each {}", of.describe()),
             Self::Millis(range) => {
                 format!(
                     "a number of milliseconds from {} to {}",
@@ -207,7 +235,7 @@ impl Kind {
         let number = match raw {
             Raw::Integer(number) => u64::try_from(number).ok(),
             Raw::String(text) | Raw::Word(text) => self.number_from_text(text, raw),
-            Raw::Bool(_) => None,
+            Raw::Bool(_) | Raw::Strings(_) => None,
         };
         match (number, self) {
             (
@@ -240,15 +268,21 @@ impl Raw<'_> {
         match self {
             Raw::Bool(is_on) => is_on.to_string(),
             Raw::Integer(number) => number.to_string(),
-            Raw::String(text) | Raw::Word(text) => {
-                let mut start: String = text.chars().take(QUOTED_CHARS_MAX).collect();
-                if start.len() < text.len() {
-                    start.push('…');
-                }
-                quoted(&start)
+            Raw::String(text) | Raw::Word(text) => quoted(&shortened(text)),
+            Raw::Strings(texts) => {
+                let texts: Vec<String> = texts.iter().map(|it| quoted(it)).collect();
+                shortened(&format!("[{}]", texts.join(", ")))
             }
         }
     }
+}
+
+fn shortened(text: &str) -> String {
+    let mut start: String = text.chars().take(QUOTED_CHARS_MAX).collect();
+    if start.len() < text.len() {
+        start.push('…');
+    }
+    start
 }
 
 /// Reads "64 KiB", "10MiB", "1 GiB" or "512 B".

@@ -148,6 +148,7 @@ impl Work {
         mailbox.send(Letter::Arrived(Box::new(Arrival {
             stream: Stream::new(socket, place, peer),
             address: peer,
+            listener: self.entrance.listener,
             unread: Vec::new(),
             accepted_at: now,
             is_home: false,

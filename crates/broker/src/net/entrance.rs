@@ -18,6 +18,8 @@ use crate::limits::Meter;
 
 /// What a listener asks of those who come in by it.
 pub(crate) struct Entrance {
+    /// Its listener's place in the configuration.
+    pub(crate) listener: u16,
     connections_max: usize,
     connection_count: AtomicUsize,
     pub(crate) connects_per_sec: Option<u32>,
@@ -48,13 +50,18 @@ impl Entrance {
     /// # Errors
     ///
     /// They are not what they should be.
-    pub(crate) fn open(settings: &Listener, now: Duration) -> Result<Self, MaterialError> {
+    pub(crate) fn open(
+        settings: &Listener,
+        listener: u16,
+        now: Duration,
+    ) -> Result<Self, MaterialError> {
         let upgrade_rules = settings.upgrade_rules();
         let protocol = if upgrade_rules.is_some() { ALPN_HTTP } else { ALPN_MQTT };
         let tls = settings.tls.as_ref();
         let tls = tls.map(|tls| Credentials::load(tls, protocol, now)).transpose()?;
         let connections_max = settings.connections_max.map_or(usize::MAX, |max| max as usize);
         Ok(Self {
+            listener,
             connections_max,
             connection_count: AtomicUsize::new(0),
             connects_per_sec: settings.connects_per_sec,

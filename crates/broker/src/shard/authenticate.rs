@@ -6,7 +6,7 @@
 
 use std::sync::Arc;
 
-use quelea_auth::{Credentials, Identity, Step, Strangers};
+use quelea_auth::{Credentials, Identity, Step};
 use quelea_codec::{
     Auth, AuthProperties, Connect, Framing, Packet, ReasonCode, Version, next_frame,
 };
@@ -15,7 +15,7 @@ use quelea_session::Time;
 use super::Shard;
 use super::link::{Ending, Stage};
 use crate::arena::Key;
-use crate::auth::{Admission, Answer, Pending};
+use crate::auth::{Admission, Answer, Judgement, Pending};
 use crate::net::Io;
 
 /// What authentication has found out about a client that may come in.
@@ -38,19 +38,17 @@ impl Shard {
         io: &mut dyn Io,
     ) {
         let Some(link) = self.links.get_mut(key) else { return };
+        let door = self.rules.chains.door(link.listener);
+        let Some(chain) = door.chain.clone() else { return };
         let credentials = Credentials {
             client_id: connect.client_id.into(),
             user_name: connect.username.map(Into::into),
             password: connect.password.map(Into::into),
             certificate: io.certificate(key),
             address: link.address.ip(),
-            method: None,
+            listener: Arc::clone(&door.name),
         };
-        let strangers = match self.rules.config.allow_anonymous {
-            Some(true) => Strangers::Admitted,
-            Some(false) | None => Strangers::Refused,
-        };
-        let Some(exchange) = self.shared.authority.judge(credentials, strangers) else { return };
+        let exchange = Box::new(Judgement { chain, credentials, strangers: door.strangers() });
         let mut pending = Pending::new(connect.version, "", packet.to_vec());
         pending.is_asked = true;
         link.stage = Stage::Authenticating(Box::new(pending));
@@ -68,7 +66,9 @@ impl Shard {
         method: &str,
         packet: &[u8],
     ) {
-        let Some(exchange) = self.shared.authority.begin(method, connect.client_id) else {
+        let Some(link) = self.links.get(key) else { return };
+        let door = self.rules.chains.door(link.listener);
+        let Some(exchange) = self.shared.authority.begin(door, method, connect.client_id) else {
             self.refuse(key, connect.version, ReasonCode::BAD_AUTHENTICATION_METHOD);
             return;
         };
@@ -97,6 +97,7 @@ impl Shard {
     /// Handles AUTH: the next step of an authentication, or the first of another one.
     pub(super) fn on_auth(&mut self, key: Key, auth: &Auth<'_>) {
         let Some(link) = self.links.get_mut(key) else { return };
+        let listener = link.listener;
         let (pending, is_again) = match &mut link.stage {
             Stage::Authenticating(pending) => (Some(pending), false),
             Stage::Open(open) => (open.exchange.as_mut(), true),
@@ -119,7 +120,7 @@ impl Shard {
                 let session = link.open().map(|open| open.session);
                 let client_id = session.and_then(|it| self.sessions.get(it));
                 let client_id = client_id.map_or("", |session| &session.client_id);
-                self.shared.authority.begin(method, client_id)
+                self.shared.authority.begin(self.rules.chains.door(listener), method, client_id)
             }
             _ => None,
         };

@@ -63,6 +63,7 @@ impl Shard {
         link.unread = arrival.unread;
         link.is_home = arrival.is_home;
         link.bounds = arrival.bounds;
+        link.listener = arrival.listener;
         self.arrivals = self.arrivals.wrapping_add(1);
         link.arrival = self.arrivals;
         let key = self.links.insert(link);
@@ -140,6 +141,7 @@ impl Shard {
             Arrival {
                 stream,
                 address: link.address,
+                listener: link.listener,
                 unread,
                 accepted_at: Time::from_millis(link.stage_ends_at.as_millis().saturating_sub(
                     u64::from(self.rules.config.limits.connect_timeout_secs) * 1_000,
@@ -153,7 +155,10 @@ impl Shard {
 
     /// Handles a CONNECT on its home shard.
     fn on_connect(&mut self, key: Key, connect: &Connect<'_>, packet: &[u8], io: &mut dyn Io) {
-        let ip = self.links.get(key).and_then(|link| link.address.ip());
+        let Some(link) = self.links.get(key) else { return };
+        let ip = link.address.ip();
+        let door = self.rules.chains.door(link.listener);
+        let (is_asked, is_shut) = (door.chain.is_some(), door.is_shut());
         let caller = Caller { client_id: connect.client_id, user: connect.username, ip };
         if self.shared.banned.has(caller, self.now, self.shared.wall(self.now)) {
             self.refuse(key, connect.version, ReasonCode::BANNED);
@@ -166,8 +171,8 @@ impl Shard {
         }
         match connect.properties.authentication_method {
             Some(method) => self.begin_authentication(key, connect, method, packet),
-            None if self.shared.authority.has_chain() => self.judge(key, connect, packet, io),
-            None if self.rules.config.allow_anonymous == Some(false) => {
+            None if is_asked => self.judge(key, connect, packet, io),
+            None if is_shut => {
                 self.refuse(key, connect.version, ReasonCode::NOT_AUTHORIZED);
             }
             None => self.open_session(key, connect, Admitted::default()),

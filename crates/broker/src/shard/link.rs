@@ -31,6 +31,8 @@ pub(super) struct Link {
     pub(super) written: u32,
     /// Its number among those that its shard has taken in.
     pub(super) arrival: u32,
+    /// The place of its listener in the configuration.
+    pub(super) listener: u16,
     /// What waits for the store or other shards, in the order in which it may leave. Boxed, because
     /// most links never hold anything.
     #[expect(clippy::box_collection, reason = "8 bytes instead of 32 in every idle link")]
@@ -115,6 +117,7 @@ impl Link {
             output: Vec::new(),
             written: 0,
             arrival: 0,
+            listener: 0,
             held: None,
             bounds: None,
             has_input: false,

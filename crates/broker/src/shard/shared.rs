@@ -6,10 +6,12 @@ use std::sync::atomic::{AtomicBool, AtomicU32, AtomicU64, AtomicUsize, Ordering}
 use std::time::{SystemTime, UNIX_EPOCH};
 
 use foldhash::quality::FixedState;
+use quelea_acl::Rules as AccessRules;
 use quelea_session::Time;
 use quelea_store::{ShardIndex, Store, WallMillis};
 
 use crate::auth::Authority;
+use crate::chains::Chains;
 use crate::config::{Config, Limits};
 use crate::counters::{Counters, Totals};
 use crate::limits::{Addresses, Banned, Meter};
@@ -214,11 +216,16 @@ impl Shared {
     }
 
     /// Puts another configuration in force. Who keeps limits of its own is told; shards see it at their next turn.
-    pub(crate) fn apply(&self, config: Config) {
+    pub(crate) fn apply(
+        &self,
+        config: Config,
+        access: Option<Arc<AccessRules>>,
+        chains: Arc<Chains>,
+    ) {
         self.backlog.limit(&config.limits);
         self.retained.limit(&config.limits);
         self.banned.configure(&config.banned);
-        self.live.replace(config);
+        self.live.replace(config, access, chains);
     }
 
     /// Sums the counters of all shards.
