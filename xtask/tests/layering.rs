@@ -73,6 +73,7 @@ const PURE: &[(&str, &[&str])] = &[
 /// Crates that only the named ones may use: what a socket, a runtime or a command line needs stays there.
 const ONLY_IN: &[(&str, &[&str])] = &[
     ("clap", &["quelea-cli"]),
+    ("hyper", &["quelea-broker"]),
     ("mio", &["quelea-broker", "quelea-cli", "quelea-crash"]),
     ("rustls", &["quelea-broker", "quelea-cli"]),
     ("socket2", &["quelea-broker", "quelea-cli"]),

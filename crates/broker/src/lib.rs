@@ -21,6 +21,8 @@ mod clock;
 pub mod config;
 mod control;
 mod counters;
+#[allow(dead_code, unused_imports, reason = "sources of identities are its users")]
+mod http;
 mod limits;
 mod live;
 mod mail;
