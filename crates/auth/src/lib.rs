@@ -13,6 +13,7 @@
 //! | `password_file` | users and their passwords |
 //! | `hash` | the hashes of passwords: Argon2id, and those of Mosquitto |
 //! | `scram` | SCRAM-SHA-256, the broker's side |
+//! | `watched` | files that are read again when they have changed |
 
 #![forbid(unsafe_code)]
 
@@ -24,6 +25,7 @@ mod hash;
 mod identity;
 mod password_file;
 mod scram;
+mod watched;
 
 pub use chain::{Chain, Source, Strangers, Verdict};
 pub use credentials::{Certificate, Credentials, Secret};

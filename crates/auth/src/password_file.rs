@@ -10,19 +10,19 @@ use std::fs::{self, File, Metadata};
 use std::io::{self, Read as _, Write as _};
 use std::os::unix::fs::{MetadataExt as _, OpenOptionsExt as _, fchown};
 use std::path::{Path, PathBuf};
-use std::sync::{Arc, Mutex, PoisonError, RwLock};
+use std::sync::{Arc, PoisonError, RwLock};
 
 use quelea_codec::ReasonCode;
 
 use crate::hash::Hash;
 use crate::scram::{self, Conversation, Verifier};
+use crate::watched::Watched;
 use crate::{Credentials, Exchange, Identity, Source, Verdict};
 
 /// A password file as a source of identities.
 pub struct PasswordFile {
-    path: PathBuf,
+    file: Watched,
     users: RwLock<Arc<Known>>,
-    stamp: Mutex<Stamps>,
 }
 
 /// The users of a file.
@@ -65,21 +65,6 @@ pub enum PasswordFileError {
     System,
 }
 
-/// By what it is seen that a file is another one.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-struct Stamp {
-    inode: u64,
-    bytes: u64,
-    modified_secs: i64,
-    modified_nanos: i64,
-}
-
-/// The file as it was read last, and as it was seen last.
-struct Stamps {
-    read: Option<Stamp>,
-    seen: Option<Stamp>,
-}
-
 impl PasswordFile {
     /// Reads a file.
     ///
@@ -87,15 +72,11 @@ impl PasswordFile {
     ///
     /// The file cannot be read, or a line of it is wrong.
     pub fn open(path: &Path) -> Result<Self, PasswordFileError> {
-        let stamp = Stamp::of(path).ok();
+        let file = Watched::new(path);
         let users = Users::read(path)?;
         let mut decoy_key = [0; 32];
         aws_lc_rs::rand::fill(&mut decoy_key).map_err(|_| PasswordFileError::System)?;
-        Ok(Self {
-            path: path.to_owned(),
-            users: RwLock::new(Arc::new(Known { users, decoy_key })),
-            stamp: Mutex::new(Stamps { read: stamp, seen: stamp }),
-        })
+        Ok(Self { file, users: RwLock::new(Arc::new(Known { users, decoy_key })) })
     }
 
     fn known(&self) -> Arc<Known> {
@@ -135,18 +116,13 @@ impl Source for PasswordFile {
     }
 
     fn refresh(&self) {
-        let mut stamps = self.stamp.lock().unwrap_or_else(PoisonError::into_inner);
-        let stamp = Stamp::of(&self.path).ok();
-        // A file that is being written changes from look to look.
-        let is_settled = stamps.seen == stamp;
-        stamps.seen = stamp;
-        if !is_settled || stamps.read == stamp {
+        if !self.file.has_changed() {
             return;
         }
-        stamps.read = stamp;
-        match Users::read(&self.path) {
+        let path = self.file.path();
+        match Users::read(path) {
             Ok(users) => {
-                tracing::info!(file = %self.path.display(), users = users.0.len(), "read again");
+                tracing::info!(file = %path.display(), users = users.0.len(), "read again");
                 self.replace(users);
             }
             Err(error) => tracing::error!(%error, "the users stay as they were"),
@@ -312,18 +288,6 @@ fn parse_line(line: &str) -> Result<(&str, User), &'static str> {
     }
 }
 
-impl Stamp {
-    fn of(path: &Path) -> io::Result<Self> {
-        let metadata = fs::metadata(path)?;
-        Ok(Self {
-            inode: metadata.ino(),
-            bytes: metadata.len(),
-            modified_secs: metadata.mtime(),
-            modified_nanos: metadata.mtime_nsec(),
-        })
-    }
-}
-
 impl fmt::Display for Users {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         for (name, User { hash, verifier, groups }) in &self.0 {
@@ -350,7 +314,7 @@ impl fmt::Debug for Users {
 
 impl fmt::Debug for PasswordFile {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("PasswordFile").field("path", &self.path).finish_non_exhaustive()
+        f.debug_struct("PasswordFile").field("path", &self.file.path()).finish_non_exhaustive()
     }
 }
 
