@@ -24,7 +24,9 @@ impl Draft {
             Kind::Bytes(range) | Kind::Count(range) | Kind::Millis(range) | Kind::Secs(range) => {
                 (*range.start(), *range.end())
             }
-            Kind::Choice(_) | Kind::Path | Kind::Switch | Kind::Text => return false,
+            Kind::Choice(_) | Kind::List(_) | Kind::Path | Kind::Switch | Kind::Text => {
+                return false;
+            }
         };
         self.put(key, value.clamp(least, most).to_string(), from);
         true
