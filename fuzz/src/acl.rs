@@ -22,7 +22,7 @@ pub fn check_acl(input: &[u8]) {
     // The name of someone clever is in the same bytes.
     let name = text.lines().next().unwrap_or_default();
     for filter_on_delivery in [false, true] {
-        let rules = Rules { rules: rules.clone(), filter_on_delivery };
+        let rules = Rules { rules: rules.clone(), filter_on_delivery, ..Rules::default() };
         let subject =
             Subject { client_id: name.into(), user: Some("ann".into()), ..Subject::default() };
         let permissions = rules.permissions(subject);

@@ -205,7 +205,11 @@ pattern deny devices/%c/down/locked
 
     #[track_caller]
     fn check(user: Option<&str>, topic: &str, expected: &str) {
-        let rules = Rules { rules: read("acl", FILE).unwrap(), filter_on_delivery: true };
+        let rules = Rules {
+            rules: read("acl", FILE).unwrap(),
+            filter_on_delivery: true,
+            ..Rules::default()
+        };
         let subject =
             Subject { client_id: "c1".into(), user: user.map(Into::into), ..Subject::default() };
         let permissions = rules.permissions(subject);

@@ -1,7 +1,7 @@
 //! What one client may do.
 
 use crate::filter::Filter;
-use crate::rule::{Effect, Rule, Rules};
+use crate::rule::{Effect, OwnRules, Rule, Rules};
 use crate::subject::Subject;
 
 /// Rules compiled for one client: only those about it, with its values filled in.
@@ -24,7 +24,7 @@ pub struct Publish<'a> {
     pub retain: bool,
 }
 
-/// What was decided, and by which rule of [`Rules::rules`].
+/// What was decided, and by which rule: those of [`Rules::rules`] count first, then those of the client.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Verdict {
     /// It may be.
@@ -63,10 +63,14 @@ struct Entry {
 impl Permissions {
     pub(crate) fn new(rules: &Rules, subject: Subject) -> Self {
         let (mut publish, mut subscribe) = (Vec::new(), Vec::new());
-        for (number, rule) in rules.rules.iter().enumerate() {
-            if !rule.who.is(&subject) {
-                continue;
-            }
+        let own = subject.rules.as_deref().unwrap_or_default();
+        let configured = || rules.rules.iter().enumerate();
+        let own = || (rules.rules.len()..).zip(own);
+        let ordered: Box<dyn Iterator<Item = (usize, &Rule)>> = match rules.own_rules {
+            OwnRules::Before => Box::new(own().chain(configured())),
+            OwnRules::After => Box::new(configured().chain(own())),
+        };
+        for (number, rule) in ordered.filter(|(_, rule)| rule.who.is(&subject)) {
             let entries = rule_entries(rule, number as u32, &subject);
             if rule.actions.publish {
                 publish.extend(entries.iter().cloned());
@@ -115,6 +119,16 @@ impl Permissions {
     /// Returns whether what is delivered must be looked at, because a subscription may be wider than what is allowed.
     pub fn filters_deliveries(&self) -> bool {
         self.filter_on_delivery
+    }
+
+    /// Returns where the rule of `rules` was read that decided, if one did.
+    pub fn origin<'a>(&'a self, rules: &'a Rules, rule: Option<u32>) -> &'a str {
+        let own = self.subject.rules.as_deref().unwrap_or_default();
+        let find = |rule: u32| {
+            let rule = rule as usize;
+            rules.rules.get(rule).or_else(|| own.get(rule.checked_sub(rules.rules.len())?))
+        };
+        rule.and_then(find).map_or("no rule", |rule| &rule.origin)
     }
 
     /// Returns whose these are.

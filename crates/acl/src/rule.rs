@@ -13,6 +13,20 @@ pub struct Rules {
     /// A filter is granted when a rule allows some of what it matches, and each delivery is checked. Otherwise all of
     /// it must be allowed, and deliveries need no check.
     pub filter_on_delivery: bool,
+    /// When the rules are asked that a client brings.
+    pub own_rules: OwnRules,
+    /// There are none because nobody wants any: a client that brings none may do all.
+    pub is_open: bool,
+}
+
+/// When the rules are asked that a client brings along, [`Subject::rules`].
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum OwnRules {
+    /// Before the others.
+    Before,
+    /// After them.
+    #[default]
+    After,
 }
 
 /// One rule.
@@ -75,10 +89,9 @@ impl Rules {
         Permissions::new(self, subject)
     }
 
-    /// Returns where the rule with this number was read.
-    pub fn origin(&self, rule: Option<u32>) -> &str {
-        let rule = rule.and_then(|rule| self.rules.get(rule as usize));
-        rule.map_or("no rule", |rule| &rule.origin)
+    /// Returns whether there is anything that `subject` may not do.
+    pub fn restrict(&self, subject: &Subject) -> bool {
+        !self.is_open || subject.rules.is_some()
     }
 }
 

@@ -1,5 +1,9 @@
 //! The client that rules are applied to.
 
+use std::sync::Arc;
+
+use crate::rule::Rule;
+
 /// What is known of a client. What nobody has checked, such as a user name without a password, is not in here.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Subject {
@@ -15,6 +19,8 @@ pub struct Subject {
     pub listener: Option<Box<str>>,
     /// What a token or an answer said about the user, by name.
     pub claims: Box<[(Box<str>, Box<str>)]>,
+    /// Rules that came with that. With none at all it may do no more than others; nothing, if they were not spoken of.
+    pub rules: Option<Arc<[Rule]>>,
 }
 
 impl Subject {

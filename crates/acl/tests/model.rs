@@ -2,7 +2,8 @@
 
 use proptest::prelude::*;
 use quelea_acl::{
-    Actions, Effect, Glob, Granted, Pattern, Publish, Recent, Rule, Rules, Subject, Verdict, Who,
+    Actions, Effect, Glob, Granted, OwnRules, Pattern, Publish, Recent, Rule, Rules, Subject,
+    Verdict, Who,
 };
 use quelea_topics::matches;
 
@@ -22,13 +23,19 @@ proptest! {
 
     #[test]
     fn nobody_sees_or_says_more_than_the_model(
-        plain in prop::collection::vec(rule(), 0..6),
+        configured in prop::collection::vec(rule(), 0..6),
+        own in prop::option::of(prop::collection::vec(rule(), 0..3)),
+        is_own_first: bool,
         wanted in filter(),
         filter_on_delivery: bool,
     ) {
-        let rules = plain.iter().map(real).collect();
-        let rules = Rules { rules, filter_on_delivery };
-        let subject = Subject { client_id: "us".into(), ..Subject::default() };
+        let rules = configured.iter().map(real).collect();
+        let own_rules = if is_own_first { OwnRules::Before } else { OwnRules::After };
+        let rules = Rules { rules, filter_on_delivery, own_rules, is_open: false };
+        let brought = own.as_ref().map(|own| own.iter().map(real).collect());
+        let subject = Subject { client_id: "us".into(), rules: brought, ..Subject::default() };
+        let own = own.unwrap_or_default();
+        let plain = if is_own_first { [own, configured].concat() } else { [configured, own].concat() };
         let permissions = rules.permissions(subject);
         let topics = topics();
         let sees = |topic: &str| model(&plain, |it| it.actions.subscribe && hits(it, topic));
@@ -159,13 +166,19 @@ fn the_rule_that_decided_is_named() {
     };
     let allow = Plain { effect: Effect::Allow, qos_max: 1, ..deny("a/#") };
     let rules = [deny("+/private/#"), allow].iter().map(real).collect();
-    let rules = Rules { rules, filter_on_delivery: false };
-    let subject = Subject { client_id: "us".into(), ..Subject::default() };
+    let rules = Rules { rules, ..Rules::default() };
+    let mut own = real(&deny("c/#"));
+    own.origin = "its own".into();
+    let brought = Some([own].into());
+    let subject = Subject { client_id: "us".into(), rules: brought, ..Subject::default() };
     let permissions = rules.permissions(subject);
     let publish = |topic| permissions.publish(Publish { topic, qos: 0, retain: false });
     assert_eq!(publish("a/private"), Verdict::Deny { rule: Some(0) });
     assert_eq!(publish("a/b"), Verdict::Allow { rule: 1 });
     assert_eq!(publish("b"), Verdict::Deny { rule: None });
+    assert_eq!(publish("c"), Verdict::Deny { rule: Some(2) });
+    let origins = [Some(1), Some(2), Some(3), None].map(|it| permissions.origin(&rules, it));
+    assert_eq!(origins, ["test", "its own", "no rule", "no rule"]);
     // Wider than the denial, beside it, and around it.
     for filter in ["a/#", "#", "+/+", "a/+/x", "a/private", "+/private"] {
         assert_eq!(permissions.subscribe(filter), Granted::Denied { rule: Some(0) }, "{filter}");

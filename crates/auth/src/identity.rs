@@ -1,6 +1,10 @@
 //! Who a client was found to be.
 
+use std::num::NonZeroU32;
+use std::sync::Arc;
 use std::time::SystemTime;
+
+use quelea_acl::Rule;
 
 /// Who a client is, and what its source says about it.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
@@ -13,10 +17,25 @@ pub struct Identity {
     pub groups: Box<[Box<str>]>,
     /// What else is known of it, by name: for placeholders in rules.
     pub claims: Box<[(Box<str>, Box<str>)]>,
-    /// Rules that a token or a service brings along, each as text. This crate does not read them.
-    pub rules: Box<[Box<str>]>,
+    /// Rules that a token or a service brings along; nothing, if it does not speak of any.
+    pub rules: Option<Arc<[Rule]>>,
+    /// What it may use, where that is not what others may.
+    pub limits: Limits,
     /// When it ends: the client has to authenticate again until then.
     pub expires_at: Option<SystemTime>,
+}
+
+/// What takes the place of limits that are configured for each client.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Limits {
+    /// Messages that it publishes in a second.
+    pub messages_per_sec: Option<NonZeroU32>,
+    /// Bytes that it sends in a second.
+    pub bytes_per_sec: Option<NonZeroU32>,
+    /// Messages that it is sent in a second.
+    pub messages_out_per_sec: Option<NonZeroU32>,
+    /// Bytes that it is sent in a second.
+    pub bytes_out_per_sec: Option<NonZeroU32>,
 }
 
 impl Identity {

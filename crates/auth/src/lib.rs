@@ -7,7 +7,7 @@
 //! | module | what it does |
 //! |---|---|
 //! | `credentials` | what a client brings, and a [`Secret`] that is never printed |
-//! | `identity` | who it was found to be |
+//! | `identity` | who it was found to be, with the rules and limits that came with that |
 //! | `chain` | who is asked, in which order, and what comes of it |
 //! | `exchange` | an enhanced authentication, step by step |
 //! | `password_file` | users and their passwords |
@@ -30,5 +30,5 @@ mod watched;
 pub use chain::{Chain, Source, Strangers, Verdict};
 pub use credentials::{Certificate, Credentials, Secret};
 pub use exchange::{Exchange, Step};
-pub use identity::Identity;
+pub use identity::{Identity, Limits};
 pub use password_file::{PasswordFile, PasswordFileError, Scram, Users, is_user_name};

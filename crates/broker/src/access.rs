@@ -5,9 +5,9 @@ use std::fs;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
-use quelea_acl::{Rule, Rules, mosquitto};
+use quelea_acl::{OwnRules, Rule, Rules, mosquitto};
 
-use crate::config::Config;
+use crate::config::{Config, IdentityRules};
 
 /// Why there are no rules to go by.
 #[derive(Debug)]
@@ -18,15 +18,12 @@ pub struct AccessError {
     pub why: String,
 }
 
-/// Reads the rules that `config` has or names. Returns nothing when it says nothing of rules: everybody may do all.
+/// Reads the rules that `config` has or names. When it says nothing of rules everybody may do all.
 ///
 /// # Errors
 ///
 /// The file cannot be read, or has mistakes: all of them.
-pub fn read_rules(config: &Config) -> Result<Option<Arc<Rules>>, AccessError> {
-    if config.acl.is_empty() && config.acl_file.is_none() {
-        return Ok(None);
-    }
+pub fn read_rules(config: &Config) -> Result<Arc<Rules>, AccessError> {
     let own = config.acl.iter().map(|rule| rule.to_rule());
     let mut rules = own.collect::<Result<Vec<Rule>, _>>().map_err(|why| {
         let file = PathBuf::from("configuration");
@@ -36,7 +33,12 @@ pub fn read_rules(config: &Config) -> Result<Option<Arc<Rules>>, AccessError> {
         rules.extend(read_file(file)?);
     }
     let filter_on_delivery = config.filter_on_delivery.unwrap_or(config.acl_file.is_some());
-    Ok(Some(Arc::new(Rules { rules, filter_on_delivery })))
+    let own_rules = match config.identity_rules {
+        IdentityRules::Before => OwnRules::Before,
+        IdentityRules::After => OwnRules::After,
+    };
+    let is_open = config.acl.is_empty() && config.acl_file.is_none();
+    Ok(Arc::new(Rules { rules, filter_on_delivery, own_rules, is_open }))
 }
 
 fn read_file(file: &Path) -> Result<Vec<Rule>, AccessError> {

@@ -27,8 +27,8 @@ pub(crate) struct Live {
 pub(crate) struct Rules {
     generation: u64,
     pub(crate) config: Config,
-    /// Who may do what; nothing where everybody may do all.
-    pub(crate) access: Option<Arc<AccessRules>>,
+    /// Who may do what.
+    pub(crate) access: Arc<AccessRules>,
     /// Who is asked who clients are.
     pub(crate) chains: Arc<Chains>,
     pub(crate) server_limits: ServerLimits,
@@ -39,17 +39,13 @@ pub(crate) struct Rules {
 impl Live {
     /// Begins with a configuration under which nobody is asked who they are, and everybody may do all.
     pub(crate) fn new(config: Config) -> Self {
-        let rules = Rules::new(config, None, Arc::default(), 0);
+        let open = Arc::new(AccessRules { is_open: true, ..AccessRules::default() });
+        let rules = Rules::new(config, open, Arc::default(), 0);
         Self { generation: AtomicU64::new(0), rules: Mutex::new(Arc::new(rules)) }
     }
 
     /// Puts `config` in force, and what was made of it. Where `access` is another, shards judge their sessions again.
-    pub(crate) fn replace(
-        &self,
-        config: Config,
-        access: Option<Arc<AccessRules>>,
-        chains: Arc<Chains>,
-    ) {
+    pub(crate) fn replace(&self, config: Config, access: Arc<AccessRules>, chains: Arc<Chains>) {
         let mut rules = self.rules.lock().unwrap_or_else(PoisonError::into_inner);
         let generation = rules.generation + 1;
         *rules = Arc::new(Rules::new(config, access, chains, generation));
@@ -69,12 +65,7 @@ impl Live {
 }
 
 impl Rules {
-    fn new(
-        config: Config,
-        access: Option<Arc<AccessRules>>,
-        chains: Arc<Chains>,
-        generation: u64,
-    ) -> Self {
+    fn new(config: Config, access: Arc<AccessRules>, chains: Arc<Chains>, generation: u64) -> Self {
         Self {
             generation,
             access,
@@ -144,7 +135,7 @@ mod tests {
         assert!(live.newer_than(&known).is_none());
         let mut next = Config::default();
         next.limits.receive_maximum = 7;
-        live.replace(next, None, Arc::default());
+        live.replace(next, Arc::default(), Arc::default());
         let news = live.newer_than(&known).unwrap();
         assert_eq!(news.server_limits.receive_maximum, 7);
         assert!(live.newer_than(&news).is_none());

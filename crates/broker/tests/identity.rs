@@ -8,8 +8,9 @@ use std::net::{SocketAddr, TcpStream};
 use std::sync::{Arc, Barrier};
 use std::time::{Duration, SystemTime};
 
-use quelea_auth::{Credentials, Identity, Source, Verdict};
-use quelea_broker::config::{Durability, Listener};
+use quelea_acl::read_json;
+use quelea_auth::{Credentials, Identity, Limits, Source, Verdict};
+use quelea_broker::config::{AclRule, Durability, IdentityRules, Listener, RateExceeded};
 use quelea_broker::{Broker, Config, Extensions};
 use quelea_codec::{Connect, Packet, ReasonCode, Version};
 
@@ -111,6 +112,69 @@ fn an_identity_that_ends_ends_the_connection() {
     assert_eq!(client.closing(), Some(0x87));
 }
 
+/// Rules that an identity brings count for it alone, whether others are configured or not.
+#[test]
+fn an_identity_brings_rules() {
+    let rules = r#"[{"deny": "publish", "topics": "own/ruled/x"},
+        {"allow": ["publish", "subscribe"], "topics": ["own/%u/#", "both/#"]}]"#;
+    let house = House::new(None);
+    let mut ruled = house.welcome("r", ("ruled", rules));
+    assert_eq!(
+        ruled.publishes(["own/ruled/a", "own/ruled/x", "own/bob/a", "c"]),
+        [0, 0x87, 0x87, 0x87]
+    );
+    assert_eq!(ruled.subscribes("own/ruled/#"), 1);
+    assert_eq!(ruled.subscribes("#"), 0x87);
+    let mut bob = house.welcome("b", ("bob", "pass bob"));
+    assert_eq!(bob.publishes(["own/ruled/a", "own/ruled/x", "own/bob/a", "c"]), [0; 4]);
+    // No rule at all allows nothing; one that is not right lets nobody in.
+    let mut none = house.welcome("n", ("ruled", "[]"));
+    assert_eq!(none.publishes(["own/ruled/a", "own/ruled/x", "own/bob/a", "c"]), [0x87; 4]);
+    let code = house.connect(Version::V5, "w", Some(("ruled", r#"[{"alow": "publish"}]"#))).code();
+    assert_eq!(code, 0x87);
+}
+
+/// The first rule that matches decides, and which those are is the configuration's word.
+#[test]
+fn rules_of_an_identity_stand_before_the_others_or_after() {
+    let own = r#"[{"allow": "publish", "topics": ["a", "b"]}, {"deny": "publish", "topics": "c"}]"#;
+    for (identity_rules, expected) in
+        [(IdentityRules::After, [0x87, 0, 0, 0x87]), (IdentityRules::Before, [0, 0, 0x87, 0x87])]
+    {
+        let house = House::with(|config| {
+            let rule = |allow: &[&str], deny: &[&str], topic: &str| {
+                let words = |it: &[&str]| it.iter().map(|it| (*it).to_owned()).collect();
+                let some = |it: &[&str]| (!it.is_empty()).then(|| words(it));
+                let (allow, deny) = (some(allow), some(deny));
+                AclRule { allow, deny, topics: vec![topic.to_owned()], ..AclRule::default() }
+            };
+            config.acl = vec![rule(&[], &["publish"], "a"), rule(&["publish"], &[], "c")];
+            config.identity_rules = identity_rules;
+        });
+        let mut ruled = house.welcome("r", ("ruled", own));
+        assert_eq!(ruled.publishes(["a", "b", "c", "d"]), expected);
+        // A reload that changes nothing of that leaves it so, and one that takes the others away leaves its own.
+        let mut next = house.config.clone();
+        next.acl.clear();
+        house.broker.as_ref().unwrap().reload(&next).unwrap();
+        assert_eq!(ruled.publishes(["a", "b", "c", "d"]), [0, 0, 0x87, 0x87]);
+    }
+}
+
+#[test]
+fn an_identity_brings_limits() {
+    let house = House::with(|config| config.rates.exceeded = RateExceeded::Disconnect);
+    let mut limited = house.welcome("l", ("limited", "1"));
+    let mut bob = house.welcome("b", ("bob", "pass bob"));
+    assert_eq!(bob.publishes(["a"; 8]), [0; 8]);
+    limited.0.write_all(&publish("a").repeat(8)).unwrap();
+    let mut last = limited.read().unwrap();
+    while last[0] == 0x40 {
+        last = limited.read().unwrap();
+    }
+    assert_eq!((last[0], last[2]), (0xE0, 0x96));
+}
+
 /// Knows bob and amy, a fleet of which each has the client identifier of its password, and some with a temper.
 struct Known(Arc<Barrier>);
 
@@ -128,6 +192,14 @@ impl Source for Known {
                 let number = String::from_utf8_lossy(password);
                 identity.client_id = Some(format!("fleet-{number}").into());
             }
+            "ruled" => match read_json(str::from_utf8(password).unwrap()) {
+                Ok(rules) => identity.rules = Some(rules),
+                Err(_) => return Verdict::Refuse(ReasonCode::NOT_AUTHORIZED),
+            },
+            "limited" => {
+                let messages_per_sec = str::from_utf8(password).unwrap().parse().ok();
+                identity.limits = Limits { messages_per_sec, ..Limits::default() };
+            }
             "slow" => drop(self.0.wait()),
             "brief" => identity.expires_at = Some(SystemTime::now() + Duration::from_secs(1)),
             _ => return Verdict::Next,
@@ -140,25 +212,36 @@ struct House {
     broker: Option<Broker>,
     address: SocketAddr,
     barrier: Arc<Barrier>,
+    config: Config,
 }
 
 impl House {
     fn new(allow_anonymous: Option<bool>) -> Self {
+        Self::with(|config| config.allow_anonymous = allow_anonymous)
+    }
+
+    fn with(configure: impl FnOnce(&mut Config)) -> Self {
         let barrier = Arc::new(Barrier::new(2));
         let mut config = Config {
             // Nobody who asks for names has to say that strangers may not come.
             listeners: vec![Listener::new(([127, 0, 0, 1], 0).into())],
             shards: Some(3.try_into().unwrap()),
-            allow_anonymous,
             ..Config::default()
         };
         config.store.durability = Durability::Memory;
         config.stop.flush_timeout_secs = 1;
         let sources: Vec<Arc<dyn Source>> = vec![Arc::new(Known(Arc::clone(&barrier)))];
         let extensions = Extensions { sources, ..Extensions::default() };
-        let broker = Broker::start_with(config, extensions).unwrap();
+        configure(&mut config);
+        let broker = Broker::start_with(config.clone(), extensions).unwrap();
         let address = broker.local_addrs()[0];
-        Self { broker: Some(broker), address, barrier }
+        Self { broker: Some(broker), address, barrier, config }
+    }
+
+    fn welcome(&self, id: &str, login: (&str, &str)) -> Client {
+        let mut client = self.connect(Version::V5, id, Some(login));
+        assert_eq!(client.code(), 0);
+        client
     }
 
     fn connect(&self, version: Version, id: &str, login: Option<(&str, &str)>) -> Client {
@@ -191,6 +274,14 @@ fn connect(version: Version, id: &str, login: Option<(&str, &str)>, is_durable: 
     bytes
 }
 
+/// A PUBLISH with QoS 1.
+fn publish(topic: &str) -> Vec<u8> {
+    let mut bytes = vec![0x32, 5 + topic.len() as u8, 0, topic.len() as u8];
+    bytes.extend(topic.as_bytes());
+    bytes.extend([0, 7, 0]);
+    bytes
+}
+
 struct Client(TcpStream);
 
 impl Client {
@@ -218,6 +309,27 @@ impl Client {
 
     fn code(&mut self) -> u8 {
         self.connack().1
+    }
+
+    /// Returns what a publish to each topic is answered with.
+    fn publishes<const N: usize>(&mut self, topics: [&str; N]) -> [u8; N] {
+        topics.map(|topic| {
+            self.0.write_all(&publish(topic)).unwrap();
+            let packet = self.read().unwrap();
+            assert_eq!(packet[0], 0x40);
+            // Without subscribers it is a success all the same, and says so.
+            packet.get(4).copied().filter(|it| *it != 0x10).unwrap_or(0)
+        })
+    }
+
+    fn subscribes(&mut self, filter: &str) -> u8 {
+        let mut bytes = vec![0x82, 6 + filter.len() as u8, 0, 1, 0, 0, filter.len() as u8];
+        bytes.extend(filter.as_bytes());
+        bytes.push(1);
+        self.0.write_all(&bytes).unwrap();
+        let packet = self.read().unwrap();
+        assert_eq!(packet[0], 0x90);
+        *packet.last().unwrap()
     }
 
     fn ping(&mut self) {

@@ -3,11 +3,11 @@
 //! Reading the file, naming the nearest known key, `quelea config show` and the reference in the documentation all
 //! come from one row for each key.
 
-use quelea_acl::{Actions, Effect, Glob, Pattern, Rule, Who};
+use quelea_acl::{Actions, Draft, Glob, Rule, Who};
 
 use super::Kind;
 use super::listener_keys::{Given, list, put};
-use super::value::{Value, quoted};
+use super::value::{Value, choice, quoted};
 
 /// One rule, as it was written.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
@@ -34,6 +34,16 @@ pub struct AclRule {
     pub retain: Option<bool>,
 }
 
+choice! {
+    /// When the rules are asked that a client brings.
+    pub enum IdentityRules {
+        /// Before those that are configured.
+        Before = "before",
+        /// After them.
+        After = "after",
+    }
+}
+
 /// A key of a rule.
 pub(super) struct AclKey {
     pub(super) name: &'static str,
@@ -54,71 +64,31 @@ impl AclRule {
     ///
     /// What is wrong with it.
     pub fn to_rule(&self) -> Result<Rule, String> {
-        let (effect, words) = match (&self.allow, &self.deny) {
-            (Some(allow), None) => (Effect::Allow, allow),
-            (None, Some(deny)) => (Effect::Deny, deny),
-            (Some(_), Some(_)) => {
-                return Err("a rule has acl.allow or acl.deny, not both".to_owned());
-            }
-            (None, None) => return Err("a rule needs acl.allow or acl.deny".to_owned()),
-        };
-        if effect == Effect::Deny && (self.qos_max.is_some() || self.retain.is_some()) {
-            let message = "acl.qos_max and acl.retain bound what a rule allows: a rule with acl.deny has neither";
-            return Err(message.to_owned());
-        }
-        if self.topics.is_empty() {
-            return Err(
-                "a rule needs acl.topics; [\"#\"] are all but those that begin with $".to_owned()
-            );
-        }
         if self.anonymous && (self.user.is_some() || self.group.is_some()) {
             return Err("a client with acl.anonymous has neither acl.user nor acl.group".to_owned());
         }
-        let pattern = |text: &String| {
-            Pattern::new(text).map_err(|error| format!("{} in acl.topics {error}", quoted(text)))
-        };
         let glob = |text: &Option<String>| text.as_deref().map(Glob::new);
-        Ok(Rule {
-            origin: self.origin.as_str().into(),
-            who: Who {
-                is_anonymous: self.anonymous,
-                user: glob(&self.user),
-                group: glob(&self.group),
-                client_id: glob(&self.client_id),
-                ..Who::default()
-            },
-            effect,
-            actions: actions(words)?,
-            topics: self.topics.iter().map(pattern).collect::<Result<_, _>>()?,
-            qos_max: self.qos_max.unwrap_or(2),
-            retain: self.retain.unwrap_or(true),
-        })
+        let who = Who {
+            is_anonymous: self.anonymous,
+            user: glob(&self.user),
+            group: glob(&self.group),
+            client_id: glob(&self.client_id),
+            ..Who::default()
+        };
+        let draft = Draft {
+            allow: self.allow.clone(),
+            deny: self.deny.clone(),
+            topics: self.topics.clone(),
+            qos_max: self.qos_max,
+            retain: self.retain,
+        };
+        draft.rule(&self.origin, who)
     }
-}
-
-fn actions(words: &[String]) -> Result<Actions, String> {
-    let mut actions = Actions::default();
-    for word in words {
-        match word.as_str() {
-            "publish" => actions.publish = true,
-            "subscribe" => actions.subscribe = true,
-            _ => {
-                return Err(format!(
-                    "must be a list of \"publish\" and \"subscribe\", and {} is neither",
-                    quoted(word)
-                ));
-            }
-        }
-    }
-    if actions == Actions::default() {
-        return Err("must be a list of \"publish\" and \"subscribe\", and is empty".to_owned());
-    }
-    Ok(actions)
 }
 
 fn action_words(given: &Given) -> Result<Option<Vec<String>>, String> {
     let words = given.texts()?;
-    actions(&words)?;
+    Actions::of_words(&words)?;
     Ok(Some(words))
 }
 

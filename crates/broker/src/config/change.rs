@@ -151,6 +151,7 @@ const RELOADED: &[&str] = &[
     "authentication.password_file",
     "allow_anonymous",
     "filter_on_delivery",
+    "identity_rules",
     "shared_strategy",
     "limits.*",
     "rates.*",

@@ -31,7 +31,7 @@ mod value;
 use std::num::NonZeroUsize;
 use std::path::PathBuf;
 
-pub use acl::AclRule;
+pub use acl::{AclRule, IdentityRules};
 pub use authentication::{Authentication, ListenerAuthentication, SourceName};
 pub use ban::{Ban, BanSubject, Bans, Moment};
 pub use change::{Change, TakesEffect};
@@ -76,6 +76,11 @@ settings! {
         /// checked before it is delivered. Otherwise a rule must allow all of it. Unset, it is so with an `acl_file`,
         /// because that is what its rules are written for.
         pub filter_on_delivery: Option<bool> = None, Switch;
+
+        /// When the rules are asked that a client's token has, or that a service says of it: `before` those of `[[acl]]`
+        /// and `acl_file`, or `after` them. The first rule that matches decides: with `after` what is written here cannot be
+        /// overruled from elsewhere.
+        pub identity_rules: IdentityRules = IdentityRules::After, Choice(IdentityRules::WORDS);
     }
     with {
         /// Who may publish and subscribe to what. The first rule that matches decides.

@@ -466,9 +466,9 @@ fn every_mistake_of_a_rule_is_named() {
     for (line, text) in [
         (2, "there is no setting \"acl.usr\"; the nearest is \"acl.user\""),
         (6, "\"write\" is neither"),
-        (8, "\"a/#/b\" in acl.topics is no topic filter"),
-        (11, "acl.retain"),
-        (15, "needs acl.allow or acl.deny"),
+        (8, "\"a/#/b\" in topics is no topic filter"),
+        (11, "qos_max and retain bound"),
+        (15, "needs allow or deny"),
         (20, "acl.qos_max must be a number from 0 to 2"),
     ] {
         let is_there = |it: &str| it.contains(&format!(":{line}: ")) && it.contains(text);

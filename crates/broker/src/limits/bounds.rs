@@ -1,10 +1,12 @@
 //! What one connection may, and what it has used.
 
 use std::fmt;
+use std::num::NonZeroU32;
 use std::sync::Arc;
 
 use foldhash::fast::FixedState;
 use hashbrown::HashSet;
+use quelea_auth::Limits;
 use quelea_codec::{Framing, PacketKind, Version, next_frame};
 use quelea_session::{ServerLimits, Time};
 
@@ -19,6 +21,8 @@ pub(crate) struct Bounds {
     address: Option<AddressPlace>,
     /// Its listener, if that has terms of its own.
     entrance: Option<Arc<Entrance>>,
+    /// What its identity allows it where others are held to `rates`.
+    pub(crate) own: Limits,
     messages_in: Meter,
     bytes_in: Meter,
     messages_out: Meter,
@@ -96,7 +100,8 @@ impl Bounds {
 
     /// Returns how much of `output` may be written, counting what had not been looked at.
     pub(crate) fn admit_output(&mut self, now: Time, output: &[u8], rates: &Rates) -> usize {
-        let (messages, bytes) = (rates.client_messages_out_per_sec, rates.client_bytes_out_per_sec);
+        let messages = or(self.own.messages_out_per_sec, rates.client_messages_out_per_sec);
+        let bytes = or(self.own.bytes_out_per_sec, rates.client_bytes_out_per_sec);
         if messages.is_none() && bytes.is_none() {
             self.admitted = output.len();
             return output.len();
@@ -151,9 +156,11 @@ impl Bounds {
     fn input_meters(&self, rates: &Rates) -> [Row<'_>; 6] {
         let entrance = self.entrance.as_deref();
         let address = self.address.as_ref().map(AddressPlace::address);
+        let messages = or(self.own.messages_per_sec, rates.client_messages_per_sec);
+        let bytes = or(self.own.bytes_per_sec, rates.client_bytes_per_sec);
         [
-            Row::new(Some(&self.messages_in), rates.client_messages_per_sec, false),
-            Row::new(Some(&self.bytes_in), rates.client_bytes_per_sec, true),
+            Row::new(Some(&self.messages_in), messages, false),
+            Row::new(Some(&self.bytes_in), bytes, true),
             Row::new(address.map(|it| &it.messages), rates.address_messages_per_sec, false),
             Row::new(address.map(|it| &it.bytes), rates.address_bytes_per_sec, true),
             Row::new(
@@ -164,6 +171,11 @@ impl Bounds {
             Row::new(entrance.map(|it| &it.bytes), entrance.and_then(|it| it.bytes_per_sec), true),
         ]
     }
+}
+
+/// Returns the rate that counts for a client.
+fn or(own: Option<NonZeroU32>, configured: Option<u32>) -> Option<u32> {
+    own.map(NonZeroU32::get).or(configured)
 }
 
 /// A meter, if there is one, and its rate, if it has one.
@@ -209,6 +221,27 @@ mod tests {
         bounds.charge_input(now, used, &rates);
         assert_eq!(bounds.input_wait_millis(now, &rates), 981);
         assert_eq!(bounds.input_wait_millis(now, &Rates::default()), 0, "no rate, no wait");
+    }
+
+    /// In both directions, and in both ways: it may be more or less than others may.
+    #[test]
+    fn what_an_identity_may_counts_for_its_client() {
+        let rates = Rates {
+            client_bytes_per_sec: Some(1),
+            client_bytes_out_per_sec: Some(1_000),
+            ..Rates::default()
+        };
+        let own = Limits {
+            bytes_per_sec: NonZeroU32::new(1_000),
+            bytes_out_per_sec: NonZeroU32::new(1),
+            ..Limits::default()
+        };
+        let mut bounds = Bounds { own, ..Bounds::default() };
+        let now = Time::from_millis(1_000);
+        bounds.charge_input(now, Use { messages: 1, bytes: 500 }, &rates);
+        assert_eq!(bounds.input_wait_millis(now, &rates), 0);
+        let output = [PUBLISH, PUBLISH].concat();
+        assert_eq!(bounds.admit_output(now, &output, &rates), PUBLISH.len());
     }
 
     #[test]

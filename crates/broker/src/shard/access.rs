@@ -6,7 +6,7 @@
 
 use std::sync::Arc;
 
-use quelea_acl::{Granted, Permissions, Publish, Recent, Rules, Subject, Verdict};
+use quelea_acl::{Granted, Permissions, Publish, Recent, Subject, Verdict};
 use quelea_auth::Identity;
 use quelea_codec::QoS;
 use quelea_session::Time;
@@ -60,8 +60,9 @@ impl Shard {
         client_id: &str,
         identity: Option<&Identity>,
     ) -> Option<Box<Access>> {
-        let rules = self.rules.access.as_ref()?;
-        Some(Access::new(rules.permissions(subject(client_id, identity))))
+        let rules = &self.rules.access;
+        let subject = subject(client_id, identity);
+        rules.restrict(&subject).then(|| Access::new(rules.permissions(subject)))
     }
 
     /// Judges a client again that has authenticated again: its groups and claims may be others.
@@ -69,12 +70,12 @@ impl Shard {
         let Some(open) = self.links.get_mut(link).and_then(|link| link.open()) else { return };
         let (key, identity) = (open.session, open.identity.clone());
         let Some(session) = self.sessions.get(key) else { return };
-        let Some(mut access) = self.access_of(&session.client_id, identity.as_deref()) else {
-            return;
-        };
-        access.check_deliveries();
+        let mut access = self.access_of(&session.client_id, identity.as_deref());
+        if let Some(access) = &mut access {
+            access.check_deliveries();
+        }
         if let Some(session) = self.sessions.get_mut(key) {
-            session.access = Some(access);
+            session.access = access;
         }
         self.judge_subscriptions(key);
         self.drop_queued_denied(key);
@@ -92,8 +93,8 @@ impl Shard {
         let Some(session) = self.sessions.get_mut(session) else { return false };
         let Some(access) = &mut session.access else { return false };
         let Verdict::Deny { rule } = access.publish(topic, qos, retain) else { return false };
-        let rules = self.rules.access.as_ref();
-        note(&mut self.denial_log, self.now, rules, &session.client_id, "publish", topic, rule);
+        let origin = access.permissions.origin(&self.rules.access, rule);
+        note(&mut self.denial_log, self.now, origin, &session.client_id, "publish", topic);
         self.counters().dropped_not_authorized.add(1);
         true
     }
@@ -107,10 +108,10 @@ impl Shard {
         qos: QoS,
         retain: bool,
     ) -> bool {
-        let verdict = access.map(|access| access.publish(topic, qos, retain));
-        let Some(Verdict::Deny { rule }) = verdict else { return false };
-        let rules = self.rules.access.as_ref();
-        note(&mut self.denial_log, self.now, rules, client_id, "will", topic, rule);
+        let Some(access) = access else { return false };
+        let Verdict::Deny { rule } = access.publish(topic, qos, retain) else { return false };
+        let origin = access.permissions.origin(&self.rules.access, rule);
+        note(&mut self.denial_log, self.now, origin, client_id, "will", topic);
         self.counters().dropped_not_authorized.add(1);
         true
     }
@@ -126,8 +127,8 @@ impl Shard {
             Granted::UpTo(_) => Some(QoS::ExactlyOnce),
             Granted::Denied { rule } => {
                 let (log, now) = (&mut self.denial_log, self.now);
-                let rules = self.rules.access.as_ref();
-                note(log, now, rules, &session.client_id, "subscribe", filter, rule);
+                let origin = access.permissions.origin(&self.rules.access, rule);
+                note(log, now, origin, &session.client_id, "subscribe", filter);
                 self.counters().subscriptions_denied.add(1);
                 None
             }
@@ -144,9 +145,8 @@ impl Shard {
         let rest = self.to_judge.len().saturating_sub(JUDGED_A_TURN);
         for key in self.to_judge.split_off(rest) {
             let Some(session) = self.sessions.get_mut(key) else { continue };
-            let known = session.access.take();
-            let Some(rules) = &self.rules.access else { continue };
-            let subject = match known {
+            let rules = &self.rules.access;
+            let subject = match session.access.take() {
                 Some(access) => access.permissions.subject().clone(),
                 None => {
                     let link = session.link.and_then(|link| self.links.get_mut(link));
@@ -157,6 +157,9 @@ impl Shard {
                     subject(&session.client_id, identity.as_deref())
                 }
             };
+            if !rules.restrict(&subject) {
+                continue;
+            }
             let mut access = Access::new(rules.permissions(subject));
             access.check_deliveries();
             session.access = Some(access);
@@ -206,6 +209,7 @@ fn subject(client_id: &str, identity: Option<&Identity>) -> Subject {
         user: identity.user.clone(),
         groups: identity.groups.clone(),
         claims: identity.claims.clone(),
+        rules: identity.rules.clone(),
         ..Subject::default()
     }
 }
@@ -217,17 +221,8 @@ pub(super) fn owner_identity(owner: &str) -> Option<Identity> {
 
 /// Says what was denied, to whom and why: a line a second.
 #[cold]
-fn note(
-    log: &mut DropLog,
-    now: Time,
-    rules: Option<&Arc<Rules>>,
-    client_id: &str,
-    action: &str,
-    topic: &str,
-    rule: Option<u32>,
-) {
+fn note(log: &mut DropLog, now: Time, rule: &str, client_id: &str, action: &str, topic: &str) {
     let Some(others) = log.next_line(now) else { return };
-    let rule = rules.map_or("no rule", |rules| rules.origin(rule));
     tracing::warn!(client_id, action, topic, rule, others, "not authorized");
 }
 

@@ -193,6 +193,7 @@ impl Shard {
                 }
                 open.identity = Some(Arc::from(identity));
                 self.arm_expiry(key);
+                self.bound_link(key);
                 self.authorize_again(key);
                 data
             }

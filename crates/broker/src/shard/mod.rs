@@ -303,11 +303,7 @@ impl Shard {
     fn take_rules(&mut self) {
         if let Some(rules) = self.shared.live.newer_than(&self.rules) {
             self.limits = rules.session_limits;
-            let has_same_access = match (&self.rules.access, &rules.access) {
-                (Some(old), Some(new)) => Arc::ptr_eq(old, new),
-                (None, None) => true,
-                (Some(_), None) | (None, Some(_)) => false,
-            };
+            let has_same_access = self.rules.access == rules.access;
             self.rules = rules;
             self.bound_open_links();
             self.end_banned_links();

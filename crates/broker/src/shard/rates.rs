@@ -1,5 +1,6 @@
 //! Links that are held to rates: what arrives is counted, and who has used too much waits, is refused, or goes.
 
+use quelea_auth::Limits;
 use quelea_codec::{Publish, ReasonCode};
 use quelea_session::Time;
 
@@ -12,10 +13,16 @@ use crate::limits::{Bounds, Caller, Use};
 impl Shard {
     /// Gives a link that opens its bounds, if it has any.
     pub(super) fn bound_link(&mut self, key: Key) {
-        if self.rules.config.rates.bounds_connections()
-            && let Some(link) = self.links.get_mut(key)
-        {
-            link.bounds.get_or_insert_with(|| Bounds::after(link.output.len()));
+        let Some(link) = self.links.get_mut(key) else { return };
+        let identity = link.open().and_then(|open| open.identity.as_ref());
+        let own = identity.map(|identity| identity.limits).unwrap_or_default();
+        if self.rules.config.rates.bounds_connections() || own != Limits::default() {
+            let output_bytes = link.output.len();
+            link.bounds.get_or_insert_with(|| Bounds::after(output_bytes));
+        }
+        // One that has authenticated again may have others, or none.
+        if let Some(bounds) = &mut link.bounds {
+            bounds.own = own;
         }
     }
 

@@ -216,12 +216,7 @@ impl Shared {
     }
 
     /// Puts another configuration in force. Who keeps limits of its own is told; shards see it at their next turn.
-    pub(crate) fn apply(
-        &self,
-        config: Config,
-        access: Option<Arc<AccessRules>>,
-        chains: Arc<Chains>,
-    ) {
+    pub(crate) fn apply(&self, config: Config, access: Arc<AccessRules>, chains: Arc<Chains>) {
         self.backlog.limit(&config.limits);
         self.retained.limit(&config.limits);
         self.banned.configure(&config.banned);
