@@ -12,9 +12,10 @@ pub trait Source: Send + Sync {
     /// Judges a client by what came with its CONNECT. Called where it may take its time.
     fn judge(&self, credentials: &Credentials) -> Verdict;
 
-    /// Begins an enhanced authentication, if it has one by this name. Must not take long.
-    fn begin(&self, method: &str) -> Option<Box<dyn Exchange>> {
-        let _ = method;
+    /// Begins an enhanced authentication, if it has one by this name, of a client that says to have this identifier.
+    /// Must not take long.
+    fn begin(&self, method: &str, client_id: &str) -> Option<Box<dyn Exchange>> {
+        let _ = (method, client_id);
         None
     }
 
@@ -79,8 +80,8 @@ impl Chain {
     }
 
     /// Begins an enhanced authentication with the first source that has it.
-    pub fn begin(&self, method: &str) -> Option<Box<dyn Exchange>> {
-        self.sources.iter().find_map(|it| it.begin(method))
+    pub fn begin(&self, method: &str, client_id: &str) -> Option<Box<dyn Exchange>> {
+        self.sources.iter().find_map(|it| it.begin(method, client_id))
     }
 }
 

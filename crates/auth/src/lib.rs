@@ -11,6 +11,7 @@
 //! | `chain` | who is asked, in which order, and what comes of it |
 //! | `exchange` | an enhanced authentication, step by step |
 //! | `password_file` | users and their passwords |
+//! | `jwt` | signed tokens, and the keys of those who issue them |
 //! | `hash` | the hashes of passwords: Argon2id, and those of Mosquitto |
 //! | `scram` | SCRAM-SHA-256, the broker's side |
 //! | `watched` | files that are read again when they have changed |
@@ -23,6 +24,7 @@ mod encoding;
 mod exchange;
 mod hash;
 mod identity;
+pub mod jwt;
 mod password_file;
 mod scram;
 mod watched;

@@ -108,7 +108,7 @@ impl Source for PasswordFile {
         }
     }
 
-    fn begin(&self, method: &str) -> Option<Box<dyn Exchange>> {
+    fn begin(&self, method: &str, _: &str) -> Option<Box<dyn Exchange>> {
         if method != scram::METHOD {
             return None;
         }
@@ -423,7 +423,10 @@ mod tests {
         let source = PasswordFile::open(&file.0).unwrap();
         assert_eq!(source.judge(&login("bob", "1")), Verdict::Next);
         assert_eq!(source.judge(&Credentials::default()), Verdict::Next);
-        assert!(source.begin("SCRAM-SHA-256").is_some() && source.begin("SCRAM-SHA-1").is_none());
+        assert!(
+            source.begin("SCRAM-SHA-256", "").is_some()
+                && source.begin("SCRAM-SHA-1", "").is_none()
+        );
     }
 
     #[track_caller]

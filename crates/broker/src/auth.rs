@@ -121,7 +121,8 @@ impl Authority {
         method: &str,
         client_id: &str,
     ) -> Option<Box<dyn Exchange>> {
-        door.begin(method).or_else(|| self.authenticator.as_ref()?.begin(method, client_id))
+        let own = door.begin(method, client_id);
+        own.or_else(|| self.authenticator.as_ref()?.begin(method, client_id))
     }
 
     /// Has a step worked out. The answer comes as [`Letter::Authenticated`]. Returns false when too

@@ -120,8 +120,8 @@ impl Chains {
 
 impl Door {
     /// Begins an enhanced authentication with the first who has it.
-    pub(crate) fn begin(&self, method: &str) -> Option<Box<dyn Exchange>> {
-        self.chain.as_ref()?.begin(method)
+    pub(crate) fn begin(&self, method: &str, client_id: &str) -> Option<Box<dyn Exchange>> {
+        self.chain.as_ref()?.begin(method, client_id)
     }
 
     /// Returns what becomes of those who bring nothing to say who they are, where somebody is asked.
