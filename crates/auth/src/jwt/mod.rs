@@ -12,12 +12,15 @@
 //! | `template` | texts with claims in them |
 //! | `mapping` | what its claims say about the client |
 //! | `key_file` | keys in a file |
+//! | `server_keys`, `schedule` | keys from a server, and when they are fetched |
 
 mod checks;
 mod key;
 mod key_file;
 mod keys;
 mod mapping;
+mod schedule;
+mod server_keys;
 mod template;
 #[cfg(test)]
 mod tests;
@@ -33,6 +36,7 @@ pub use checks::{Checks, Expiry};
 pub use key_file::{KeyFile, KeyFileError, KeyFormat};
 pub use keys::{Keys, KeysError};
 pub use mapping::Mapping;
+pub use server_keys::{Fetched, ServerKeys};
 pub use template::{Template, TemplateError};
 
 use crate::{Credentials, Exchange, Identity, Source, Step, Verdict};
@@ -45,17 +49,30 @@ pub struct Tokens {
 
 /// Where the keys of those who issue tokens come from.
 pub trait Keyring: Send + Sync {
-    /// Returns the keys in force; nothing when there are none to be had at present.
+    /// Returns the keys in force; nothing when there are none to be had at present. May wait a moment for the first.
     fn keys(&self) -> Option<Arc<Keys>>;
 
-    /// A token was signed with a key that is not among these. Returns others, if that is soon known.
-    fn newer_than(&self, keys: &Arc<Keys>) -> Option<Arc<Keys>> {
+    /// A token was signed with a key that is not among these. Returns others, if that is known in a moment.
+    ///
+    /// # Errors
+    ///
+    /// There are none, or nobody can tell.
+    fn newer_than(&self, keys: &Arc<Keys>) -> Result<Arc<Keys>, Missing> {
         let _ = keys;
-        None
+        Err(Missing::Unknown)
     }
 
     /// Looks whether they have changed. May take its time.
     fn refresh(&self) {}
+}
+
+/// Why a key is not there.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Missing {
+    /// Whoever should know does not answer.
+    Unavailable,
+    /// Nobody has such a key.
+    Unknown,
 }
 
 /// What is asked of a token, and what its claims mean.
@@ -105,7 +122,7 @@ pub(crate) enum Fault {
     Issuer,
     /// The key that it names is not there.
     KeyId,
-    /// There are no keys at present.
+    /// The keys, or the one that it names, are not to be had at present.
     NoKeys,
     /// It holds later, or was issued later.
     NotYet,
@@ -196,7 +213,11 @@ impl Judge {
     fn verify(&self, token: &Token<'_>) -> Result<(), Fault> {
         let keys = self.keyring.keys().ok_or(Fault::NoKeys)?;
         match keys.verify(token) {
-            Err(Fault::KeyId) => self.keyring.newer_than(&keys).ok_or(Fault::KeyId)?.verify(token),
+            Err(Fault::KeyId) => match self.keyring.newer_than(&keys) {
+                Ok(newer) => newer.verify(token),
+                Err(Missing::Unknown) => Err(Fault::KeyId),
+                Err(Missing::Unavailable) => Err(Fault::NoKeys),
+            },
             outcome => outcome,
         }
     }
@@ -240,7 +261,7 @@ impl fmt::Display for Fault {
             Self::Expired => "it has expired",
             Self::Issuer => "it is from another issuer",
             Self::KeyId => "the key that it names is not known",
-            Self::NoKeys => "there are no keys to verify it with",
+            Self::NoKeys => "the keys to verify it with are not to be had",
             Self::NotYet => "it holds later only",
             Self::Payload => "its claims are no object of JSON",
             Self::Signature => "its signature is wrong",

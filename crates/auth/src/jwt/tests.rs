@@ -251,7 +251,7 @@ fn only_a_key_that_is_missing_is_asked_for() {
         Keys::of_server(format!(r#"{{"keys":[{jwk},"kid":"{id}"}}]}}"#).as_bytes()).unwrap()
     };
     let ring = Ring::new(Some(set(&old, "old")));
-    *ring.newer.lock().unwrap() = Some(set(&new, "new"));
+    *ring.newer.lock().unwrap() = Ok(set(&new, "new"));
     let ring = Arc::new(ring);
     let judge = Judge { rules: rules(), keyring: Arc::<Ring>::clone(&ring) };
     let judged = |token: &str| judge.judge(token.as_bytes(), "c", None, at(1000)).map(|_| ());
@@ -263,6 +263,9 @@ fn only_a_key_that_is_missing_is_asked_for() {
     assert_eq!(judged(&token(&new, "new")), Ok(()));
     assert_eq!(judged(&token(&new, "bogus")), Err(Fault::KeyId));
     assert_eq!(*ring.asked.lock().unwrap(), 2);
+    // Who cannot tell does not say that it is the token's fault.
+    *ring.newer.lock().unwrap() = Err(Missing::Unavailable);
+    assert_eq!(judged(&token(&new, "new")), Err(Fault::NoKeys));
 }
 
 #[test]
@@ -376,13 +379,17 @@ fn at(secs: u64) -> SystemTime {
 /// Some keys, and others when it is asked.
 struct Ring {
     keys: Option<Arc<Keys>>,
-    newer: Mutex<Option<Keys>>,
+    newer: Mutex<Result<Keys, Missing>>,
     asked: Mutex<usize>,
 }
 
 impl Ring {
     fn new(keys: Option<Keys>) -> Self {
-        Self { keys: keys.map(Arc::new), newer: Mutex::default(), asked: Mutex::default() }
+        Self {
+            keys: keys.map(Arc::new),
+            newer: Mutex::new(Err(Missing::Unknown)),
+            asked: Mutex::default(),
+        }
     }
 }
 
@@ -391,7 +398,7 @@ impl Keyring for Ring {
         self.keys.clone()
     }
 
-    fn newer_than(&self, _: &Arc<Keys>) -> Option<Arc<Keys>> {
+    fn newer_than(&self, _: &Arc<Keys>) -> Result<Arc<Keys>, Missing> {
         *self.asked.lock().unwrap() += 1;
         self.newer.lock().unwrap().clone().map(Arc::new)
     }
