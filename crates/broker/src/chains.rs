@@ -10,6 +10,7 @@ use std::sync::Arc;
 use quelea_auth::{Chain, Exchange, PasswordFile, Source, Strangers};
 
 use crate::config::{Authentication, Config, SourceName};
+use crate::tokens;
 
 /// The chains of all listeners.
 #[derive(Default)]
@@ -144,6 +145,7 @@ fn make(
     settings: &Authentication,
 ) -> Result<Option<Arc<dyn Source>>, SourceError> {
     match name {
+        SourceName::Jwt => tokens::source(&settings.jwt),
         SourceName::PasswordFile => {
             let Some(path) = &settings.password_file else { return Ok(None) };
             let file = PasswordFile::open(path).map_err(|error| SourceError {

@@ -37,6 +37,7 @@ pub mod simulation;
 mod start;
 mod sys;
 mod table;
+mod tokens;
 
 pub use access::{AccessError, read_rules};
 pub use auth::EnhancedAuthenticator;

@@ -120,10 +120,12 @@ impl Keyring for ServerKeys {
         if let Some(known) = self.state().good_keys().filter(is_newer) {
             return Ok(known);
         }
+        let ended_before = self.state().ended_count;
         let state = self.after_news();
-        let missing = match state.schedule.is_failing() {
-            true => Missing::Unavailable,
-            false => Missing::Unknown,
+        let is_told = state.ended_count != ended_before && !state.schedule.is_failing();
+        let missing = match is_told || !state.schedule.is_unsure() {
+            true => Missing::Unknown,
+            false => Missing::Unavailable,
         };
         state.good_keys().filter(is_newer).ok_or(missing)
     }

@@ -18,7 +18,6 @@ enum Piece {
 
 /// Why a text is no template.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-#[non_exhaustive]
 pub enum TemplateError {
     /// A `${` without its `}`.
     Open,
@@ -79,6 +78,11 @@ impl Template {
         }
     }
 
+    /// Returns whether nothing can come of it.
+    pub fn is_empty(&self) -> bool {
+        self.pieces.is_empty()
+    }
+
     /// Returns whether it stands for one claim and has nothing else.
     pub fn is_one_claim(&self) -> bool {
         matches!(&*self.pieces, [Piece::Claim(_)])
@@ -117,8 +121,8 @@ impl fmt::Display for Template {
 impl fmt::Display for TemplateError {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str(match self {
-            Self::Open => "${ has no }",
-            Self::Unnamed => "${} names no claim",
+            Self::Open => "has a ${ without its }",
+            Self::Unnamed => "has a ${} that names no claim",
         })
     }
 }

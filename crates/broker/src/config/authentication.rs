@@ -5,9 +5,9 @@
 use std::num::NonZeroUsize;
 use std::path::PathBuf;
 
-use super::Listener;
 use super::setting::settings;
 use super::value::choice;
+use super::{Jwt, Listener};
 
 settings! {
     /// Who clients are. Once somebody is asked, those whom nobody knows are refused, and so are clients without a
@@ -28,12 +28,18 @@ settings! {
         /// 0x03). Unset, one for each processor core.
         pub at_once_max: Option<NonZeroUsize> = None, Count(1..=64);
     }
+    with {
+        /// Signed tokens.
+        pub jwt: Jwt = Jwt::default();
+    }
 }
 
 choice! {
     /// Somebody who can be asked about clients, in the order in which they are unless it is said.
     #[derive(PartialOrd, Ord)]
     pub enum SourceName {
+        /// Signed tokens.
+        Jwt = "jwt",
         /// Users and their passwords.
         PasswordFile = "password_file",
     }
@@ -52,6 +58,7 @@ impl Authentication {
     /// Returns whether a source has its settings.
     pub(crate) fn has(&self, source: SourceName) -> bool {
         match source {
+            SourceName::Jwt => self.jwt.is_configured(),
             SourceName::PasswordFile => self.password_file.is_some(),
         }
     }
@@ -72,6 +79,7 @@ impl SourceName {
     /// Returns what has to be set for it to know anybody.
     pub(super) fn needs(self) -> &'static str {
         match self {
+            Self::Jwt => "authentication.jwt with jwks, key_file or secret_file",
             Self::PasswordFile => "authentication.password_file",
         }
     }

@@ -148,6 +148,7 @@ fn listener_changes(old: &[Listener], new: &[Listener]) -> Vec<Change> {
 const RELOADED: &[&str] = &[
     "acl_file",
     "authentication.chain",
+    "authentication.jwt.*",
     "authentication.password_file",
     "allow_anonymous",
     "filter_on_delivery",

@@ -20,6 +20,7 @@ impl Config {
             mistakes.push(Mistake { origin: origins.get(key).cloned(), message });
         };
         self.check_chains(&mut note);
+        self.authentication.jwt.check(&mut note);
         self.check_access(&mut note);
         self.check_listeners(&mut note);
         self.check_acl(&mut note);

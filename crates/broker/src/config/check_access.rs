@@ -113,7 +113,9 @@ mod tests {
         check(
             "chain = [\"paswords\"]",
             "",
-            Some("authentication.chain must be a list, each \"password_file\", not [\"paswords\"]"),
+            Some(
+                "authentication.chain must be a list, each \"jwt\" or \"password_file\", not [\"paswords\"]",
+            ),
         );
     }
 

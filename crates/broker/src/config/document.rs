@@ -3,7 +3,7 @@
 use std::fmt::Write as _;
 
 use super::check::listener_key;
-use super::{Ban, Config, Kind, Loaded, Setting, acl, listener_keys};
+use super::{Ban, Config, Jwt, Kind, Loaded, Setting, acl, listener_keys};
 
 impl Loaded {
     /// Returns the configuration in force as a file that would make it, with where each setting came from.
@@ -133,13 +133,14 @@ impl Setting {
     /// Returns a value that could be set, for a setting that has no default.
     fn sample(&self) -> &'static str {
         match &self.kind {
+            Kind::Path | Kind::Text if self.section == Jwt::SECTION => Jwt::sample(self.name),
             Kind::Switch => "true",
             Kind::Bytes(range) if *range.end() <= u64::from(u32::MAX) => "\"1 MiB\"",
             Kind::Bytes(_) => "\"100 GiB\"",
             Kind::Count(_) | Kind::Millis(_) | Kind::Secs(_) => "4",
             Kind::Path if self.key() == "acl_file" => "\"/etc/quelea/acl\"",
             Kind::Path => "\"/etc/quelea/passwd\"",
-            Kind::List(_) => "[\"password_file\"]",
+            Kind::List(_) => "[\"jwt\", \"password_file\"]",
             Kind::Choice(_) | Kind::Text => "\"\"",
         }
     }

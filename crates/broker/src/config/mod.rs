@@ -11,6 +11,7 @@ mod check;
 mod check_access;
 mod document;
 mod file;
+mod jwt;
 mod limits;
 mod listener;
 mod listener_keys;
@@ -35,6 +36,7 @@ pub use acl::{AclRule, IdentityRules};
 pub use authentication::{Authentication, ListenerAuthentication, SourceName};
 pub use ban::{Ban, BanSubject, Bans, Moment};
 pub use change::{Change, TakesEffect};
+pub use jwt::{Jwt, SecretEncoding};
 pub use limits::{Limits, QueueOverflow};
 pub use listener::{
     Address, ClientCertificate, CrlExpiry, Listener, MqttVersion, Protocol, Tls, TlsVersion,
@@ -118,6 +120,7 @@ impl Config {
         [
             Self::SETTINGS,
             Authentication::SETTINGS,
+            Jwt::SETTINGS,
             Limits::SETTINGS,
             Rates::SETTINGS,
             Bans::SETTINGS,

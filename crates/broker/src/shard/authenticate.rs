@@ -8,7 +8,7 @@ use std::sync::Arc;
 
 use quelea_auth::{Credentials, Identity, Step};
 use quelea_codec::{
-    Auth, AuthProperties, Connect, Framing, Packet, ReasonCode, Version, next_frame,
+    Auth, AuthProperties, Connect, Framing, Packet, PacketKind, ReasonCode, Version, next_frame,
 };
 use quelea_session::Time;
 
@@ -198,6 +198,9 @@ impl Shard {
                 data
             }
             Step::Refuse(reason) => {
+                // What CONNACK would say, DISCONNECT may have no code for.
+                let is_known = reason.is_allowed_in(PacketKind::Disconnect);
+                let reason = if is_known { reason } else { ReasonCode::NOT_AUTHORIZED };
                 self.end_link(key, Ending::Abnormal(reason));
                 return;
             }
