@@ -8,6 +8,7 @@ pub mod auth;
 pub mod client;
 #[path = "../../crates/codec/tests/support/mod.rs"]
 pub mod codec;
+pub mod jwt;
 pub mod recovery;
 pub mod session;
 pub mod topics;
@@ -21,6 +22,7 @@ pub const TARGETS: &[Target] = &[
     ("acl", acl::check_acl),
     ("client", client::check_server),
     ("framing", codec::check_framing),
+    ("jwt", jwt::check_jwt),
     ("packet_decode", codec::check_packet_decode),
     ("packet_encode", codec::check_packet_encode),
     ("password_file", auth::check_password_file),
