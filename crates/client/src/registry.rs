@@ -192,7 +192,10 @@ impl Registry {
                 self.targets.push(id);
             }
         }
-        if self.targets.is_empty() {
+        if self.targets.is_empty() && self.entries.len() <= SCANNED_MAX {
+            let entries = self.entries.iter().filter(|(_, entry)| matches(entry.plain(), topic));
+            self.targets.extend(entries.map(|(id, _)| *id));
+        } else if self.targets.is_empty() {
             self.hits.clear();
             self.table.match_into(topic, &mut self.hits);
             for &hit in &self.hits {
@@ -429,3 +432,6 @@ fn hash(filter: &str) -> u32 {
 
 /// The largest subscription identifier (section 3.8.2.1.2).
 const SUBSCRIPTION_ID_MAX: u32 = 268_435_455;
+
+/// With so few filters it takes less time to look at each than to look for those that match.
+const SCANNED_MAX: usize = 8;
