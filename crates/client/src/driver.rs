@@ -199,6 +199,7 @@ impl Driver {
             return Ok(Turn::Leave);
         }
         link.take(&mut core.out);
+        core.out_bytes_max = OUTBOX_BYTES_MAX.saturating_sub(link.unsent());
         let deadline = core.session.deadline().map(|it| shared.instant(it));
         let deadlines = [deadline, core.closes_at(), core.claims.deadline()];
         Ok(Turn::GoOn(deadlines.into_iter().flatten().min()))

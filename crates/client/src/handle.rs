@@ -13,7 +13,14 @@ use crate::error::PublishError;
 /// is published all the same.
 #[derive(Debug)]
 #[must_use = "await it to learn what became of the message, or drop it on purpose"]
-pub struct PublishHandle(oneshot::Receiver<Result<Acknowledgement, PublishError>>);
+pub struct PublishHandle(Answer);
+
+#[derive(Debug)]
+enum Answer {
+    /// The message was at QoS 0, and is on its way.
+    Sent,
+    Awaited(oneshot::Receiver<Result<Acknowledgement, PublishError>>),
+}
 
 /// What is known of a message that was published.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -28,7 +35,12 @@ pub struct Acknowledgement {
 
 impl PublishHandle {
     pub(crate) fn new(receiver: oneshot::Receiver<Result<Acknowledgement, PublishError>>) -> Self {
-        Self(receiver)
+        Self(Answer::Awaited(receiver))
+    }
+
+    /// Returns the handle of a message at QoS 0 that is on its way.
+    pub(crate) fn sent() -> Self {
+        Self(Answer::Sent)
     }
 }
 
@@ -36,7 +48,13 @@ impl Future for PublishHandle {
     type Output = Result<Acknowledgement, PublishError>;
 
     fn poll(mut self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<Self::Output> {
-        Pin::new(&mut self.0).poll(context).map(|it| it.unwrap_or(Err(PublishError::Closed)))
+        match &mut self.0 {
+            Answer::Sent => Poll::Ready(Ok(Acknowledgement::sent())),
+            Answer::Awaited(receiver) => {
+                let answer = Pin::new(receiver).poll(context);
+                answer.map(|it| it.unwrap_or(Err(PublishError::Closed)))
+            }
+        }
     }
 }
 

@@ -5,9 +5,10 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use quelea_codec::{PublishProperties, QoS, ReasonCode, UserProperties, is_valid_topic_name};
-use quelea_session as session;
+use quelea_session::{self as session, Time};
 
 use crate::receipt::SharedReceipt;
+use crate::shared::millis;
 
 /// A message to be published.
 ///
@@ -106,6 +107,15 @@ impl<'a> Publish<'a> {
     pub fn user_property(mut self, name: &'a str, value: &'a str) -> Self {
         self.user_properties.push((name, value));
         self
+    }
+
+    /// Returns the message as a session takes it. `forwarded` are its properties.
+    pub(crate) fn content<'b>(&self, forwarded: &'b [u8], now: Time) -> session::Content<'b>
+    where
+        'a: 'b,
+    {
+        let expires_at = self.expiry.map(|expiry| now.plus_millis(millis(expiry)));
+        session::Content { topic: self.topic, payload: self.payload, forwarded, expires_at }
     }
 
     /// Returns the properties as they stand in a packet.

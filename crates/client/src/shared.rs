@@ -8,10 +8,11 @@ use std::io;
 use std::sync::{Arc, Mutex, MutexGuard, OnceLock, PoisonError};
 use std::time::Duration;
 
-use quelea_codec::{AckProperties, ReasonCode};
+use quelea_codec::{AckProperties, QoS, ReasonCode};
 use quelea_session::client::{ClientSession, ClientSettings, Done, Outcome, Receipt, Unacceptable};
-use quelea_session::{Content, Position, Time};
+use quelea_session::{Outbox, Position, Time};
 use tokio::sync::{Notify, Semaphore, broadcast, oneshot, watch};
+use tokio::task::coop::consume_budget;
 use tokio::time::Instant;
 
 use crate::backoff::Random;
@@ -48,6 +49,8 @@ pub(crate) struct Core {
     pub(crate) session: ClientSession<Ticket>,
     /// Bytes for the broker that the driving task has not taken.
     pub(crate) out: Vec<u8>,
+    /// How many of them hold back further messages: fewer while the network has not taken the earlier ones.
+    pub(crate) out_bytes_max: usize,
     pub(crate) registry: Registry,
     pub(crate) claims: Claims,
     pub(crate) lifecycle: Lifecycle,
@@ -119,6 +122,7 @@ impl Shared {
         let core = Core {
             session,
             out: Vec::new(),
+            out_bytes_max: 0,
             registry: Registry::new(Random::from_system().next()),
             claims: Claims::new(options.receive_maximum),
             lifecycle: Lifecycle::Open,
@@ -154,6 +158,13 @@ impl Shared {
     ) -> Result<PublishHandle, PublishError> {
         let forwarded = publish.forwarded().map_err(|_| PublishError::PropertyInvalid)?;
         let bytes = self.size(publish, &forwarded)?;
+        if publish.qos == QoS::AtMostOnce {
+            // Whoever publishes without end, and never waits, lets others have their turn.
+            consume_budget().await;
+            if let Some(handle) = self.send_now(publish, &forwarded) {
+                return Ok(handle);
+            }
+        }
         let room = match self.options.queue.overflow {
             QueueOverflow::Wait => self.wait_for_room(bytes).await?,
             QueueOverflow::RejectNewest | QueueOverflow::DropOldest => self.take_room(bytes)?,
@@ -172,8 +183,33 @@ impl Shared {
             return Err(PublishError::NeedsWaiting);
         }
         let forwarded = publish.forwarded().map_err(|_| PublishError::PropertyInvalid)?;
-        let room = self.take_room(self.size(publish, &forwarded)?)?;
+        let bytes = self.size(publish, &forwarded)?;
+        if publish.qos == QoS::AtMostOnce
+            && let Some(handle) = self.send_now(publish, &forwarded)
+        {
+            return Ok(handle);
+        }
+        let room = self.take_room(bytes)?;
         self.accept(publish, &forwarded, room).map(|(handle, _)| handle)
+    }
+
+    /// Writes a message at QoS 0 behind what the driving task is about to send, if it may go at once. It takes no room
+    /// in the queue, and all that there will be to say of it is known.
+    fn send_now(&self, publish: &Publish<'_>, forwarded: &[u8]) -> Option<PublishHandle> {
+        let now = self.now();
+        let content = publish.content(forwarded, now);
+        let mut core = self.lock();
+        let Core { session, out, out_bytes_max, lifecycle, .. } = &mut *core;
+        // Whoever wrote the first bytes has woken the task.
+        let is_first = out.is_empty();
+        let mut outbox = Outbox { buffer: out, unsent_before: 0, bytes_max: *out_bytes_max };
+        let is_sent = *lifecycle == Lifecycle::Open
+            && session.send_now(&content, publish.retain, now, &mut outbox);
+        drop(core);
+        if is_sent && is_first {
+            self.wake.notify_one();
+        }
+        is_sent.then(PublishHandle::sent)
     }
 
     /// Returns what a message takes of the queue's bytes, if it could ever fit.
@@ -186,6 +222,10 @@ impl Shared {
     }
 
     async fn wait_for_room(&self, bytes: u32) -> Result<Room<'_>, PublishError> {
+        // Nearly always there is some. What is given back goes first to those who wait: nobody is overtaken for ever.
+        if let Some(room) = self.try_room(bytes) {
+            return Ok(room);
+        }
         // Whoever has a place and waits for bytes waits only for messages that are under way, and these need neither:
         // so the two cannot wait for each other.
         let place = self.room.acquire().await.map_err(|_| PublishError::Closed)?;
@@ -195,17 +235,21 @@ impl Shared {
         Ok(Room { shared: self, bytes })
     }
 
+    fn try_room(&self, bytes: u32) -> Option<Room<'_>> {
+        let place = self.room.try_acquire().ok()?;
+        let share = self.room_bytes.try_acquire_many(bytes).ok()?;
+        place.forget();
+        share.forget();
+        Some(Room { shared: self, bytes })
+    }
+
     fn take_room(&self, bytes: u32) -> Result<Room<'_>, PublishError> {
         loop {
             if self.room.is_closed() {
                 return Err(PublishError::Closed);
             }
-            if let Ok(place) = self.room.try_acquire()
-                && let Ok(share) = self.room_bytes.try_acquire_many(bytes)
-            {
-                place.forget();
-                share.forget();
-                return Ok(Room { shared: self, bytes });
+            if let Some(room) = self.try_room(bytes) {
+                return Ok(room);
             }
             if self.options.queue.overflow != QueueOverflow::DropOldest {
                 return Err(PublishError::QueueFull);
@@ -224,9 +268,7 @@ impl Shared {
         forwarded: &[u8],
         room: Room<'_>,
     ) -> Result<(PublishHandle, Option<KeptReply>), PublishError> {
-        let expires_at = publish.expiry.map(|expiry| self.now().plus_millis(millis(expiry)));
-        let content =
-            Content { topic: publish.topic, payload: publish.payload, forwarded, expires_at };
+        let content = publish.content(forwarded, self.now());
         let (reply, receiver) = oneshot::channel();
         let ticket = Ticket { owner: Owner::Handle(reply), bytes: room.bytes };
         let mut core = self.lock();
@@ -432,6 +474,6 @@ type KeptReply = oneshot::Receiver<Result<(), PublishError>>;
 /// not: they are sent with DUP, which costs nothing, and those at QoS 0 are dropped.
 const MARK_AHEAD: u64 = 1_024;
 
-fn millis(duration: Duration) -> u64 {
+pub(crate) fn millis(duration: Duration) -> u64 {
     u64::try_from(duration.as_millis()).unwrap_or(u64::MAX)
 }

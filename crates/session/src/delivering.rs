@@ -379,8 +379,9 @@ impl Session {
     }
 }
 
+/// Writes a message at QoS 0, if it may be.
 #[inline]
-fn deliver_at_most_once(
+pub(crate) fn deliver_at_most_once(
     connection: &mut Connection,
     content: &Content<'_>,
     delivery: Delivery<'_>,

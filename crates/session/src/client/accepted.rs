@@ -111,6 +111,11 @@ impl<T> Accepted<T> {
         self.slots.range(index..).find_map(Option::as_ref)
     }
 
+    /// Returns whether no message is at or behind `position`.
+    pub(super) fn ends_before(&self, position: Position) -> bool {
+        self.positions.back().is_none_or(|&last| last < position)
+    }
+
     /// Returns how many messages are not done with.
     pub(super) fn len(&self) -> usize {
         self.open_count

@@ -27,6 +27,8 @@ pub(super) struct Desk {
 }
 
 impl Desk {
+    pub(super) const OUTBOX_BYTES_MAX: usize = 1_000_000;
+
     pub(super) fn offline(version: Version) -> Self {
         Self::with(version, ClientSettings::default())
     }
@@ -82,6 +84,12 @@ impl Desk {
 
     pub(super) fn publish_quietly(&mut self, qos: QoS, payload: &str) {
         self.session.accept(&content("t", payload), qos, false, payload.to_string()).unwrap();
+    }
+
+    pub(super) fn send_now(&mut self, topic: &str, payload: &str, retain: bool) -> bool {
+        let bytes_max = Self::OUTBOX_BYTES_MAX;
+        let mut outbox = Outbox { buffer: &mut self.buffer, unsent_before: 0, bytes_max };
+        self.session.send_now(&content(topic, payload), retain, self.now, &mut outbox)
     }
 
     pub(super) fn publish_retained(&mut self, payload: &str) {
@@ -158,8 +166,8 @@ impl Desk {
     }
 
     pub(super) fn pump(&mut self) {
-        let mut outbox =
-            Outbox { buffer: &mut self.buffer, unsent_before: 0, bytes_max: 1_000_000 };
+        let bytes_max = Self::OUTBOX_BYTES_MAX;
+        let mut outbox = Outbox { buffer: &mut self.buffer, unsent_before: 0, bytes_max };
         self.session.pump(self.now, &mut outbox, &mut self.done);
     }
 

@@ -10,8 +10,8 @@ use super::event::{Done, Outcome, ServerOffer, Unacceptable};
 use super::handshake::PACKET_BYTES_MAX;
 use super::{ClientSession, Link, Phase};
 use crate::Time;
-use crate::delivering::Pumped;
-use crate::delivery::{Delivery, DropReason};
+use crate::delivering::{Pumped, deliver_at_most_once};
+use crate::delivery::{Delivered, Delivery, DropReason};
 use crate::message::{Content, Message};
 use crate::outbox::Outbox;
 use crate::position::Position;
@@ -39,6 +39,36 @@ impl<T> ClientSession<T> {
             return Err((Unacceptable::TooLarge, ticket));
         }
         Ok(self.accepted.push(Message::new(content), qos, retain, ticket))
+    }
+
+    /// Sends a message at QoS 0 at once, without taking it, if nothing that was accepted waits to be sent. Returns
+    /// whether it is written; if not it is to be [accepted](Self::accept), and what is wrong with it is said there.
+    ///
+    /// Nobody acknowledges it, so that there is nothing to be kept: it goes from the application's bytes to the
+    /// outbox's.
+    pub fn send_now(
+        &mut self,
+        content: &Content<'_>,
+        retain: bool,
+        now: Time,
+        outbox: &mut Outbox<'_>,
+    ) -> bool {
+        // What the host keeps beyond the process is sent when it has it.
+        if self.settings.keeps_beyond_process || self.session.wants_pump() {
+            return false;
+        }
+        let is_first = self.accepted.ends_before(self.fed_before);
+        let Phase::Connected(Link { connection, offer, .. }) = &mut self.phase else {
+            return false;
+        };
+        let is_supported = offer.retain_available || !retain;
+        if !is_first || !is_supported || !is_valid_topic_name(content.topic) {
+            return false;
+        }
+        let delivery = Delivery { retain, ..AT_MOST_ONCE };
+        self.fx.clear();
+        deliver_at_most_once(connection, content, delivery, now, outbox, &mut self.fx)
+            == Delivered::Sent
     }
 
     /// Takes back the oldest message that was certainly never sent, to make room.
@@ -178,6 +208,9 @@ fn unsupported<T>(slot: &Slot<T>, offer: &ServerOffer) -> Option<Outcome> {
 fn delivery<T>(slot: &Slot<T>) -> Delivery<'static> {
     Delivery { qos: slot.qos, retain: slot.retain, subscription_ids: &[], group: None }
 }
+
+const AT_MOST_ONCE: Delivery<'static> =
+    Delivery { qos: QoS::AtMostOnce, retain: false, subscription_ids: &[], group: None };
 
 /// How many messages the session's queue holds at most; the rest waits where it was accepted.
 const QUEUE_HEAD_MAX: usize = 256;

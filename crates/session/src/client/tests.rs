@@ -495,6 +495,35 @@ fn messages_that_no_packet_can_carry_are_not_accepted() {
     }
 }
 
+/// [MQTT-3.1.2-24] [MQTT-3.2.2-14] [MQTT-4.7.1-1]
+#[test]
+fn what_need_not_be_kept_is_sent_at_once_or_not_taken() {
+    let mut desk = Desk::offline(Version::V5);
+    assert!(!desk.send_now("t", "a", false), "no connection");
+    desk.send_connect();
+    assert!(!desk.send_now("t", "b", false), "no CONNACK");
+    desk.handle(&accepted(false));
+    assert!(desk.send_now("t", "c", false));
+    assert_eq!(desk.written(), ["q0 t=c"]);
+    assert!(!desk.send_now("a/+", "d", false), "no topic name");
+    desk.publish_quietly(QoS::AtLeastOnce, "e");
+    assert!(!desk.send_now("t", "f", false), "it would overtake");
+    assert_eq!(desk.written(), ["q1 #1 t=e"]);
+    assert!(desk.send_now("t", "g", true));
+    assert_eq!(desk.written(), ["q0 retain t=g"]);
+    desk.connect_to(|it| {
+        it.retain_available = Some(false);
+        it.packet_bytes_max = NonZeroU32::new(20);
+    });
+    assert!(!desk.send_now("t", "h", false), "what comes again is first");
+    assert_eq!(desk.written(), ["q1 #1 t=e"]);
+    assert!(!desk.send_now("t", "i", true), "nothing is retained");
+    assert!(!desk.send_now("t", "larger than the broker takes", false));
+    desk.buffer = [0; Desk::OUTBOX_BYTES_MAX].to_vec();
+    assert!(!desk.send_now("t", "j", false), "no room");
+    assert_eq!(desk.session.unfinished(), 1);
+}
+
 /// More messages than a session's queue holds, and than there are packet identifiers.
 #[test]
 fn a_long_queue_is_sent_in_order() {
