@@ -69,7 +69,11 @@ impl Desk {
         match what {
             0 => self.connect(how),
             1 => self.disconnect(),
-            2 | 3 => self.publish(QoS::ALL[usize::from(how) % 3]),
+            2 => self.publish(QoS::ALL[usize::from(how) % 3]),
+            3 => match how % 4 {
+                3 => self.send_now(),
+                qos => self.publish(QoS::ALL[usize::from(qos)]),
+            },
             4 => self.subscribe(how),
             5 => {
                 let now = self.now.plus_millis(u64::from(how) * 100);
@@ -152,6 +156,19 @@ impl Desk {
         let content = Content { topic: "t", payload: &payload, forwarded: &[], expires_at: None };
         let position = self.session.accept(&content, qos, false, ticket);
         self.accepted_before = position.expect("the message is small").plus(1);
+    }
+
+    /// Publishes at QoS 0, without anything kept if that may be.
+    fn send_now(&mut self) {
+        let payload = self.tickets.to_le_bytes();
+        let content = Content { topic: "t", payload: &payload, forwarded: &[], expires_at: None };
+        let mut outbox = Outbox { buffer: &mut self.out, unsent_before: 0, bytes_max: 4096 };
+        if self.session.send_now(&content, false, self.now, &mut outbox) {
+            self.finished.insert(self.tickets);
+            self.tickets += 1;
+        } else {
+            self.publish(QoS::AtMostOnce);
+        }
     }
 
     fn subscribe(&mut self, how: u8) {

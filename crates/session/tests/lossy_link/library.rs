@@ -103,6 +103,15 @@ impl Peer for LibraryClient {
         self.published.push((qos, number));
         let payload = number.to_be_bytes();
         let content = Content { topic: "t", payload: &payload, forwarded: &[], expires_at: None };
+        let mut outbox = Outbox { buffer: &mut self.buffer, unsent_before: 0, bytes_max: 1000 };
+        // Both ways of QoS 0.
+        if qos == QoS::AtMostOnce
+            && number.is_multiple_of(2)
+            && self.session.send_now(&content, false, Time::ZERO, &mut outbox)
+        {
+            self.done.push(number);
+            return;
+        }
         self.session.accept(&content, qos, false, (qos, number)).expect("a small message");
     }
 
