@@ -36,6 +36,14 @@ enum Step {
     Done(usize),
 }
 
+/// What dies.
+#[derive(Clone, Copy, Debug)]
+enum End {
+    /// The system has all that was written, and may still lose it.
+    OfProcess,
+    OfMachine,
+}
+
 impl Model {
     fn new() -> Self {
         Self { messages: BTreeMap::new(), mark: Position::new(0) }
@@ -59,14 +67,14 @@ proptest! {
     /// After each crash the file has what some beginning of what was submitted makes, and no less than was promised.
     #[test]
     fn what_was_promised_survives_a_crash_at_any_operation(
-        lives in prop::collection::vec((batches(), 0_usize..120, any::<u64>()), 1..6),
+        lives in prop::collection::vec((batches(), 0_usize..120, any::<u64>(), ends()), 1..6),
     ) {
         let disk = SimulatedDisk::default();
         let mut promised = Model::new();
         // What may be there: `promised`, and what each further record makes of it.
         let mut possible = vec![promised.clone()];
         let mut next = 0;
-        for (batches, operations, random) in lives {
+        for (batches, operations, random, end) in lives {
             disk.fail_after(operations, random);
             if let Ok(mut file) = open(&disk) {
                 let found = found(&mut file);
@@ -79,12 +87,47 @@ proptest! {
                     }
                 }
             }
-            disk.crash();
+            match end {
+                End::OfProcess => {}
+                End::OfMachine => disk.crash(),
+            }
         }
         disk.fail_after(usize::MAX, 1);
         let mut file = open(&disk).expect("a crash is no damage");
         let found = found(&mut file);
         prop_assert!(possible.contains(&found), "{found:?} of {possible:?}");
+    }
+}
+
+/// Who opens a file promises what is in it, though an earlier process may have died before it was synced, or before the
+/// name was.
+#[test]
+fn what_a_process_left_is_made_lasting_before_it_is_believed() {
+    // An empty file takes five operations: it is made, cut off, written, synced, and its name is.
+    for operations in 0..8 {
+        for random in 0..32 {
+            let disk = SimulatedDisk::default();
+            disk.fail_after(operations, random);
+            let (mut next, mut model) = (0, Model::new());
+            let mut keep = |file: &mut JournalFile, needs_sync| {
+                let batch = Batch { records: vec![Step::Accept(20)], needs_sync };
+                write(file, &batch, &mut next, &mut model, &mut vec![Model::new()])
+            };
+            if let Ok(mut file) = open(&disk) {
+                keep(&mut file, false);
+            }
+            // The process dies, and the machine goes on.
+            disk.fail_after(usize::MAX, random);
+            let mut file = open(&disk).unwrap();
+            let mut promised = found(&mut file);
+            assert!(keep(&mut file, true));
+            drop(file);
+            let last = Position::new(next - 1);
+            promised.messages.insert(last, false);
+            disk.crash();
+            let found = found(&mut open(&disk).unwrap());
+            assert_eq!(found, promised, "after {operations} operations, random {random}");
+        }
     }
 }
 
@@ -147,6 +190,10 @@ fn found(file: &mut JournalFile) -> Model {
     let found = file.take_found();
     let messages = found.messages.into_iter().map(|(position, it)| (position, it.is_received));
     Model { messages: messages.collect(), mark: found.mark }
+}
+
+fn ends() -> impl Strategy<Value = End> {
+    prop_oneof![Just(End::OfProcess), Just(End::OfMachine)]
 }
 
 fn batches() -> impl Strategy<Value = Vec<Batch>> {

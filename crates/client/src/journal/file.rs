@@ -89,12 +89,12 @@ impl JournalFile {
         }
         // What is cut off must not come back under what is written in its place.
         journal.file.truncate(at as u64).map_err(fault)?;
-        if at == 0 {
-            journal.append(&first, true).map_err(fault)?;
-            journal.disk.sync_directory(&path).map_err(fault)?;
-        } else {
-            journal.sync().map_err(fault)?;
+        // What is in it is believed from here on, and its maker may have died before either was certain to last.
+        match at {
+            0 => journal.append(&first, true).map_err(fault)?,
+            _ => journal.sync().map_err(fault)?,
         }
+        journal.disk.sync_directory(&path).map_err(fault)?;
         journal.found = Some(Found { mark: journal.mark, messages });
         Ok(journal)
     }
