@@ -90,11 +90,14 @@ impl Driver {
         let limit = self.shared.options.connect_timeout;
         let until = Instant::now() + limit;
         let target = self.referral.take().unwrap_or_else(|| self.target.clone());
+        // What it takes to connect is given back when the connection is there.
+        let mut dial = Box::pin(timeout_at(until, self.dialer.dial(&target)));
         let dialed = tokio::select! {
             biased;
             () = gives_up(&self.shared) => return Ok(()),
-            dialed = timeout_at(until, self.dialer.dial(&target)) => dialed,
+            dialed = &mut dial => dialed,
         };
+        drop(dial);
         let io = dialed.map_err(|_| ConnectionError::TimedOut(limit))??;
         // What the broker has received on the last connection is kept before its PUBREL goes out again on this.
         if let Some(journal) = self.shared.journal() {

@@ -1,5 +1,6 @@
 //! What happens to a client's connection, for those who want to watch.
 
+use std::sync::Arc;
 use std::time::Duration;
 
 use tokio::sync::broadcast;
@@ -54,10 +55,10 @@ pub enum Event {
 
 /// What happens to a client, from when it was asked for.
 #[derive(Debug)]
-pub struct Events(broadcast::Receiver<Event>);
+pub struct Events(broadcast::Receiver<Arc<Event>>);
 
 impl Events {
-    pub(crate) fn new(receiver: broadcast::Receiver<Event>) -> Self {
+    pub(crate) fn new(receiver: broadcast::Receiver<Arc<Event>>) -> Self {
         Self(receiver)
     }
 
@@ -66,7 +67,7 @@ impl Events {
     pub async fn next(&mut self) -> Option<Event> {
         loop {
             match self.0.recv().await {
-                Ok(event) => return Some(event),
+                Ok(event) => return Some(Arc::unwrap_or_clone(event)),
                 Err(broadcast::error::RecvError::Lagged(_)) => {}
                 Err(broadcast::error::RecvError::Closed) => return None,
             }

@@ -176,7 +176,7 @@ impl Link {
             self.io.flush().await?;
             self.io.shutdown().await?;
             // What the broker still says must be read, or the system resets the connection, and with it our last words.
-            let mut rest = [0; 1024];
+            let mut rest = vec![0; 1024];
             while self.io.read(&mut rest).await? > 0 {}
             io::Result::Ok(())
         };
@@ -212,7 +212,7 @@ impl Inbox {
 }
 
 /// The room for what is read, at first and when there is much to read.
-const INBOX_BYTES_MIN: usize = 4 * 1024;
+const INBOX_BYTES_MIN: usize = 1024;
 const INBOX_BYTES_KEPT: usize = 64 * 1024;
 
 /// How much room for what is written is kept.

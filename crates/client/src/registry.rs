@@ -25,8 +25,11 @@ use crate::request::Responses;
 pub(crate) struct Registry {
     /// By subscription identifier.
     entries: BTreeMap<u32, Entry>,
-    /// Identifiers of the entries that a topic matches.
-    table: FilterTable<Vec<u32>>,
+    /// Entries that another has kept from the identifier that their filter gives.
+    displaced_count: usize,
+    /// Identifiers of the entries that a topic matches: once there are more than it takes little time to look at.
+    table: Option<Box<FilterTable<Vec<u32>>>>,
+    seed: u64,
     /// Identifiers of the entries that the broker has to be told of, in the order in which they came.
     wanted: VecDeque<u32>,
     asked: Vec<(PacketId, u32)>,
@@ -81,7 +84,9 @@ impl Registry {
     pub(crate) fn new(seed: u64) -> Self {
         Self {
             entries: BTreeMap::new(),
-            table: FilterTable::with_seed(seed),
+            displaced_count: 0,
+            table: None,
+            seed,
             wanted: VecDeque::new(),
             asked: Vec::new(),
             leaving: VecDeque::new(),
@@ -129,9 +134,19 @@ impl Registry {
             state: State::Wanted,
             waiting: vec![granted],
         };
-        self.table.entry(plain(filter), Vec::new).1.push(id);
+        if let Some(table) = &mut self.table {
+            table.entry(entry.plain(), Vec::new).1.push(id);
+        }
+        self.displaced_count += usize::from(id != hash(filter));
         self.entries.insert(id, entry);
         self.wanted.push_back(id);
+        if self.table.is_none() && self.entries.len() > SCANNED_MAX {
+            let mut table = Box::new(FilterTable::with_seed(self.seed));
+            for (id, entry) in &self.entries {
+                table.entry(entry.plain(), Vec::new).1.push(*id);
+            }
+            self.table = Some(table);
+        }
     }
 
     /// Takes a receiver from a topic filter, which stays subscribed to.
@@ -168,12 +183,14 @@ impl Registry {
     /// Forgets a filter; returns its receivers, and who waits to hear of it.
     fn forget(&mut self, id: u32) -> Option<Entry> {
         let entry = self.entries.remove(&id)?;
-        if let Some(filter) = self.table.find(entry.plain())
-            && let Some(ids) = self.table.get_mut(filter)
+        self.displaced_count -= usize::from(id != hash(&entry.filter));
+        if let Some(table) = &mut self.table
+            && let Some(filter) = table.find(entry.plain())
+            && let Some(ids) = table.get_mut(filter)
         {
             ids.retain(|it| *it != id);
             if ids.is_empty() {
-                self.table.remove(filter);
+                table.remove(filter);
             }
         }
         Some(entry)
@@ -192,14 +209,16 @@ impl Registry {
                 self.targets.push(id);
             }
         }
-        if self.targets.is_empty() && self.entries.len() <= SCANNED_MAX {
-            let entries = self.entries.iter().filter(|(_, entry)| matches(entry.plain(), topic));
-            self.targets.extend(entries.map(|(id, _)| *id));
-        } else if self.targets.is_empty() {
-            self.hits.clear();
-            self.table.match_into(topic, &mut self.hits);
-            for &hit in &self.hits {
-                self.targets.extend(self.table.get(hit).into_iter().flatten());
+        match &self.table {
+            _ if !self.targets.is_empty() => {}
+            None => {
+                let hits = self.entries.iter().filter(|(_, entry)| matches(entry.plain(), topic));
+                self.targets.extend(hits.map(|(id, _)| *id));
+            }
+            Some(table) => {
+                self.hits.clear();
+                table.match_into(topic, &mut self.hits);
+                self.targets.extend(self.hits.iter().flat_map(|&hit| table.get(hit)).flatten());
             }
         }
         let is_taken = |id: &u32| self.entries.get(id).is_some_and(|it| !it.sinks.is_empty());
@@ -350,6 +369,8 @@ impl Registry {
         for (_, entry) in std::mem::take(&mut self.entries) {
             entry.sinks.iter().for_each(Sink::end);
         }
+        self.displaced_count = 0;
+        self.table = None;
         if let Some(rest) = self.rest.take() {
             rest.end();
         }
@@ -360,7 +381,18 @@ impl Registry {
     /// identifier.
     fn id_of(&self, filter: &str) -> u32 {
         let mut id = hash(filter);
-        while self.entries.get(&id).is_some_and(|it| it.filter != filter) {
+        match self.entries.get(&id) {
+            Some(entry) if entry.filter == filter => return id,
+            None if self.displaced_count == 0 => return id,
+            // Once in a lifetime.
+            Some(_) | None => {
+                let mut entries = self.entries.iter();
+                if let Some((id, _)) = entries.find(|(_, entry)| entry.filter == filter) {
+                    return *id;
+                }
+            }
+        }
+        while self.entries.contains_key(&id) {
             id = id % SUBSCRIPTION_ID_MAX + 1;
         }
         id
@@ -433,5 +465,99 @@ fn hash(filter: &str) -> u32 {
 /// The largest subscription identifier (section 3.8.2.1.2).
 const SUBSCRIPTION_ID_MAX: u32 = 268_435_455;
 
-/// With so few filters it takes less time to look at each than to look for those that match.
+/// So many filters are looked at one by one, which takes less time than the table, and no memory.
 const SCANNED_MAX: usize = 8;
+
+#[cfg(test)]
+mod tests {
+    use std::collections::BTreeMap;
+
+    use super::*;
+    use crate::inbox::Buffering;
+
+    /// Few filters are looked at one by one, many are in a table: they match the same.
+    #[test]
+    fn as_many_filters_as_one_likes_find_their_topics() {
+        let mut house = House::default();
+        for number in 0..3 * SCANNED_MAX {
+            house.add(&format!("a/{number}"));
+            house.add(&format!("$share/group/+/{number}"));
+            house.check(&format!("a/{number}"), 2);
+            house.check(&format!("b/{number}"), 1);
+            house.check(&format!("$SYS/{number}"), 0);
+        }
+        for number in 0..3 * SCANNED_MAX {
+            house.remove(&format!("a/{number}"));
+            house.check(&format!("a/{number}"), 1);
+        }
+    }
+
+    #[test]
+    fn filters_of_the_same_identifier_do_not_meet() {
+        let (one, other) = twins();
+        let mut house = House::default();
+        for filter in [&one, &other] {
+            house.add(filter);
+        }
+        house.check(&one, 1);
+        house.check(&other, 1);
+        house.remove(&one);
+        // It is still found where the first has kept it from its place.
+        house.add(&other);
+        house.check(&other, 2);
+        house.add(&one);
+        house.check(&one, 1);
+        house.remove(&other);
+        house.check(&other, 1);
+        house.remove(&other);
+        house.check(&other, 0);
+        assert_eq!(house.registry.entries.len(), 1);
+        assert_eq!(house.registry.displaced_count, 0);
+    }
+
+    /// Two filters that give the same identifier.
+    fn twins() -> (String, String) {
+        let mut seen = BTreeMap::new();
+        for number in 0.. {
+            let filter = format!("twin/{number}");
+            if let Some(other) = seen.insert(hash(&filter), filter.clone()) {
+                return (other, filter);
+            }
+        }
+        unreachable!("there are more filters than identifiers")
+    }
+
+    /// A registry, and the inboxes that it does not give back.
+    struct House {
+        registry: Registry,
+        inboxes: Vec<(String, Arc<Inbox>)>,
+    }
+
+    impl Default for House {
+        fn default() -> Self {
+            Self { registry: Registry::new(0), inboxes: Vec::new() }
+        }
+    }
+
+    impl House {
+        fn add(&mut self, filter: &str) {
+            let inbox = Inbox::new(Buffering::default());
+            let (granted, _) = oneshot::channel();
+            let sink = Sink::Inbox(Arc::clone(&inbox));
+            self.registry.add(filter, SubscriptionOptions::default(), sink, granted);
+            self.inboxes.push((filter.to_owned(), inbox));
+        }
+
+        fn remove(&mut self, filter: &str) {
+            let index = self.inboxes.iter().position(|it| it.0 == filter).unwrap();
+            let (filter, inbox) = self.inboxes.remove(index);
+            self.registry.remove(&filter, &inbox, None);
+        }
+
+        #[track_caller]
+        fn check(&mut self, topic: &str, receiver_count: usize) {
+            self.registry.find(topic, std::iter::empty());
+            assert_eq!(self.registry.receivers().count(), receiver_count, "{topic}");
+        }
+    }
+}

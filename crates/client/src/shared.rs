@@ -38,7 +38,8 @@ pub(crate) struct Shared {
     room: Semaphore,
     /// Room in the queue, in bytes.
     room_bytes: Semaphore,
-    pub(crate) events: broadcast::Sender<Event>,
+    /// Shared, because there is a place for each of many from the start.
+    pub(crate) events: broadcast::Sender<Arc<Event>>,
     /// How many messages were left undone, once the client is closed.
     pub(crate) closed: watch::Sender<Option<usize>>,
     pub(crate) options: Options,
@@ -416,7 +417,7 @@ impl Shared {
     /// Tells those who watch.
     pub(crate) fn emit(&self, event: Event) {
         // Nobody may be watching.
-        let _ = self.events.send(event);
+        let _ = self.events.send(Arc::new(event));
     }
 
     pub(crate) fn lock(&self) -> MutexGuard<'_, Core> {
