@@ -201,7 +201,11 @@ impl fmt::Display for ConnectionError {
             Self::Refused(reason) => {
                 write!(f, "the broker refused the connection: {reason}{}", advice(reason.code))
             }
-            Self::TimedOut(limit) => write!(f, "no answer within {limit:?}"),
+            Self::TimedOut(limit) => write!(
+                f,
+                "no answer within {limit:?}. Is the address right, and does the network let it through? \
+                 Options::connect_timeout allows more"
+            ),
             Self::Tls(error) => write!(
                 f,
                 "TLS: {error}. Tls::ca_pem accepts a certificate authority of your own, and the host name must be one \
@@ -225,6 +229,16 @@ fn advice(code: ReasonCode) -> &'static str {
         ReasonCode::PACKET_TOO_LARGE => ". The broker's limit is below the size of this packet",
         ReasonCode::BAD_AUTHENTICATION_METHOD => {
             ". The broker does not know the authenticator's method"
+        }
+        _ => "",
+    }
+}
+
+/// Returns what to do about a topic that is not this client's.
+fn permission(code: ReasonCode) -> &'static str {
+    match code {
+        ReasonCode::NOT_AUTHORIZED => {
+            ". The broker's access rules do not allow this user this topic: Options::credentials says who it is"
         }
         _ => "",
     }
@@ -303,7 +317,9 @@ impl fmt::Display for PublishError {
             Self::QueueFull => f.write_str(
                 "the queue is full: publish() waits for room, and Options::queue sets another limit",
             ),
-            Self::Refused(reason) => write!(f, "the broker refused the message: {reason}"),
+            Self::Refused(reason) => {
+                write!(f, "the broker refused the message: {reason}{}", permission(reason.code))
+            }
             Self::RetainNotSupported => f.write_str("the broker does not retain messages"),
             Self::TooLarge => {
                 f.write_str("larger than the broker accepts, or than the queue may become")
@@ -326,7 +342,9 @@ impl fmt::Display for SubscribeError {
                 "no topic filter: # may only stand alone at the end, + only alone between slashes, and it must not be \
                  empty; a shared one cannot leave out local messages",
             ),
-            Self::Refused(reason) => write!(f, "the broker refused the subscription: {reason}"),
+            Self::Refused(reason) => {
+                write!(f, "the broker refused the subscription: {reason}{}", permission(reason.code))
+            }
             Self::TooLarge => f.write_str("the filter is longer than the broker accepts"),
         }
     }

@@ -6,6 +6,7 @@
 mod support;
 
 mod consumer;
+mod hello;
 mod publisher;
 mod site;
 mod tasks;
