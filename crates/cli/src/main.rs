@@ -5,6 +5,7 @@
 
 mod bench;
 mod config;
+mod conform;
 mod connection;
 mod failure;
 mod layers;
@@ -17,6 +18,7 @@ mod publish;
 mod serve;
 mod store;
 mod subscribe;
+mod target;
 mod way;
 
 use std::process::ExitCode;
@@ -60,6 +62,9 @@ enum Command {
     Sub(subscribe::SubscribeArgs),
     /// Loads a broker, this one or another, and measures it.
     Bench(bench::Args),
+    /// Judges any broker by the statements of the MQTT standards.
+    #[command(after_help = conform::AFTER_HELP)]
+    Conform(conform::ConformArgs),
     /// Checks or shows the broker's configuration.
     Config(ConfigSubcommand),
     /// Prints a configuration made from one of Mosquitto's, and what could not be carried over.
@@ -84,6 +89,9 @@ fn main() -> ExitCode {
         Some(Command::Pub(args)) => publish::run(&args),
         Some(Command::Sub(args)) => subscribe::run(&args),
         Some(Command::Bench(args)) => return bench::run(&args),
+        Some(Command::Conform(args)) => {
+            return conform::run(&args).unwrap_or_else(|failure| failure.tell());
+        }
         Some(Command::Config(config)) => config::run(&config.command),
         Some(Command::Migrate(args)) => migrate::run(&args),
         Some(Command::Passwd(args)) => passwd::run(&args),

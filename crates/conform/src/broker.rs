@@ -1,10 +1,13 @@
 //! The broker as one case sees it: a place to connect to, with names that no other case uses.
 
 use std::cell::{Cell, RefCell};
+use std::ops::Range;
 use std::rc::Rc;
 use std::time::Duration;
 
+use crate::case::{Finding, Verdict};
 use crate::connect::Connect;
+use crate::statement;
 use crate::target::Limits;
 use crate::wire::{self, property as id};
 use crate::{Client, Failure, Outcome, Stream, Target, Version, WebSocket};
@@ -19,6 +22,9 @@ pub struct Broker<'a> {
     connection_count: Cell<usize>,
     leftovers: RefCell<Leftovers>,
     evidence: Evidence,
+    findings: RefCell<Vec<Finding>>,
+    /// The statements that are judged at the moment, and where their evidence begins; none means all of the case's.
+    chapter: Cell<Option<(&'static str, usize)>>,
 }
 
 /// The packets of a case, in the order seen here.
@@ -40,7 +46,77 @@ impl<'a> Broker<'a> {
             connection_count: Cell::new(0),
             leftovers: RefCell::default(),
             evidence: Evidence::default(),
+            findings: RefCell::default(),
+            chapter: Cell::new(None),
         }
+    }
+
+    /// Judges some of the case's statements apart: what fails in `step` is theirs alone, and the case goes on.
+    ///
+    /// What the case does next must not depend on the step, so that it has connections of its own, or none.
+    pub(crate) fn judge(
+        &self,
+        statements: &'static str,
+        step: impl FnOnce() -> Outcome,
+    ) -> Outcome {
+        self.judge_all(&[statements], step)
+    }
+
+    /// Like [`Self::judge`], with statements from several lists.
+    pub(crate) fn judge_all(
+        &self,
+        statements: &[&'static str],
+        step: impl FnOnce() -> Outcome,
+    ) -> Outcome {
+        let start = self.evidence.borrow().len();
+        let verdict = Verdict::of(&step());
+        let evidence = start..self.evidence.borrow().len();
+        for statements in statements {
+            self.find(statements, verdict.clone(), evidence.clone());
+        }
+        Ok(())
+    }
+
+    /// Says which of the case's statements are judged from here on: a failure is theirs alone, and what was judged
+    /// before has passed.
+    pub(crate) fn turn_to(&self, statements: &'static str) {
+        let here = self.evidence.borrow().len();
+        if let Some((finished, start)) = self.chapter.replace(Some((statements, here))) {
+            self.find(finished, Verdict::Pass, start..here);
+        }
+    }
+
+    fn find(&self, statements: &'static str, verdict: Verdict, evidence: Range<usize>) {
+        // A claim about what came before has no packets of its own.
+        let evidence = if evidence.is_empty() { 0..evidence.end } else { evidence };
+        let ids = statement::binding(statements, self.version);
+        let findings =
+            ids.map(|id| Finding { id, verdict: verdict.clone(), evidence: evidence.clone() });
+        self.findings.borrow_mut().extend(findings);
+    }
+
+    /// Returns what there is to say of each of the case's statements.
+    pub(crate) fn conclude(&self, outcome: &Outcome, statements: &[&'static str]) -> Vec<Finding> {
+        let all = 0..self.evidence.borrow().len();
+        let verdict = Verdict::of(outcome);
+        let chapter = self.chapter.take();
+        if let Some((current, start)) = chapter {
+            self.find(current, verdict.clone(), start..all.end);
+        }
+        // A failure of the current statements says nothing of those that no step was about.
+        let rest = match verdict {
+            Verdict::Fail(why) if chapter.is_some() => {
+                Verdict::Skip(format!("the case ended before it could be judged: {why}"))
+            }
+            verdict => verdict,
+        };
+        let mut findings = self.findings.take();
+        for id in statements {
+            if !findings.iter().any(|it| it.id == *id) {
+                findings.push(Finding { id, verdict: rest.clone(), evidence: all.clone() });
+            }
+        }
+        findings
     }
 
     /// Opens a connection and sends nothing.
@@ -114,7 +190,14 @@ impl<'a> Broker<'a> {
 
     /// Returns the CONNECT that [`Self::connect`] starts from.
     pub(crate) fn connect_options(&self, version: Version) -> Connect {
-        Connect::new(version, self.id())
+        let mut connect = Connect::new(version, self.id());
+        if let Some(username) = &self.target.username {
+            connect = connect.username(username);
+        }
+        if let Some(password) = &self.target.password {
+            connect = connect.password(password);
+        }
+        connect
     }
 
     /// Connects a client with a clean session.

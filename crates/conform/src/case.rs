@@ -1,6 +1,7 @@
 //! A case: one behaviour, the statements that ask for it, and the verdict on a broker.
 
 use std::fmt;
+use std::ops::Range;
 use std::panic::Location;
 
 use crate::statement;
@@ -45,48 +46,66 @@ pub enum Verdict {
     Fail(String),
     /// It could not be judged; why, in words.
     Skip(String),
+    /// Nothing that a server sends could show it; why, in words. No case comes to this: it is said of statements.
+    Unobservable(String),
 }
 
 /// A verdict and what led to it.
 #[derive(Clone, Debug)]
 pub struct Report {
-    /// The judgement.
+    /// The judgement on the case as a whole: a failure if it found one.
     pub verdict: Verdict,
+    /// The judgement on each statement that the case is about. Some may have failed, and others not.
+    pub findings: Vec<Finding>,
     /// Each packet sent (`>`) and received (`<`), in order, with the connection's number.
     pub evidence: Vec<String>,
+}
+
+/// What a case found about one statement.
+#[derive(Clone, Debug)]
+pub struct Finding {
+    /// The statement's id.
+    pub id: &'static str,
+    /// The judgement.
+    pub verdict: Verdict,
+    /// The part of the evidence that led to it.
+    pub evidence: Range<usize>,
 }
 
 impl Case {
     /// Runs the case for one version against the broker at `target`.
     pub fn run(&self, target: &Target, version: Version) -> Report {
         let broker = Broker::new(target, version);
-        let outcome = if target.speaks(version) {
-            (self.run)(&broker)
-        } else {
-            Err(Failure::Skipped(format!("the broker does not speak MQTT {version}")))
+        let outcome = match target.refusal(version) {
+            None => (self.run)(&broker),
+            Some(why) => {
+                Err(Failure::Skipped(format!("no client of MQTT {version} is accepted: {why}")))
+            }
         };
         let evidence = broker.evidence();
+        let findings = broker.conclude(&outcome, &self.statements(version));
         broker.sweep();
-        let verdict = match outcome {
-            Ok(()) => Verdict::Pass,
-            Err(Failure::Skipped(why)) => Verdict::Skip(why),
-            Err(failure) => Verdict::Fail(failure.to_string()),
-        };
-        Report { verdict, evidence }
+        // What was judged apart did not end the case, but a failure is one.
+        let failed = findings.iter().find(|it| matches!(it.verdict, Verdict::Fail(_)));
+        let verdict = failed.map_or(Verdict::of(&outcome), |it| it.verdict.clone());
+        Report { verdict, findings, evidence }
     }
 
     /// Returns the ids of the statements that it judges when it runs for `version`.
     ///
     /// MQTT 3.1 has few ids of its own: where it says the same as 3.1.1, the id of 3.1.1 stands for both.
     pub fn statements(&self, version: Version) -> Vec<&'static str> {
-        statement::citations(self.doc)
-            .filter(|citation| match version {
-                Version::V5 => citation.version == Version::V5,
-                Version::V311 => citation.version == Version::V311,
-                Version::V31 => citation.version != Version::V5,
-            })
-            .map(|citation| citation.id)
-            .collect()
+        statement::binding(self.doc, version).collect()
+    }
+}
+
+impl Verdict {
+    pub(crate) fn of(outcome: &Outcome) -> Self {
+        match outcome {
+            Ok(()) => Self::Pass,
+            Err(Failure::Skipped(why)) => Self::Skip(why.clone()),
+            Err(failure @ Failure::Broken { .. }) => Self::Fail(failure.to_string()),
+        }
     }
 }
 

@@ -90,6 +90,18 @@ pub fn citations(text: &str) -> impl Iterator<Item = Citation<'_>> {
     })
 }
 
+/// Finds the ids of the statements that a text cites for a server that speaks `version`.
+///
+/// MQTT 3.1 has few ids of its own: where it says the same as 3.1.1, the id of 3.1.1 stands for both.
+pub fn binding(text: &str, version: Version) -> impl Iterator<Item = &str> {
+    let is_meant = move |cited| match version {
+        Version::V5 => cited == Version::V5,
+        Version::V311 => cited == Version::V311,
+        Version::V31 => cited != Version::V5,
+    };
+    citations(text).filter(move |it| is_meant(it.version)).map(|it| it.id)
+}
+
 fn parse(version: Option<Version>, table: &'static str) -> impl Iterator<Item = Statement> {
     table.lines().skip(1).map(move |line| {
         let mut columns = line.split('\t');

@@ -2,7 +2,7 @@
 
 use std::fmt;
 use std::io::{self, Read, Write};
-use std::net::{Shutdown, TcpStream};
+use std::net::{Shutdown, SocketAddr, TcpStream};
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -43,7 +43,17 @@ impl Dial {
         Self(Arc::new(open))
     }
 
-    pub(crate) fn open(&self) -> io::Result<Box<dyn Stream>> {
+    /// Makes a dial of TCP.
+    pub fn tcp(address: SocketAddr, patience: Duration) -> Self {
+        Self::new(move || open_tcp(address, patience))
+    }
+
+    /// Opens a connection.
+    ///
+    /// # Errors
+    ///
+    /// There is none to be had.
+    pub fn open(&self) -> io::Result<Box<dyn Stream>> {
         (self.0)()
     }
 }
@@ -52,4 +62,14 @@ impl fmt::Debug for Dial {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str("Dial")
     }
+}
+
+/// Opens a connection of TCP within `patience`.
+pub(crate) fn open_tcp(address: SocketAddr, patience: Duration) -> io::Result<Box<dyn Stream>> {
+    let stream = TcpStream::connect_timeout(&address, patience)?;
+    // Without it small packets of a case wait for acknowledgements of TCP; nothing depends on it.
+    let _ = stream.set_nodelay(true);
+    // A broker that does not read does not stop the suite.
+    stream.set_write_timeout(Some(patience))?;
+    Ok(Box::new(stream))
 }

@@ -1,13 +1,13 @@
 //! The broker under judgement: where it is, and what it said of itself when asked.
 
-use std::net::{SocketAddr, TcpStream, ToSocketAddrs};
+use std::net::{SocketAddr, ToSocketAddrs};
 use std::sync::OnceLock;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
 use std::{io, process};
 
 use crate::wire::{ConnAck, property as id};
-use crate::{Broker, Dial, Stream, Version, WebSocket};
+use crate::{Broker, Dial, Failure, Stream, Version, WebSocket, stream};
 
 /// A broker to judge.
 #[derive(Debug)]
@@ -16,19 +16,23 @@ pub struct Target {
     pub address: SocketAddr,
     /// How connections are opened, if not by TCP.
     pub dial: Option<Dial>,
-    /// Where it speaks MQTT over WebSocket, without TLS and at `/mqtt`, if that is known.
-    pub websocket: Option<SocketAddr>,
+    /// How the connection below a WebSocket is opened, and at which path there is MQTT, if that is known.
+    pub websocket: Option<(Dial, String)>,
     /// How long an answer may take before it counts as missing.
     pub patience: Duration,
     /// Whether to judge also what the specification leaves to the broker, by Quelea's choices, and what it
     /// only recommends, such as the DISCONNECT before a close.
     pub is_quelea: bool,
+    /// The user name that clients give, where a case is not about user names.
+    pub username: Option<String>,
+    /// The password that goes with it.
+    pub password: Option<Vec<u8>>,
     /// An authentication method of the broker that sends a challenge and takes it back as the answer.
     pub challenge_method: Option<String>,
     /// In hexadecimal; part of every topic and client identifier, so that two runs do not meet.
     run: String,
     names: AtomicU64,
-    limits: [OnceLock<Option<ConnAck>>; 3],
+    limits: [OnceLock<Result<ConnAck, String>>; 3],
 }
 
 impl Target {
@@ -52,6 +56,8 @@ impl Target {
             websocket: None,
             patience: Duration::from_secs(5),
             is_quelea: false,
+            username: None,
+            password: None,
             challenge_method: None,
             run: format!("{:08x}", run as u32),
             names: AtomicU64::new(0),
@@ -61,25 +67,31 @@ impl Target {
 
     /// Says whether the broker accepts a plain CONNECT of `version`.
     pub fn speaks(&self, version: Version) -> bool {
-        self.connack(version).is_some()
+        self.connack(version).is_ok()
+    }
+
+    /// Returns why the broker accepts no plain CONNECT of `version`, if it does not.
+    pub fn refusal(&self, version: Version) -> Option<&str> {
+        self.connack(version).err()
     }
 
     /// Returns what the CONNACK of MQTT 5.0 said about the broker; an empty one if it does not speak 5.0.
     pub(crate) fn limits(&self) -> Limits<'_> {
-        Limits(self.connack(Version::V5))
+        Limits(self.connack(Version::V5).ok())
     }
 
     /// Opens a connection.
     pub(crate) fn open(&self) -> io::Result<Box<dyn Stream>> {
         match &self.dial {
             Some(dial) => dial.open(),
-            None => open_tcp(self.address, self.patience),
+            None => stream::open_tcp(self.address, self.patience),
         }
     }
 
     /// Opens a WebSocket, where there is one.
     pub(crate) fn open_websocket(&self) -> Option<io::Result<WebSocket>> {
-        Some(open_tcp(self.websocket?, self.patience).and_then(WebSocket::open))
+        let (dial, path) = self.websocket.as_ref()?;
+        Some(dial.open().and_then(|stream| WebSocket::open(stream, "broker", path)))
     }
 
     /// Returns a client identifier that any server has to accept and that nobody used before.
@@ -92,20 +104,16 @@ impl Target {
         format!("quelea-conform-{}-{}", self.run, self.names.fetch_add(1, Ordering::Relaxed))
     }
 
-    fn connack(&self, version: Version) -> Option<&ConnAck> {
+    fn connack(&self, version: Version) -> Result<&ConnAck, &str> {
         let asked = self.limits[version as usize].get_or_init(|| {
-            let probe = Broker::new(self, version).connect(|it| it).ok()?;
-            Some(probe.connack().clone())
+            let probe = Broker::new(self, version).connect(|it| it);
+            match probe {
+                Ok(client) => Ok(client.connack().clone()),
+                Err(Failure::Broken { what, .. } | Failure::Skipped(what)) => Err(what),
+            }
         });
-        asked.as_ref()
+        asked.as_ref().map_err(String::as_str)
     }
-}
-
-fn open_tcp(address: SocketAddr, patience: Duration) -> io::Result<Box<dyn Stream>> {
-    let stream = TcpStream::connect_timeout(&address, patience)?;
-    // Without it small packets of a case wait for acknowledgements of TCP; nothing depends on it.
-    let _ = stream.set_nodelay(true);
-    Ok(Box::new(stream))
 }
 
 /// What a broker announced in its CONNACK, with the defaults of what it left out.

@@ -18,15 +18,19 @@ pub struct WebSocket {
 }
 
 impl WebSocket {
-    /// Asks for MQTT at `/mqtt`.
+    /// Asks for MQTT at `path` of `host`.
     ///
     /// # Errors
     ///
     /// The broker does not go on with WebSocket.
-    pub fn open(mut stream: Box<dyn Stream>) -> io::Result<Self> {
-        stream.write_all(REQUEST)?;
+    pub fn open(mut stream: Box<dyn Stream>, host: &str, path: &str) -> io::Result<Self> {
+        stream.write_all(format!("GET {path} HTTP/1.1\r\nHost: {host}\r\n{REQUEST}").as_bytes())?;
+        stream.flush()?;
         let mut response = Vec::new();
         while !response.ends_with(b"\r\n\r\n") {
+            if response.len() == RESPONSE_BYTES_MAX {
+                return Err(io::Error::other("an answer to the upgrade that does not end"));
+            }
             let mut byte = [0];
             stream.read_exact(&mut byte)?;
             response.push(byte[0]);
@@ -143,11 +147,12 @@ impl Stream for WebSocket {
 }
 
 /// The example of RFC 6455 section 1.3.
-const REQUEST: &[u8] =
-    b"GET /mqtt HTTP/1.1\r\nHost: broker\r\nUpgrade: websocket\r\nConnection: Upgrade\r\n\
+const REQUEST: &str = "Upgrade: websocket\r\nConnection: Upgrade\r\n\
     Sec-WebSocket-Key: dGhlIHNhbXBsZSBub25jZQ==\r\nSec-WebSocket-Version: 13\r\n\
     Sec-WebSocket-Protocol: mqtt\r\n\r\n";
 const ACCEPT: &str = "s3pPLMBiTxaQ9kYGzzhZRbK+xOo=";
 
 /// Any will do: the broker is no proxy that could be misled.
 const MASK: [u8; 4] = [0x51, 0xA5, 0x00, 0xFF];
+
+const RESPONSE_BYTES_MAX: usize = 16 * 1024;

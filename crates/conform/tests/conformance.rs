@@ -18,7 +18,7 @@ use libtest_mimic::{Arguments, Failed, Trial};
 use quelea_broker::config::Durability;
 use quelea_broker::{Broker, Config, EnhancedAuthenticator, Exchange, Extensions, Step};
 use quelea_codec::ReasonCode;
-use quelea_conform::{Case, Target, Verdict, Version};
+use quelea_conform::{Case, Dial, Target, Verdict, Version};
 
 use self::ways::Ways;
 
@@ -96,7 +96,7 @@ fn start(config: Config) -> io::Result<(Broker, [SocketAddr; 3])> {
 
 fn target(address: SocketAddr, websocket: SocketAddr) -> Target {
     let mut target = Target::new(address);
-    target.websocket = Some(websocket);
+    target.websocket = Some((Dial::tcp(websocket, target.patience), "/mqtt".to_owned()));
     target.is_quelea = true;
     target.challenge_method = Some(METHOD.to_owned());
     target
@@ -137,7 +137,7 @@ fn trial(prefix: &str, case: &'static Case, version: Version, targets: Arc<[Targ
             let report = case.run(target, version);
             match report.verdict {
                 Verdict::Pass => return Ok(()),
-                Verdict::Skip(why) => skipped.push(why),
+                Verdict::Skip(why) | Verdict::Unobservable(why) => skipped.push(why),
                 Verdict::Fail(what) => {
                     let tail = report.evidence.len().saturating_sub(40);
                     let evidence = report.evidence[tail..].join("\n  ");

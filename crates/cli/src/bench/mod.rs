@@ -29,6 +29,7 @@ mod worker;
 use std::process::ExitCode;
 
 pub(crate) use args::Args;
+pub(crate) use progress::Progress;
 
 /// Runs the scenario and prints its report.
 ///

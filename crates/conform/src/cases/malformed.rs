@@ -19,23 +19,25 @@ cases! {
         let subscribe = Body::new().two(1).raw(no_properties).text(&filter).byte(0);
         let unsubscribe = Body::new().two(1).raw(no_properties).text(&filter);
         let ack = Body::new().two(1);
+        let general = "[MQTT-2.1.3-1, Q5-2.1.3-1] v3.1.1 [MQTT-2.2.2-2]";
         let rows = [
-            (0x40, 0x00, &ack),
-            (0x50, 0x00, &ack),
-            (0x60, 0x02, &ack),
-            (0x70, 0x00, &ack),
-            (0x80, 0x02, &subscribe),
-            (0xA0, 0x02, &unsubscribe),
-            (0xC0, 0x00, &Body::new()),
-            (0xE0, 0x00, &Body::new()),
+            (0x40, 0x00, &ack, general),
+            (0x50, 0x00, &ack, general),
+            (0x60, 0x02, &ack, "[MQTT-3.6.1-1] v3.1.1 [MQTT-3.6.1-1]"),
+            (0x70, 0x00, &ack, general),
+            (0x80, 0x02, &subscribe, "[MQTT-3.8.1-1] v3.1.1 [MQTT-3.8.1-1]"),
+            (0xA0, 0x02, &unsubscribe, "[MQTT-3.10.1-1] v3.1.1 [MQTT-3.10.1-1]"),
+            (0xC0, 0x00, &Body::new(), general),
+            (0xE0, 0x00, &Body::new(), "[MQTT-3.14.1-1] v3.1.1 [MQTT-3.14.1-1]"),
         ];
-        for (packet_type, right, body) in rows {
+        for (packet_type, right, body, statements) in rows {
             for wrong in [right ^ 1, right ^ 2, right ^ 8] {
-                reject(broker, &body.clone().packet(packet_type | wrong), MALFORMED_PACKET)?;
+                let bytes = body.clone().packet(packet_type | wrong);
+                broker.judge(statements, || reject(broker, &bytes, MALFORMED_PACKET))?;
             }
         }
         if version.is_v5() {
-            reject(broker, &[0xF1, 0], MALFORMED_PACKET)?;
+            broker.judge("[MQTT-3.15.1-1]", || reject(broker, &[0xF1, 0], MALFORMED_PACKET))?;
         }
     }
 
@@ -214,24 +216,43 @@ cases! {
         if broker.version == Version::V31 {
             broker.need_quelea("3.1 does not say what happens to strings that are not UTF-8")?;
         }
+        let no_properties: &[u8] = if broker.version.is_v5() { &[0] } else { &[] };
         for text in ILL_FORMED {
-            let body =
-                Body::new().binary(text).raw(if broker.version.is_v5() { &[0] } else { &[] });
-            reject(broker, &body.raw(b"x").packet(0x30), MALFORMED_PACKET)?;
-            reject_filter(broker, text, |broker, bytes| reject(broker, bytes, MALFORMED_PACKET))?;
+            let of_text = match text.contains(&0) {
+                true => "[MQTT-1.5.4-2, MQTT-4.7.3-2] v3.1.1 [MQTT-1.5.3-2, MQTT-4.7.3-2]",
+                false => "[MQTT-1.5.4-1] v3.1.1 [MQTT-1.5.3-1]",
+            };
+            let body = Body::new().two(1).raw(no_properties).binary(text);
+            let message = Body::new().binary(text).raw(no_properties).raw(b"x");
+            let rows = [
+                ("[MQTT-3.3.2-1] v3.1.1 [MQTT-3.3.2-1]", message.packet(0x30)),
+                ("[MQTT-3.8.3-1] v3.1.1 [MQTT-3.8.3-1]", body.clone().byte(0).packet(0x82)),
+                ("[MQTT-3.10.3-1] v3.1.1 [MQTT-3.10.3-1]", body.packet(0xA2)),
+            ];
+            for (of_packet, bytes) in rows {
+                broker.judge_all(&[of_packet, of_text], || {
+                    reject(broker, &bytes, MALFORMED_PACKET)
+                })?;
+            }
         }
     }
 
     /// [MQTT-3.8.3-2, Q5-3.8.3-1, MQTT-3.10.3-2, Q5-3.10.3-1, MQTT-4.13.1-1] v3.1.1 [MQTT-3.8.3-3, MQTT-3.10.3-2,
-    /// MQTT-4.8.0-1] SUBSCRIBE and UNSUBSCRIBE name one filter at least.
+    /// MQTT-4.8.0-1] SUBSCRIBE and UNSUBSCRIBE name one filter at least, SUBSCRIBE with its options.
     #[versions(V31, V311, V5)]
     fn subscribe_without_filters_is_rejected(broker) {
         if broker.version == Version::V31 {
             broker.need_quelea("3.1 does not say that there must be a filter")?;
         }
         let body = Body::new().two(1).raw(if broker.version.is_v5() { &[0] } else { &[] });
-        reject(broker, &body.clone().packet(0x82), PROTOCOL_ERROR)?;
-        reject(broker, &body.packet(0xA2), PROTOCOL_ERROR)?;
+        let no_options = body.clone().text(&broker.topic("t")).packet(0x82);
+        broker.judge("[MQTT-3.8.3-2, Q5-3.8.3-1] v3.1.1 [MQTT-3.8.3-3, MQTT-4.8.0-1]", || {
+            reject(broker, &body.clone().packet(0x82), PROTOCOL_ERROR)?;
+            reject(broker, &no_options, MALFORMED_PACKET)
+        })?;
+        broker.judge("[MQTT-3.10.3-2, Q5-3.10.3-1] v3.1.1 [MQTT-3.10.3-2, MQTT-4.8.0-1]", || {
+            reject(broker, &body.packet(0xA2), PROTOCOL_ERROR)
+        })?;
     }
 
     /// [MQTT-3.8.3-5, Q5-3.8.3.1-1, Q5-3.8.3.1-2] v3.1.1 [MQTT-3-8.3-4] The options of a subscription have no QoS 3, no
@@ -268,10 +289,15 @@ cases! {
     /// [MQTT-4.7.1-1, MQTT-4.7.1-2] v3.1.1 [MQTT-4.7.1-2, MQTT-4.7.1-3] Wildcards stand alone on their level, `#` at the end.
     #[versions(V31, V311, V5)]
     fn wrong_wildcards_in_filters_are_rejected(broker) {
-        for filter in
-            ["a#", "#a", "a/#/b", "#/", "##", "a/##", "a+", "+a", "a/b+/c", "++", "a/+#", "+#"]
-        {
-            refuse_filter(broker, filter)?;
+        for filter in ["a#", "#a", "a/#/b", "#/", "##", "a/##", "a/+#", "+#"] {
+            broker.judge("[MQTT-4.7.1-1] v3.1.1 [MQTT-4.7.1-2]", || {
+                refuse_filter(broker, filter)
+            })?;
+        }
+        for filter in ["a+", "+a", "a/b+/c", "++"] {
+            broker.judge("[MQTT-4.7.1-2] v3.1.1 [MQTT-4.7.1-3]", || {
+                refuse_filter(broker, filter)
+            })?;
         }
     }
 
@@ -279,15 +305,11 @@ cases! {
     #[versions(V5)]
     fn wrong_shared_filters_are_rejected(broker) {
         broker.need_shared()?;
-        for filter in [
-            "$share//t",
-            "$share/a+/t",
-            "$share/#/t",
-            "$share/a#b/t",
-            "$share/group",
-            "$share/group/",
-        ] {
-            refuse_filter(broker, filter)?;
+        broker.judge("[MQTT-4.8.2-1]", || refuse_filter(broker, "$share//t"))?;
+        for filter in
+            ["$share/a+/t", "$share/#/t", "$share/a#b/t", "$share/group", "$share/group/"]
+        {
+            broker.judge("[MQTT-4.8.2-2]", || refuse_filter(broker, filter))?;
         }
     }
 

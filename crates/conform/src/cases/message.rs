@@ -42,9 +42,15 @@ cases! {
                     .text(id::CONTENT_TYPE, content_type)
             }))?;
             let got = subscriber.take("x")?.received;
-            claim_eq("content type", got.text(id::CONTENT_TYPE), Some(content_type))?;
-            claim_eq("response topic", got.text(id::RESPONSE_TOPIC), Some(response_topic))?;
-            claim_eq("correlation data", got.binary(id::CORRELATION_DATA), Some(data))?;
+            broker.judge("[MQTT-3.3.2-20]", || {
+                claim_eq("content type", got.text(id::CONTENT_TYPE), Some(content_type))
+            })?;
+            broker.judge("[MQTT-3.3.2-15]", || {
+                claim_eq("response topic", got.text(id::RESPONSE_TOPIC), Some(response_topic))
+            })?;
+            broker.judge("[MQTT-3.3.2-16]", || {
+                claim_eq("correlation data", got.binary(id::CORRELATION_DATA), Some(data))
+            })?;
         }
         publisher.publish(publish(&topic, "bare"))?;
         claim_eq("properties", subscriber.take("bare")?.received.0.len(), 0)?;
@@ -107,14 +113,14 @@ cases! {
             publish(&topic, "x").qos(1).with(|it| it.four(id::MESSAGE_EXPIRY_INTERVAL, 100));
         publisher.publish(message.clone())?;
         let expiry = subscriber.take("x")?.received.number(id::MESSAGE_EXPIRY_INTERVAL);
-        claim(matches!(expiry, Some(99 | 100)), format!("expiry {expiry:?}"))?;
+        claim(expiry.is_some_and(|it| (90..=100).contains(&it)), format!("expiry {expiry:?}"))?;
         subscriber.disconnect()?;
         publisher.publish(message)?;
         // Only time can show it.
         std::thread::sleep(Duration::from_millis(2_100));
         let mut subscriber = broker.connect(|it| it.client_id(&client_id).keep_session())?;
         let expiry = subscriber.take("x")?.received.number(id::MESSAGE_EXPIRY_INTERVAL);
-        claim(expiry.is_some_and(|it| (90..=98).contains(&it)), format!("expiry {expiry:?}"))?;
+        claim(expiry.is_some_and(|it| (70..=98).contains(&it)), format!("expiry {expiry:?}"))?;
     }
 
     /// [MQTT-3.3.2-5] A message that has expired before it could be sent is not sent.
@@ -139,7 +145,7 @@ cases! {
         subscriber.expect_silence()?;
     }
 
-    /// [MQTT-4.3.3-7, MQTT-4.3.3-13, Q5-3.3.2.3.3-2] A QoS 2 message that has been sent is completed although it has expired.
+    /// [MQTT-4.3.3-7, Q5-3.3.2.3.3-2] A QoS 2 message that has been sent is completed although it has expired.
     #[versions(V5)]
     fn sent_messages_do_not_expire(broker) {
         broker.need_qos(2)?;

@@ -57,7 +57,7 @@ impl Ways {
             Ok(Box::new(TlsStream(stream)) as Box<dyn Stream>)
         };
         let dial_websocket = move || {
-            let websocket = WebSocket::open(Box::new(tcp(websocket)?))?;
+            let websocket = WebSocket::open(Box::new(tcp(websocket)?), "localhost", "/mqtt")?;
             Ok(Box::new(websocket) as Box<dyn Stream>)
         };
         [None, Some(Dial::new(dial_tls)), Some(Dial::new(dial_websocket))]

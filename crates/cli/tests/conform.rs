@@ -1,0 +1,103 @@
+//! `quelea conform` and `quelea doctor`, as programs read them, against a broker of this process.
+
+use std::collections::BTreeSet;
+use std::process::{Command, Output};
+
+use quelea_broker::config::{Durability, Listener};
+use quelea_broker::{Broker, Config};
+use serde_json::Value;
+
+#[test]
+fn quelea_fails_no_statement() {
+    let broker = Served::start();
+    let output = quelea(&["conform", &broker.address, "--json"]);
+    assert_eq!(output.status.code(), Some(0), "{}", text(&output.stderr));
+    let rows = rows(&output);
+    let mut judged = BTreeSet::new();
+    for row in &rows {
+        let [id, version, verdict] = ["id", "version", "verdict"].map(|name| string(row, name));
+        assert!(id.starts_with("MQTT-"), "{id} is no number of the standards");
+        let evidence = row["evidence"].as_array().expect("it is a list");
+        match verdict {
+            "pass" => {
+                assert!(!evidence.is_empty(), "{id} of {version} passes without a packet");
+                assert!(judged.insert((id, version)), "{id} of {version} twice");
+            }
+            "skip" | "unobservable" => assert!(!string(row, "reason").is_empty(), "{row}"),
+            _ => panic!("{row:#}"),
+        }
+    }
+    assert!(judged.len() >= 250, "only {} statements were judged", judged.len());
+}
+
+#[test]
+fn statements_are_chosen_by_id_and_version() {
+    let broker = Served::start();
+    let output = quelea(&[
+        "conform",
+        &broker.address,
+        "--json",
+        "-V",
+        "5",
+        "--id",
+        "MQTT-3.12,MQTT-3.8.4-1",
+    ]);
+    assert_eq!(output.status.code(), Some(0), "{}", text(&output.stderr));
+    let rows = rows(&output);
+    let chosen: Vec<_> = rows.iter().map(|it| (string(it, "id"), string(it, "version"))).collect();
+    assert_eq!(chosen, [("MQTT-3.8.4-1", "5.0"), ("MQTT-3.12.4-1", "5.0")]);
+    let none = quelea(&["conform", &broker.address, "--id", "MQTT-9"]);
+    assert_eq!(none.status.code(), Some(2), "{}", text(&none.stderr));
+}
+
+#[test]
+fn who_is_no_broker_is_told_apart() {
+    let listener = std::net::TcpListener::bind("127.0.0.1:0").expect("there is a port");
+    let address = listener.local_addr().expect("it is bound").to_string();
+    drop(listener);
+    let output = quelea(&["conform", &address]);
+    assert_eq!(output.status.code(), Some(3), "{}", text(&output.stderr));
+    assert!(text(&output.stderr).contains("cannot connect to"), "{}", text(&output.stderr));
+}
+
+/// A broker of this process.
+struct Served {
+    broker: Option<Broker>,
+    address: String,
+}
+
+impl Served {
+    fn start() -> Self {
+        let mut config = Config::default();
+        config.store.durability = Durability::Memory;
+        config.listeners = vec![Listener::new(([127, 0, 0, 1], 0).into())];
+        let broker = Broker::start(config).expect("a broker starts");
+        let address = broker.local_addrs()[0].to_string();
+        Self { broker: Some(broker), address }
+    }
+}
+
+impl Drop for Served {
+    fn drop(&mut self) {
+        if let Some(broker) = self.broker.take() {
+            broker.stop();
+        }
+    }
+}
+
+fn quelea(arguments: &[&str]) -> Output {
+    let mut command = Command::new(env!("CARGO_BIN_EXE_quelea"));
+    command.args(arguments).output().expect("the binary is there")
+}
+
+fn rows(output: &Output) -> Vec<Value> {
+    serde_json::from_slice(&output.stdout).expect("it is one array of JSON")
+}
+
+fn string<'a>(row: &'a Value, name: &str) -> &'a str {
+    row[name].as_str().unwrap_or_else(|| panic!("no {name} in {row}"))
+}
+
+fn text(bytes: &[u8]) -> String {
+    String::from_utf8_lossy(bytes).into_owned()
+}
