@@ -1,5 +1,8 @@
 //! What the claims of a token say about the client.
 
+use std::sync::Arc;
+
+use quelea_acl::Rule;
 use serde_json::{Map, Value};
 
 use super::Fault;
@@ -15,7 +18,7 @@ pub struct Mapping {
     pub client_id: Option<Template>,
     /// A claim with the groups: a list of names, or a text with spaces between them.
     pub groups: Option<Template>,
-    /// A claim with a list of rules.
+    /// A claim with a list of rules. Without the claim it is an empty one.
     pub acl: Option<Template>,
 }
 
@@ -28,15 +31,12 @@ impl Mapping {
             Some(groups) => names(groups).ok_or(Fault::Claim("groups".into()))?,
             None => Box::default(),
         };
-        let rules = match self.acl.as_ref().and_then(|it| it.only(claims)) {
-            Some(Value::Array(rules)) => rules.iter().map(|it| it.to_string().into()).collect(),
-            Some(_) => return Err(Fault::Claim("acl".into())),
-            None => Box::default(),
-        };
+        let rules = self.acl.as_ref().map(|it| rules(it.only(claims))).transpose()?;
         let mut flat = Flat::default();
         flat.collect(claims, "", 0)?;
         let claims = flat.claims.into();
-        Ok(Identity { user: Some(user), client_id, groups, claims, rules, expires_at: None })
+        let user = Some(user);
+        Ok(Identity { user, client_id, groups, claims, rules, ..Identity::default() })
     }
 }
 
@@ -45,6 +45,13 @@ fn name(template: &Template, claims: &Map<String, Value>) -> Result<Box<str>, Fa
     let name = template.fill(claims).map_err(Fault::Claim)?;
     let is_name = !name.is_empty() && !name.contains(char::is_control);
     if is_name { Ok(name.into()) } else { Err(Fault::Claim(template.to_string().into())) }
+}
+
+/// Returns the rules of a claim. Where tokens are to bring rules, one that has none brings an empty list: it allows
+/// nothing, also where nothing is configured.
+fn rules(claim: Option<&Value>) -> Result<Arc<[Rule]>, Fault> {
+    let Some(claim) = claim else { return Ok(Arc::default()) };
+    quelea_acl::read_json(&claim.to_string()).map_err(|error| Fault::Rules(error.to_string()))
 }
 
 /// Returns a list of names.
@@ -117,7 +124,10 @@ mod tests {
         assert_eq!(identity.user.as_deref(), Some("7-bob"));
         assert_eq!(identity.client_id.as_deref(), Some("d1"));
         assert_eq!(*identity.groups, ["ops".into(), "dev".into()]);
-        assert_eq!(*identity.rules, [r#"{"allow":["publish"],"topics":["a"]}"#.into()]);
+        assert_eq!(
+            identity.rules,
+            quelea_acl::read_json(r#"[{"allow":"publish","topics":"a"}]"#).ok()
+        );
         let known = ["device", "sub", "tenant.id", "tenant.paid", "roles", "acl"];
         let known = known.map(|it| identity.claim(it));
         assert_eq!(known, [Some("d1"), Some("bob"), Some("7"), Some("true"), None, None]);
@@ -158,10 +168,25 @@ mod tests {
         }
     }
 
+    /// No rule that is not understood is left out, and none is none.
     #[test]
-    fn rules_are_a_list() {
-        let claims = r#"{"sub": "b", "device": "d", "tenant": {"id": 1}, "acl": "all"}"#;
-        assert_eq!(read(claims), Err(Fault::Claim("acl".into())));
+    fn rules_are_right_or_nobody_comes_in() {
+        let with = |acl: &str| {
+            read(&format!(r#"{{"sub": "b", "device": "d", "tenant": {{"id": 1}}, "acl": {acl}}}"#))
+        };
+        for acl in [
+            "\"all\"",
+            "null",
+            "{}",
+            "[7]",
+            r#"[{"topics": "a"}]"#,
+            r#"[{"deny": "all", "topics": "a"}]"#,
+        ] {
+            assert!(matches!(with(acl), Err(Fault::Rules(_))), "{acl}");
+        }
+        assert_eq!(with("[]").unwrap().rules.as_deref(), Some(&[][..]));
+        let without = read(r#"{"sub": "b", "device": "d", "tenant": {"id": 1}}"#).unwrap();
+        assert_eq!(without.rules.as_deref(), Some(&[][..]));
     }
 
     #[test]

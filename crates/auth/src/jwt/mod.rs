@@ -128,6 +128,8 @@ pub(crate) enum Fault {
     NotYet,
     /// What was signed is no object of JSON.
     Payload,
+    /// The rules that it brings are none.
+    Rules(String),
     /// The signature is not that of the key.
     Signature,
     /// It is longer than a token may be.
@@ -226,10 +228,15 @@ impl Judge {
 impl Fault {
     /// Says why to whoever looks for it, and returns what the client is told.
     fn refuse(&self, client_id: &str) -> ReasonCode {
-        tracing::debug!(client_id, "token refused: {self}");
+        match self {
+            // Only the issuer can be at fault, and it will be so for many clients.
+            Self::Rules(_) => tracing::warn!(client_id, "token refused: {self}"),
+            _ => tracing::debug!(client_id, "token refused: {self}"),
+        }
         match self {
             Self::ClientId => ReasonCode::CLIENT_IDENTIFIER_NOT_VALID,
             Self::NoKeys => ReasonCode::SERVER_UNAVAILABLE,
+            Self::Rules(_) => ReasonCode::NOT_AUTHORIZED,
             Self::Algorithm
             | Self::Audience
             | Self::Claim(_)
@@ -264,6 +271,7 @@ impl fmt::Display for Fault {
             Self::NoKeys => "the keys to verify it with are not to be had",
             Self::NotYet => "it holds later only",
             Self::Payload => "its claims are no object of JSON",
+            Self::Rules(why) => return write!(f, "its rules are not right: {why}"),
             Self::Signature => "its signature is wrong",
             Self::TooLong => "it is too long",
             Self::UserName => "it is for another user name",

@@ -49,7 +49,8 @@ settings! {
         /// A claim with the client's groups: a list of names, or a text with spaces between them.
         pub groups: Option<String> = None, Text;
 
-        /// A claim with a list of rules, each an object with the keys of `[[acl]]`.
+        /// A claim with a list of rules, each an object with the keys of `[[acl]]` that say what it allows or denies. A
+        /// token without it brings none, and with rules that are wrong nobody comes in. See `identity_rules`.
         pub acl: Option<String> = None, Text;
 
         /// Who has to have issued a token (its claim `iss`). Unset, anyone who has the key.
