@@ -149,6 +149,15 @@ impl Client {
         (packet[0], packet.get(2).copied().unwrap_or(0))
     }
 
+    /// Subscribes with QoS 1. Returns what SUBACK says.
+    pub(crate) fn subscribe(&mut self, filter: &str) -> u8 {
+        let mut packet = vec![0x82, filter.len() as u8 + 6, 0, 1, 0, 0, filter.len() as u8];
+        packet.extend(filter.as_bytes());
+        packet.push(1);
+        self.0.write_all(&packet).unwrap();
+        *self.read().last().unwrap()
+    }
+
     pub(crate) fn connack(&mut self) -> u8 {
         let packet = self.read();
         assert_eq!(packet[0], 0x20);

@@ -87,6 +87,32 @@ fn a_token_is_for_one_user_and_one_client() {
     holder.ping();
 }
 
+/// A token may bring rules, with its claims in them. Without any, or with wrong ones, it gains nothing.
+#[test]
+fn a_token_brings_rules() {
+    let issuer = Issuer::new("a");
+    let server = Server::start(Mood::Right(Issuer::set(&[&issuer])));
+    let acl = Some("${mqtt_acl}".to_owned());
+    let house = House::new("rules", Jwt { acl, ..jwks(server.url()) });
+    let exp = from_now(Duration::from_secs(3_600));
+    let token =
+        |more: &str| issuer.sign(&format!(r#"{{"sub":"amy","site":"north","exp":{exp}{more}}}"#));
+    let rules = r#","mqtt_acl":[{"allow":"subscribe","topics":"site/${site}/+"}]"#;
+    let mut client = house.client("c", &token(rules));
+    assert_eq!(client.connack(), 0);
+    assert_eq!(client.subscribe("site/north/temperature"), 1);
+    assert_eq!(client.subscribe("site/south/temperature"), 0x87);
+    assert_eq!(client.subscribe("site/+/temperature"), 0x87);
+    let mut without = house.client("c", &token(""));
+    assert_eq!(without.connack(), 0);
+    assert_eq!(without.subscribe("site/north/temperature"), 0x87);
+    for wrong in
+        [r#"[{"allow":"everything","topics":"a"}]"#, r#""all""#, r#"[{"alow":"subscribe"}]"#]
+    {
+        assert_eq!(house.code("c", &token(&format!(r#","mqtt_acl":{wrong}"#))), 0x87, "{wrong}");
+    }
+}
+
 /// Nobody is let in by a token that has expired, or stays.
 #[test]
 fn a_token_that_expires_ends_the_connection() {
