@@ -10,7 +10,7 @@ use std::time::Duration;
 use hyper::header::{CACHE_CONTROL, HeaderMap};
 use quelea_auth::Source;
 use quelea_auth::jwt::{
-    Checks, Expiry, Fetched, KeyFile, KeyFormat, Keyring, Keys, Mapping, Missing, ServerKeys,
+    Checks, Expiry, Fetched, KeyFile, KeyFormat, Keyring, Keys, Mapping, News, ServerKeys,
     Template, TokenRules, Tokens, UserName,
 };
 use tokio::runtime::Handle;
@@ -104,8 +104,12 @@ impl Keyring for Published {
         self.keys.keys()
     }
 
-    fn newer_than(&self, keys: &Arc<Keys>) -> Result<Arc<Keys>, Missing> {
-        self.keys.newer_than(keys)
+    fn is_sure(&self) -> bool {
+        self.keys.is_sure()
+    }
+
+    fn news(&self) -> Option<News> {
+        self.keys.news()
     }
 
     /// Begins to fetch them. The control plane looks at its sources as soon as it runs, and every second.

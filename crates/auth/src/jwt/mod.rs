@@ -13,12 +13,14 @@
 //! | `mapping` | what its claims say about the client |
 //! | `key_file` | keys in a file |
 //! | `server_keys`, `schedule` | keys from a server, and when they are fetched |
+//! | `news` | waiting for them |
 
 mod checks;
 mod key;
 mod key_file;
 mod keys;
 mod mapping;
+mod news;
 mod schedule;
 mod server_keys;
 mod template;
@@ -28,7 +30,7 @@ mod token;
 
 use std::fmt;
 use std::sync::Arc;
-use std::time::SystemTime;
+use std::time::{Duration, SystemTime};
 
 use quelea_codec::ReasonCode;
 
@@ -36,6 +38,7 @@ pub use checks::{Checks, Expiry};
 pub use key_file::{KeyFile, KeyFileError, KeyFormat};
 pub use keys::{Keys, KeysError};
 pub use mapping::Mapping;
+pub use news::News;
 pub use server_keys::{Fetched, ServerKeys};
 pub use template::{Template, TemplateError};
 
@@ -47,32 +50,23 @@ pub struct Tokens {
     judge: Arc<Judge>,
 }
 
-/// Where the keys of those who issue tokens come from.
+/// Where the keys of those who issue tokens come from. Nothing here takes long.
 pub trait Keyring: Send + Sync {
-    /// Returns the keys in force; nothing when there are none to be had at present. May wait a moment for the first.
+    /// Returns the keys in force; nothing when there are none to be had at present.
     fn keys(&self) -> Option<Arc<Keys>>;
 
-    /// A token was signed with a key that is not among these. Returns others, if that is known in a moment.
-    ///
-    /// # Errors
-    ///
-    /// There are none, or nobody can tell.
-    fn newer_than(&self, keys: &Arc<Keys>) -> Result<Arc<Keys>, Missing> {
-        let _ = keys;
-        Err(Missing::Unknown)
+    /// Returns whether a key that is not there does not exist. Otherwise nobody can tell at present.
+    fn is_sure(&self) -> bool {
+        true
+    }
+
+    /// A token was signed with a key that is not there. Returns when that may be another matter, if it soon is.
+    fn news(&self) -> Option<News> {
+        None
     }
 
     /// Looks whether they have changed. May take its time.
     fn refresh(&self) {}
-}
-
-/// Why a key is not there.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Missing {
-    /// Whoever should know does not answer.
-    Unavailable,
-    /// Nobody has such a key.
-    Unknown,
 }
 
 /// What is asked of a token, and what its claims mean.
@@ -155,8 +149,7 @@ impl Source for Tokens {
     fn judge(&self, credentials: &Credentials) -> Verdict {
         let Some(password) = &credentials.password else { return Verdict::Next };
         let user_name = credentials.user_name.as_deref();
-        let judged = self.judge.judge(password.bytes(), &credentials.client_id, user_name, now());
-        match judged {
+        match self.judge.patiently(password.bytes(), &credentials.client_id, user_name) {
             Ok(Some(identity)) => Verdict::Accept(identity),
             Ok(None) => Verdict::Next,
             Err(fault) => Verdict::Refuse(fault.refuse(&credentials.client_id)),
@@ -176,7 +169,7 @@ impl Source for Tokens {
 
 impl Exchange for Presentation {
     fn step(&mut self, data: &[u8]) -> Step {
-        match self.judge.judge(data, &self.client_id, None, now()) {
+        match self.judge.patiently(data, &self.client_id, None) {
             Ok(Some(identity)) => Step::Identify(Box::new(identity), Vec::new()),
             Ok(None) => Step::Refuse(ReasonCode::NOT_AUTHORIZED),
             Err(fault) => Step::Refuse(fault.refuse(&self.client_id)),
@@ -185,6 +178,21 @@ impl Exchange for Presentation {
 }
 
 impl Judge {
+    /// Judges a text, and waits for keys if they come in a moment.
+    fn patiently(
+        &self,
+        text: &[u8],
+        client_id: &str,
+        user_name: Option<&str>,
+    ) -> Result<Option<Identity>, Fault> {
+        let judge = || self.judge(text, client_id, user_name, now());
+        let judged = judge();
+        let Some(news) = judged.as_ref().err().and_then(|fault| self.news(fault)) else {
+            return judged;
+        };
+        if news.wait(WAIT_MAX) { judge() } else { Err(Fault::NoKeys) }
+    }
+
     /// Judges a text. Nothing comes of one that is no token.
     fn judge(
         &self,
@@ -214,14 +222,16 @@ impl Judge {
 
     fn verify(&self, token: &Token<'_>) -> Result<(), Fault> {
         let keys = self.keyring.keys().ok_or(Fault::NoKeys)?;
-        match keys.verify(token) {
-            Err(Fault::KeyId) => match self.keyring.newer_than(&keys) {
-                Ok(newer) => newer.verify(token),
-                Err(Missing::Unknown) => Err(Fault::KeyId),
-                Err(Missing::Unavailable) => Err(Fault::NoKeys),
-            },
-            outcome => outcome,
+        let outcome = keys.verify(token);
+        if outcome == Err(Fault::KeyId) && !self.keyring.is_sure() {
+            return Err(Fault::NoKeys);
         }
+        outcome
+    }
+
+    /// Returns when a token may be judged otherwise that was refused for this fault.
+    fn news(&self, fault: &Fault) -> Option<News> {
+        matches!(fault, Fault::KeyId | Fault::NoKeys).then(|| self.keyring.news()).flatten()
     }
 }
 
@@ -292,6 +302,9 @@ fn now() -> SystemTime {
 /// The methods of enhanced authentication that take a token as their data. The second is what brokers of Azure
 /// call it.
 const METHODS: &[&str] = &["JWT", "OAUTH2-JWT"];
+
+/// The longest that a judgement waits for keys.
+const WAIT_MAX: Duration = Duration::from_secs(2);
 
 /// The longest token that is looked at.
 const TOKEN_BYTES_MAX: usize = 16 * 1024;

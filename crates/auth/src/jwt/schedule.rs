@@ -86,11 +86,6 @@ impl Schedule {
         self.failures > 0
     }
 
-    /// Returns whether the server has been asked and not answered rightly yet.
-    pub(super) fn is_unsure(&self) -> bool {
-        self.is_failing() || self.is_under_way
-    }
-
     /// Returns whether the keys that were fetched last are still good.
     pub(super) fn is_good(&self, now: Instant) -> bool {
         let freshest = FRESH_MAX.max(self.keep);

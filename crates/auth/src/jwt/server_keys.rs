@@ -1,30 +1,29 @@
 //! Keys that a server publishes (JWKS, RFC 7517), and that are fetched again and again.
 //!
 //! Who fetches them, and how, is for whoever uses this: it asks [`ServerKeys::begin`] whether it is time, and says
-//! with [`ServerKeys::finish`] what came of it. Nobody who judges a token waits for that for long.
+//! with [`ServerKeys::finish`] what came of it.
 
 use std::fmt;
-use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant};
 
+use super::news::{News, WaitingRoom};
 use super::schedule::Schedule;
-use super::{Keyring, Keys, Missing};
+use super::{Keyring, Keys};
 
 /// The keys of a server.
 pub struct ServerKeys {
     /// What they are called in logs.
     name: Box<str>,
     state: Mutex<State>,
-    /// A fetch has ended.
-    news: Condvar,
+    /// For those who wait for a fetch to end.
+    waiting: WaitingRoom,
     wake: Box<dyn Fn() + Send + Sync>,
 }
 
 struct State {
     schedule: Schedule,
     keys: Option<Arc<Keys>>,
-    /// How many fetches have ended.
-    ended_count: u64,
 }
 
 /// What a server has answered.
@@ -42,8 +41,8 @@ impl ServerKeys {
     /// next look.
     pub fn new(name: &str, keep: Duration, wake: Box<dyn Fn() + Send + Sync>) -> Self {
         let schedule = Schedule::new(keep, Instant::now());
-        let state = State { schedule, keys: None, ended_count: 0 };
-        Self { name: name.into(), state: Mutex::new(state), news: Condvar::new(), wake }
+        let state = Mutex::new(State { schedule, keys: None });
+        Self { name: name.into(), state, waiting: WaitingRoom::default(), wake }
     }
 
     /// Begins a fetch if it is time. Whoever gets true calls [`ServerKeys::finish`]; until then it is not time.
@@ -83,51 +82,41 @@ impl ServerKeys {
                 );
             }
         }
-        state.ended_count += 1;
-        self.news.notify_all();
+        drop(state);
+        self.waiting.announce();
     }
 
     fn state(&self) -> MutexGuard<'_, State> {
         self.state.lock().unwrap_or_else(PoisonError::into_inner)
     }
-
-    /// Waits for a fetch to end, if that may tell more.
-    fn after_news(&self) -> MutexGuard<'_, State> {
-        let mut state = self.state();
-        if !state.schedule.hurry(Instant::now()) {
-            return state;
-        }
-        (self.wake)();
-        let ended_count = state.ended_count;
-        let is_waiting = |it: &mut State| it.ended_count == ended_count;
-        state = self
-            .news
-            .wait_timeout_while(state, WAIT_MAX, is_waiting)
-            .unwrap_or_else(PoisonError::into_inner)
-            .0;
-        state
-    }
 }
 
 impl Keyring for ServerKeys {
     fn keys(&self) -> Option<Arc<Keys>> {
-        let known = self.state().good_keys();
-        known.or_else(|| self.after_news().good_keys())
+        self.state().good_keys()
     }
 
-    fn newer_than(&self, keys: &Arc<Keys>) -> Result<Arc<Keys>, Missing> {
-        let is_newer = |it: &Arc<Keys>| !Arc::ptr_eq(it, keys);
-        if let Some(known) = self.state().good_keys().filter(is_newer) {
-            return Ok(known);
+    fn is_sure(&self) -> bool {
+        !self.state().schedule.is_failing()
+    }
+
+    fn news(&self) -> Option<News> {
+        let mut state = self.state();
+        if !state.schedule.hurry(Instant::now()) {
+            return None;
         }
-        let ended_before = self.state().ended_count;
-        let state = self.after_news();
-        let is_told = state.ended_count != ended_before && !state.schedule.is_failing();
-        let missing = match is_told || !state.schedule.is_unsure() {
-            true => Missing::Unknown,
-            false => Missing::Unavailable,
-        };
-        state.good_keys().filter(is_newer).ok_or(missing)
+        // While the state is held, no fetch ends unnoticed.
+        let news = self.waiting.enter();
+        drop(state);
+        (self.wake)();
+        news
+    }
+}
+
+/// Who still waits has nothing to wait for.
+impl Drop for ServerKeys {
+    fn drop(&mut self) {
+        self.waiting.announce();
     }
 }
 
@@ -143,46 +132,46 @@ impl fmt::Debug for ServerKeys {
     }
 }
 
-/// The longest that a judgement waits for a server.
-const WAIT_MAX: Duration = Duration::from_secs(2);
-
 #[cfg(test)]
 mod tests {
-    use std::thread;
-
     use super::*;
 
     #[test]
     fn who_comes_before_the_keys_waits_for_them() {
-        let ring = Arc::new(ring(|| {}));
-        assert!(ring.begin());
-        let waiting = {
-            let ring = Arc::clone(&ring);
-            thread::spawn(move || ring.keys())
-        };
+        let ring = ring(|| {});
+        assert!(ring.begin() && ring.keys().is_none());
+        let news = ring.news().unwrap();
         ring.finish(Ok(answer(A)));
-        assert!(waiting.join().unwrap().is_some());
+        assert!(news.wait(Duration::ZERO) && ring.keys().is_some());
     }
 
     #[test]
     fn a_missing_key_is_fetched_while_its_token_waits() {
         let (sender, wakes) = std::sync::mpsc::channel();
-        let ring = Arc::new(ring(move || sender.send(()).unwrap()));
+        let ring = ring(move || sender.send(()).unwrap());
         assert!(ring.begin());
         ring.finish(Ok(answer(A)));
         let old = ring.keys().unwrap();
-        let waiting = {
-            let (ring, old) = (Arc::clone(&ring), Arc::clone(&old));
-            thread::spawn(move || ring.newer_than(&old))
-        };
-        wakes.recv().unwrap();
+        let news = ring.news().unwrap();
+        wakes.try_recv().unwrap();
         assert!(ring.begin());
         ring.finish(Ok(answer(B)));
-        let new = waiting.join().unwrap().unwrap();
-        assert_ne!(new, old);
-        // Who still has the old ones has not to wait.
-        assert_eq!(ring.newer_than(&old), Ok(new));
-        assert!(wakes.try_recv().is_err());
+        assert!(news.wait(Duration::ZERO));
+        assert_ne!(ring.keys().unwrap(), old);
+        // There are two more, and then nobody waits for nothing.
+        for _ in 0..2 {
+            assert!(ring.news().is_some() && ring.begin());
+            ring.finish(Ok(answer(B)));
+        }
+        assert!(ring.news().is_none() && ring.is_sure());
+    }
+
+    #[test]
+    fn nobody_waits_for_keys_that_are_gone() {
+        let ring = ring(|| {});
+        let news = ring.news().unwrap();
+        drop(ring);
+        assert!(news.wait(Duration::ZERO));
     }
 
     /// What a server says that lies, or is broken, changes nothing, and nobody waits for one that has failed.
@@ -191,7 +180,7 @@ mod tests {
         let ring = ring(|| {});
         assert!(ring.begin());
         ring.finish(Err(&"no answer"));
-        assert_eq!(ring.keys(), None);
+        assert!(ring.keys().is_none() && ring.news().is_none() && !ring.is_sure());
         ring.state().schedule = Schedule::new(Duration::from_secs(60), Instant::now());
         assert!(ring.begin());
         ring.finish(Ok(answer(A)));
@@ -200,7 +189,7 @@ mod tests {
             ring.state().schedule = Schedule::new(Duration::from_secs(60), Instant::now());
             assert!(ring.begin());
             ring.finish(Ok(answer(lie)));
-            assert_eq!(ring.newer_than(&keys), Err(Missing::Unavailable));
+            assert!(!ring.is_sure());
             // It is as if they had come before.
             ring.state().schedule.succeed(None, Instant::now());
             assert_eq!(ring.keys(), Some(Arc::clone(&keys)), "{lie}");

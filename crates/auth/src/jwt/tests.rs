@@ -1,6 +1,5 @@
 //! Tokens that are good, and those of someone clever.
 
-use std::sync::Mutex;
 use std::time::{Duration, UNIX_EPOCH};
 
 use aws_lc_rs::encoding::AsDer as _;
@@ -241,31 +240,55 @@ fn without_keys_a_client_is_told_to_come_back() {
     assert_eq!(verdict, Verdict::Refuse(ReasonCode::SERVER_UNAVAILABLE));
 }
 
-/// A key that is not known is asked for once, and for nothing else.
+/// Only a key that is missing is asked for; a wrong signature is wrong at once.
 #[test]
-fn only_a_key_that_is_missing_is_asked_for() {
+fn a_missing_key_is_waited_for() {
     let (old, new) = (Signer::ed25519(), Signer::ed25519());
     let set = |signer: &Signer, id: &str| {
         let jwk = signer.jwk();
-        let jwk = jwk.strip_suffix('}').unwrap();
-        Keys::of_server(format!(r#"{{"keys":[{jwk},"kid":"{id}"}}]}}"#).as_bytes()).unwrap()
+        format!(r#"{{"keys":[{},"kid":"{id}"}}]}}"#, jwk.strip_suffix('}').unwrap())
     };
-    let ring = Ring::new(Some(set(&old, "old")));
-    *ring.newer.lock().unwrap() = Ok(set(&new, "new"));
-    let ring = Arc::new(ring);
-    let judge = Judge { rules: rules(), keyring: Arc::<Ring>::clone(&ring) };
-    let judged = |token: &str| judge.judge(token.as_bytes(), "c", None, at(1000)).map(|_| ());
-    let token =
-        |signer: &Signer, id: &str| signer.token("EdDSA", &format!(r#"{{"kid":"{id}"}}"#), CLAIMS);
-    assert_eq!(judged(&token(&old, "old")), Ok(()));
-    assert_eq!(judged(&token(&new, "old")), Err(Fault::Signature));
-    assert_eq!(*ring.asked.lock().unwrap(), 0);
-    assert_eq!(judged(&token(&new, "new")), Ok(()));
-    assert_eq!(judged(&token(&new, "bogus")), Err(Fault::KeyId));
-    assert_eq!(*ring.asked.lock().unwrap(), 2);
-    // Who cannot tell does not say that it is the token's fault.
-    *ring.newer.lock().unwrap() = Err(Missing::Unavailable);
-    assert_eq!(judged(&token(&new, "new")), Err(Fault::NoKeys));
+    let token = |signer: &Signer, id: &str| {
+        let header = format!(r#"{{"kid":"{id}"}}"#);
+        signer.token("EdDSA", &header, r#"{"sub":"bob","exp":99999999999}"#)
+    };
+    let (sender, wakes) = std::sync::mpsc::channel();
+    let wake = Box::new(move || sender.send(()).unwrap());
+    let ring = Arc::new(ServerKeys::new("test", Duration::from_secs(60), wake));
+    let fetch = |answer: Result<&str, &str>| {
+        assert!(ring.begin());
+        match &answer {
+            Ok(body) => ring.finish(Ok(Fetched { body: body.as_bytes(), fresh: None })),
+            Err(why) => ring.finish(Err(why)),
+        }
+    };
+    let tokens = Tokens::new(rules(), Arc::<ServerKeys>::clone(&ring));
+    let judged = |token: &str| tokens.judge(&login(token, "c", None));
+    let bad = Verdict::Refuse(ReasonCode::BAD_USER_NAME_OR_PASSWORD);
+    let bob = |verdict| matches!(verdict, Verdict::Accept(it) if it.user.as_deref() == Some("bob"));
+    fetch(Ok(&set(&old, "old")));
+    assert!(bob(judged(&token(&old, "old"))));
+    assert_eq!(judged(&token(&new, "old")), bad);
+    assert!(wakes.try_recv().is_err());
+    std::thread::scope(|scope| {
+        let waiting = scope.spawn(|| judged(&token(&new, "new")));
+        wakes.recv().unwrap();
+        fetch(Ok(&set(&new, "new")));
+        assert!(bob(waiting.join().unwrap()));
+        let waiting = scope.spawn(|| judged(&token(&new, "bogus")));
+        wakes.recv().unwrap();
+        fetch(Ok(&set(&new, "new")));
+        assert_eq!(waiting.join().unwrap(), bad);
+        // Who cannot tell does not say that it is the token's fault.
+        let waiting = scope.spawn(|| judged(&token(&new, "newest")));
+        wakes.recv().unwrap();
+        fetch(Err("dead"));
+        let unavailable = Verdict::Refuse(ReasonCode::SERVER_UNAVAILABLE);
+        assert_eq!(waiting.join().unwrap(), unavailable);
+        // Nor does anyone wait any more.
+        assert_eq!(judged(&token(&new, "newest")), unavailable);
+        assert!(bob(judged(&token(&new, "new"))));
+    });
 }
 
 #[test]
@@ -376,31 +399,18 @@ fn at(secs: u64) -> SystemTime {
     UNIX_EPOCH + Duration::from_secs(secs)
 }
 
-/// Some keys, and others when it is asked.
-struct Ring {
-    keys: Option<Arc<Keys>>,
-    newer: Mutex<Result<Keys, Missing>>,
-    asked: Mutex<usize>,
-}
+/// Some keys, or none.
+struct Ring(Option<Arc<Keys>>);
 
 impl Ring {
     fn new(keys: Option<Keys>) -> Self {
-        Self {
-            keys: keys.map(Arc::new),
-            newer: Mutex::new(Err(Missing::Unknown)),
-            asked: Mutex::default(),
-        }
+        Self(keys.map(Arc::new))
     }
 }
 
 impl Keyring for Ring {
     fn keys(&self) -> Option<Arc<Keys>> {
-        self.keys.clone()
-    }
-
-    fn newer_than(&self, _: &Arc<Keys>) -> Result<Arc<Keys>, Missing> {
-        *self.asked.lock().unwrap() += 1;
-        self.newer.lock().unwrap().clone().map(Arc::new)
+        self.0.clone()
     }
 }
 
