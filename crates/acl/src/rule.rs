@@ -61,7 +61,7 @@ pub struct Who {
     pub client_id: Option<Glob>,
     /// The common name of the client's certificate.
     pub certificate: Option<Glob>,
-    /// The address of the listener.
+    /// The listener that it came in by, as configured.
     pub listener: Option<Glob>,
 }
 

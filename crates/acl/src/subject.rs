@@ -13,10 +13,10 @@ pub struct Subject {
     pub user: Option<Box<str>>,
     /// The groups that the user is in.
     pub groups: Box<[Box<str>]>,
-    /// The common name of the client's certificate.
+    /// The common name of the client's certificate, where it has one and exactly one such name.
     pub certificate: Option<Box<str>>,
-    /// The listener's address, as configured.
-    pub listener: Option<Box<str>>,
+    /// The listener's address, as configured. Nothing for a client that is away since a restart.
+    pub listener: Option<Arc<str>>,
     /// What a token or an answer said about the user, by name.
     pub claims: Box<[(Box<str>, Box<str>)]>,
     /// Rules that came with that. With none at all it may do no more than others; nothing, if they were not spoken of.

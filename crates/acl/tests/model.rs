@@ -11,11 +11,20 @@ use quelea_topics::matches;
 #[derive(Clone, Debug)]
 struct Plain {
     is_about_us: bool,
+    by: By,
     effect: Effect,
     actions: Actions,
     filters: Vec<String>,
     qos_max: u8,
     retain: bool,
+}
+
+/// By what a rule knows whom it is about.
+#[derive(Clone, Copy, Debug)]
+enum By {
+    ClientId,
+    Certificate,
+    Listener,
 }
 
 proptest! {
@@ -33,7 +42,7 @@ proptest! {
         let own_rules = if is_own_first { OwnRules::Before } else { OwnRules::After };
         let rules = Rules { rules, filter_on_delivery, own_rules, is_open: false };
         let brought = own.as_ref().map(|own| own.iter().map(real).collect());
-        let subject = Subject { client_id: "us".into(), rules: brought, ..Subject::default() };
+        let subject = Subject { rules: brought, ..us() };
         let own = own.unwrap_or_default();
         let plain = if is_own_first { [own, configured].concat() } else { [configured, own].concat() };
         let permissions = rules.permissions(subject);
@@ -101,10 +110,17 @@ fn hits(rule: &Plain, topic: &str) -> bool {
 }
 
 fn real(plain: &Plain) -> Rule {
-    let client_id = Glob::new(if plain.is_about_us { "u*" } else { "them" });
+    let name = Some(Glob::new(if plain.is_about_us { "u*" } else { "them" }));
+    // What the others say is so: only this one decides whether the rule is about us.
+    let ours = Some(Glob::new("us"));
+    let who = match plain.by {
+        By::ClientId => Who { client_id: name, listener: ours, ..Who::default() },
+        By::Certificate => Who { certificate: name, client_id: ours, ..Who::default() },
+        By::Listener => Who { listener: name, certificate: ours, ..Who::default() },
+    };
     Rule {
         origin: "test".into(),
-        who: Who { client_id: Some(client_id), ..Who::default() },
+        who,
         effect: plain.effect,
         actions: plain.actions,
         topics: plain.filters.iter().map(|it| Pattern::new(it).expect("it is a filter")).collect(),
@@ -113,14 +129,25 @@ fn real(plain: &Plain) -> Rule {
     }
 }
 
+fn us() -> Subject {
+    Subject {
+        client_id: "us".into(),
+        certificate: Some("us".into()),
+        listener: Some("us".into()),
+        ..Subject::default()
+    }
+}
+
 fn rule() -> impl Strategy<Value = Plain> {
     let effect = prop_oneof![2 => Just(Effect::Allow), 1 => Just(Effect::Deny)];
     let actions = (any::<bool>(), any::<bool>());
     let filters = prop::collection::vec(filter(), 1..3);
-    (prop::bool::weighted(0.9), effect, actions, filters, 0..=2_u8, any::<bool>()).prop_map(
-        |(is_about_us, effect, (publish, subscribe), filters, qos_max, retain)| {
+    let by = prop_oneof![Just(By::ClientId), Just(By::Certificate), Just(By::Listener)];
+    let who = (prop::bool::weighted(0.9), by);
+    (who, effect, actions, filters, 0..=2_u8, any::<bool>()).prop_map(
+        |((is_about_us, by), effect, (publish, subscribe), filters, qos_max, retain)| {
             let actions = Actions { publish, subscribe };
-            Plain { is_about_us, effect, actions, filters, qos_max, retain }
+            Plain { is_about_us, by, effect, actions, filters, qos_max, retain }
         },
     )
 }
@@ -158,6 +185,7 @@ fn topics() -> Vec<String> {
 fn the_rule_that_decided_is_named() {
     let deny = |filter: &str| Plain {
         is_about_us: true,
+        by: By::ClientId,
         effect: Effect::Deny,
         actions: Actions { publish: true, subscribe: true },
         filters: vec![filter.to_owned()],
@@ -170,7 +198,7 @@ fn the_rule_that_decided_is_named() {
     let mut own = real(&deny("c/#"));
     own.origin = "its own".into();
     let brought = Some([own].into());
-    let subject = Subject { client_id: "us".into(), rules: brought, ..Subject::default() };
+    let subject = Subject { rules: brought, ..us() };
     let permissions = rules.permissions(subject);
     let publish = |topic| permissions.publish(Publish { topic, qos: 0, retain: false });
     assert_eq!(publish("a/private"), Verdict::Deny { rule: Some(0) });

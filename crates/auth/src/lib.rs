@@ -9,6 +9,8 @@
 //! | `credentials` | what a client brings, and a [`Secret`] that is never printed |
 //! | `identity` | who it was found to be, with the rules and limits that came with that |
 //! | `chain` | who is asked, in which order, and what comes of it |
+//! | `certificates` | client certificates |
+//! | `holder` | what a certificate says of its holder |
 //! | `exchange` | an enhanced authentication, step by step |
 //! | `password_file` | users and their passwords |
 //! | `jwt` | signed tokens, and the keys of those who issue them |
@@ -18,19 +20,23 @@
 
 #![forbid(unsafe_code)]
 
+mod certificates;
 mod chain;
 mod credentials;
 mod encoding;
 mod exchange;
 mod hash;
+mod holder;
 mod identity;
 pub mod jwt;
 mod password_file;
 mod scram;
 mod watched;
 
+pub use certificates::Certificates;
 pub use chain::{Chain, Source, Strangers, Verdict};
 pub use credentials::{Certificate, Credentials, Secret};
 pub use exchange::{Exchange, Step};
+pub use holder::CertificateField;
 pub use identity::{Identity, Limits};
 pub use password_file::{PasswordFile, PasswordFileError, Scram, Users, is_user_name};

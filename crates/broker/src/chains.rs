@@ -145,6 +145,10 @@ fn make(
     settings: &Authentication,
 ) -> Result<Option<Arc<dyn Source>>, SourceError> {
     match name {
+        SourceName::Certificate => {
+            let source = settings.certificate.source();
+            Ok(source.map(|source| Arc::new(source) as Arc<dyn Source>))
+        }
         SourceName::Jwt => tokens::source(&settings.jwt),
         SourceName::PasswordFile => {
             let Some(path) = &settings.password_file else { return Ok(None) };

@@ -22,6 +22,10 @@ pub struct AclRule {
     pub group: Option<String>,
     /// The client identifier, with `*` for any text.
     pub client_id: Option<String>,
+    /// The common name of the client's certificate, with `*` for any text.
+    pub certificate: Option<String>,
+    /// The address of the listener, with `*` for any text.
+    pub listener: Option<String>,
     /// What the rule allows.
     pub allow: Option<Vec<String>>,
     /// What the rule denies.
@@ -73,7 +77,8 @@ impl AclRule {
             user: glob(&self.user),
             group: glob(&self.group),
             client_id: glob(&self.client_id),
-            ..Who::default()
+            certificate: glob(&self.certificate),
+            listener: glob(&self.listener),
         };
         let draft = Draft {
             allow: self.allow.clone(),
@@ -131,6 +136,23 @@ const KEYS: &[AclKey] = &[
         sample: "\"sensor-*\"",
         read: |rule, given| put(&mut rule.client_id, given.value::<String>(&NAME).map(Some)),
         show: |rule| rule.client_id.as_ref().map(|it| quoted(it)),
+    },
+    AclKey {
+        name: "certificate",
+        values: "a name, with `*` for any text",
+        doc: "Clients with a certificate whose common name is this, whoever they are found to be. A certificate with several \
+              common names, or none, has none here.",
+        sample: "\"gateway-*\"",
+        read: |rule, given| put(&mut rule.certificate, given.value::<String>(&NAME).map(Some)),
+        show: |rule| rule.certificate.as_ref().map(|it| quoted(it)),
+    },
+    AclKey {
+        name: "listener",
+        values: "an address, with `*` for any text",
+        doc: "Clients that came in by the listener with this `address`, as it is written there.",
+        sample: "\"unix:*\"",
+        read: |rule, given| put(&mut rule.listener, given.value::<String>(&NAME).map(Some)),
+        show: |rule| rule.listener.as_ref().map(|it| quoted(it)),
     },
     AclKey {
         name: "anonymous",

@@ -7,7 +7,7 @@ use std::path::PathBuf;
 
 use super::setting::settings;
 use super::value::choice;
-use super::{Jwt, Listener};
+use super::{CertificateIdentity, Jwt, Listener};
 
 settings! {
     /// Who clients are. Once somebody is asked, those whom nobody knows are refused, and so are clients without a
@@ -29,6 +29,8 @@ settings! {
         pub at_once_max: Option<NonZeroUsize> = None, Count(1..=64);
     }
     with {
+        /// Who clients are by their certificates.
+        pub certificate: CertificateIdentity = CertificateIdentity::default();
         /// Signed tokens.
         pub jwt: Jwt = Jwt::default();
     }
@@ -38,6 +40,8 @@ choice! {
     /// Somebody who can be asked about clients, in the order in which they are unless it is said.
     #[derive(PartialOrd, Ord)]
     pub enum SourceName {
+        /// The clients' certificates.
+        Certificate = "certificate",
         /// Signed tokens.
         Jwt = "jwt",
         /// Users and their passwords.
@@ -58,6 +62,7 @@ impl Authentication {
     /// Returns whether a source has its settings.
     pub(crate) fn has(&self, source: SourceName) -> bool {
         match source {
+            SourceName::Certificate => self.certificate.user.is_some(),
             SourceName::Jwt => self.jwt.is_configured(),
             SourceName::PasswordFile => self.password_file.is_some(),
         }
@@ -79,6 +84,7 @@ impl SourceName {
     /// Returns what has to be set for it to know anybody.
     pub(super) fn needs(self) -> &'static str {
         match self {
+            Self::Certificate => "authentication.certificate.user",
             Self::Jwt => "authentication.jwt with jwks, key_file or secret_file",
             Self::PasswordFile => "authentication.password_file",
         }

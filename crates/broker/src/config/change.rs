@@ -147,6 +147,7 @@ fn listener_changes(old: &[Listener], new: &[Listener]) -> Vec<Change> {
 /// restart, so that nobody is told of an effect that nobody has written.
 const RELOADED: &[&str] = &[
     "acl_file",
+    "authentication.certificate.*",
     "authentication.chain",
     "authentication.jwt.*",
     "authentication.password_file",

@@ -13,6 +13,22 @@ struct Asked<'a> {
 
 impl Config {
     pub(super) fn check_chains(&self, note: &mut impl FnMut(&str, String)) {
+        let certificate = &self.authentication.certificate;
+        let is_half = certificate.client_id.is_some() || certificate.groups.is_some();
+        if is_half && certificate.user.is_none() {
+            let message = "authentication.certificate needs authentication.certificate.user";
+            note("authentication.certificate.client_id", message.to_owned());
+        }
+        // Where the chain is everybody's, a listener without certificates is no mistake.
+        let asks_in_vain = |it: &&Listener| {
+            let own = it.authentication.chain.as_deref().unwrap_or_default();
+            own.contains(&SourceName::Certificate) && !it.knows_certificates()
+        };
+        for listener in self.listeners.iter().filter(asks_in_vain) {
+            let message = "listener.authentication.chain names \"certificate\", and no client has one without \
+                           listener.tls.client_ca";
+            note(&listener_key(listener), message.to_owned());
+        }
         let chains = self.written_chains();
         for Asked { origin, key, chain } in &chains {
             for (index, source) in chain.iter().enumerate() {
@@ -114,7 +130,7 @@ mod tests {
             "chain = [\"paswords\"]",
             "",
             Some(
-                "authentication.chain must be a list, each \"jwt\" or \"password_file\", not [\"paswords\"]",
+                "authentication.chain must be a list, each \"certificate\", \"jwt\" or \"password_file\", not [\"paswords\"]",
             ),
         );
     }
@@ -153,6 +169,34 @@ mod tests {
         check("password_file = \"/p\"", open, Some(refusal));
         let meant = format!("{open}\nauthentication.allow_anonymous = true");
         check("password_file = \"/p\"", &meant, None);
+    }
+
+    #[test]
+    fn certificates_are_asked_where_there_are_some() {
+        let user = "certificate = { user = \"san_uri\", groups = \"ou\" }";
+        let own = "authentication.chain = [\"certificate\"]";
+        let tls = "tls = { certificate = \"/c\", key = \"/k\", client_ca = \"/a\" }";
+        check(user, "", None);
+        check(user, &format!("{own}\n{tls}"), None);
+        check(user, &format!("{own}\nproxy_protocol.trusted = [\"10.0.0.1\"]"), None);
+        let vain = "listener.authentication.chain names \"certificate\", and no client has one without listener.tls.client_ca";
+        check(user, own, Some(vain));
+        let half = "authentication.certificate needs authentication.certificate.user";
+        check("certificate = { client_id = \"cn\" }", "", Some(half));
+        check(
+            "certificate = \"cn\"",
+            "",
+            Some(
+                "\"authentication.certificate\" is a table: write [authentication.certificate] on a line of its own",
+            ),
+        );
+        check(
+            "certificate = { usr = \"cn\" }",
+            "",
+            Some(
+                "there is no setting \"authentication.certificate.usr\"; the nearest is \"authentication.certificate.user\"",
+            ),
+        );
     }
 
     #[track_caller]

@@ -131,17 +131,21 @@ pub(super) fn wrapped(text: &str) -> Vec<String> {
 
 impl Setting {
     /// Returns a value that could be set, for a setting that has no default.
-    fn sample(&self) -> &'static str {
+    fn sample(&self) -> String {
         match &self.kind {
-            Kind::Path | Kind::Text if self.section == Jwt::SECTION => Jwt::sample(self.name),
-            Kind::Switch => "true",
-            Kind::Bytes(range) if *range.end() <= u64::from(u32::MAX) => "\"1 MiB\"",
-            Kind::Bytes(_) => "\"100 GiB\"",
-            Kind::Count(_) | Kind::Millis(_) | Kind::Secs(_) => "4",
-            Kind::Path if self.key() == "acl_file" => "\"/etc/quelea/acl\"",
-            Kind::Path => "\"/etc/quelea/passwd\"",
-            Kind::List(_) => "[\"jwt\", \"password_file\"]",
-            Kind::Choice(_) | Kind::Text => "\"\"",
+            Kind::Path | Kind::Text if self.section == Jwt::SECTION => {
+                Jwt::sample(self.name).to_owned()
+            }
+            Kind::Switch => "true".to_owned(),
+            Kind::Bytes(range) if *range.end() <= u64::from(u32::MAX) => "\"1 MiB\"".to_owned(),
+            Kind::Bytes(_) => "\"100 GiB\"".to_owned(),
+            Kind::Count(_) | Kind::Millis(_) | Kind::Secs(_) => "4".to_owned(),
+            Kind::Path if self.key() == "acl_file" => "\"/etc/quelea/acl\"".to_owned(),
+            Kind::Path => "\"/etc/quelea/passwd\"".to_owned(),
+            Kind::Choice(words) => format!("{:?}", words.first().unwrap_or(&"")),
+            Kind::List(Kind::Choice(words)) => format!("{words:?}"),
+            Kind::List(_) => "[\"\"]".to_owned(),
+            Kind::Text => "\"\"".to_owned(),
         }
     }
 }

@@ -257,6 +257,12 @@ impl Listener {
         !self.proxy_protocol.is_empty() || !self.forwarded_for.is_empty()
     }
 
+    /// Returns whether its clients can have certificates, as far as it knows.
+    pub(super) fn knows_certificates(&self) -> bool {
+        !self.proxy_protocol.is_empty()
+            || self.tls.as_ref().is_some_and(|tls| !tls.client_cas.is_empty())
+    }
+
     fn demands_certificate(&self) -> bool {
         let demands = |tls: &Tls| {
             !tls.client_cas.is_empty()

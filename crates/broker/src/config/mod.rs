@@ -6,6 +6,7 @@
 mod acl;
 mod authentication;
 mod ban;
+mod certificate;
 mod change;
 mod check;
 mod check_access;
@@ -35,6 +36,7 @@ use std::path::PathBuf;
 pub use acl::{AclRule, IdentityRules};
 pub use authentication::{Authentication, ListenerAuthentication, SourceName};
 pub use ban::{Ban, BanSubject, Bans, Moment};
+pub use certificate::{CertificateField, CertificateIdentity};
 pub use change::{Change, TakesEffect};
 pub use jwt::{Jwt, SecretEncoding};
 pub use limits::{Limits, QueueOverflow};
@@ -120,6 +122,7 @@ impl Config {
         [
             Self::SETTINGS,
             Authentication::SETTINGS,
+            CertificateIdentity::SETTINGS,
             Jwt::SETTINGS,
             Limits::SETTINGS,
             Rates::SETTINGS,

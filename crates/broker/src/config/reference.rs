@@ -81,7 +81,9 @@ fn uncommented(example: &str) -> String {
 /// Whoever copies a recipe gets a broker.
 #[test]
 fn recipes_are_configurations() {
-    for (document, least) in [("docs/listeners.md", 9), ("docs/authorization.md", 4)] {
+    for (document, least) in
+        [("docs/listeners.md", 9), ("docs/authentication.md", 3), ("docs/authorization.md", 4)]
+    {
         check_recipes(document, least);
     }
 }

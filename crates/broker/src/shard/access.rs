@@ -16,6 +16,7 @@ use super::fanout::DropLog;
 use super::sessions::HomeSession;
 use super::subscriptions::Subscription;
 use crate::arena::Key;
+use crate::net::Io;
 
 /// What one session's client may do.
 #[derive(Debug)]
@@ -24,6 +25,14 @@ pub(super) struct Access {
     recent: Recent,
     /// Deliveries are looked at. A subscription that was granted with these permissions, and all of it, needs none of that.
     checks_deliveries: bool,
+}
+
+/// What a client's connection says of it.
+#[derive(Debug, Default)]
+pub(super) struct Way {
+    listener: Option<Arc<str>>,
+    /// The common name in its certificate.
+    certificate: Option<Box<str>>,
 }
 
 impl Access {
@@ -54,23 +63,32 @@ impl HomeSession {
 }
 
 impl Shard {
-    /// Returns what a client may do that connects, or is back after a restart; nothing when there are no rules.
+    /// Returns what a client may do that connects, or is back after a restart; nothing when it may do all.
     pub(super) fn access_of(
         &self,
         client_id: &str,
         identity: Option<&Identity>,
+        way: Way,
     ) -> Option<Box<Access>> {
         let rules = &self.rules.access;
-        let subject = subject(client_id, identity);
+        let subject = subject(client_id, identity, way);
         rules.restrict(&subject).then(|| Access::new(rules.permissions(subject)))
     }
 
+    /// Returns by which way a link's client has come in.
+    pub(super) fn way_of(&self, key: Key, io: &dyn Io) -> Way {
+        let Some(link) = self.links.get(key) else { return Way::default() };
+        let certificate = io.certificate(key).and_then(|it| it.common_name());
+        Way { listener: Some(self.rules.chains.door(link.listener).name.clone()), certificate }
+    }
+
     /// Judges a client again that has authenticated again: its groups and claims may be others.
-    pub(super) fn authorize_again(&mut self, link: Key) {
+    pub(super) fn authorize_again(&mut self, link: Key, io: &dyn Io) {
+        let way = self.way_of(link, io);
         let Some(open) = self.links.get_mut(link).and_then(|link| link.open()) else { return };
         let (key, identity) = (open.session, open.identity.clone());
         let Some(session) = self.sessions.get(key) else { return };
-        let mut access = self.access_of(&session.client_id, identity.as_deref());
+        let mut access = self.access_of(&session.client_id, identity.as_deref(), way);
         if let Some(access) = &mut access {
             access.check_deliveries();
         }
@@ -141,31 +159,39 @@ impl Shard {
     }
 
     /// Goes on with the sessions that are to be judged again.
-    pub(super) fn judge_some(&mut self) {
+    pub(super) fn judge_some(&mut self, io: &dyn Io) {
         let rest = self.to_judge.len().saturating_sub(JUDGED_A_TURN);
         for key in self.to_judge.split_off(rest) {
             let Some(session) = self.sessions.get_mut(key) else { continue };
-            let rules = &self.rules.access;
             let subject = match session.access.take() {
-                Some(access) => access.permissions.subject().clone(),
-                None => {
-                    let link = session.link.and_then(|link| self.links.get_mut(link));
-                    let open = link.and_then(|link| link.open());
-                    let owner = session.extra.as_ref().map_or("", |extra| &extra.owner);
-                    let identity = open.and_then(|open| open.identity.clone());
-                    let identity = identity.or_else(|| owner_identity(owner).map(Arc::new));
-                    subject(&session.client_id, identity.as_deref())
-                }
+                Some(access) => Some(access.permissions.subject().clone()),
+                None => self.subject_of(key, io),
             };
+            let Some(subject) = subject else { continue };
+            let rules = &self.rules.access;
             if !rules.restrict(&subject) {
                 continue;
             }
             let mut access = Access::new(rules.permissions(subject));
             access.check_deliveries();
-            session.access = Some(access);
+            if let Some(session) = self.sessions.get_mut(key) {
+                session.access = Some(access);
+            }
             self.judge_subscriptions(key);
             self.drop_queued_denied(key);
         }
+    }
+
+    /// Returns what is known of the client of a session that had no rules so far.
+    fn subject_of(&mut self, key: Key, io: &dyn Io) -> Option<Subject> {
+        let link = self.sessions.get(key)?.link;
+        let way = link.map(|link| self.way_of(link, io)).unwrap_or_default();
+        let open = link.and_then(|link| self.links.get_mut(link)).and_then(|link| link.open());
+        let identity = open.and_then(|open| open.identity.clone());
+        let session = self.sessions.get(key)?;
+        let owner = session.extra.as_ref().map_or("", |extra| &extra.owner);
+        let identity = identity.or_else(|| owner_identity(owner).map(Arc::new));
+        Some(subject(&session.client_id, identity.as_deref(), way))
     }
 
     /// Ends the subscriptions of a session that the rules do not grant. The others keep their quality of service.
@@ -201,16 +227,17 @@ impl Shard {
 }
 
 /// Returns what rules may look at.
-fn subject(client_id: &str, identity: Option<&Identity>) -> Subject {
+fn subject(client_id: &str, identity: Option<&Identity>, way: Way) -> Subject {
     let client_id = client_id.into();
-    let Some(identity) = identity else { return Subject { client_id, ..Subject::default() } };
+    let Way { listener, certificate } = way;
+    let nobody = Subject { client_id, listener, certificate, ..Subject::default() };
+    let Some(identity) = identity else { return nobody };
     Subject {
-        client_id,
         user: identity.user.clone(),
         groups: identity.groups.clone(),
         claims: identity.claims.clone(),
         rules: identity.rules.clone(),
-        ..Subject::default()
+        ..nobody
     }
 }
 

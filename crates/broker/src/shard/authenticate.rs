@@ -13,6 +13,7 @@ use quelea_codec::{
 use quelea_session::Time;
 
 use super::Shard;
+use super::access::Way;
 use super::link::{Ending, Stage};
 use crate::arena::Key;
 use crate::auth::{Admission, Answer, Judgement, Pending};
@@ -24,6 +25,7 @@ pub(super) struct Admitted<'a> {
     pub(super) identity: Option<Arc<Identity>>,
     /// The method of an enhanced authentication, and what CONNACK says of it.
     pub(super) exchange: Option<(&'a str, Vec<u8>)>,
+    pub(super) way: Way,
     /// The client identifier is not the client's choice, and it has made none.
     pub(super) is_named: bool,
 }
@@ -140,7 +142,7 @@ impl Shard {
         let Some(link) = self.links.get_mut(key) else { return };
         match &mut link.stage {
             Stage::Authenticating(_) => self.on_first_answer(key, answer, io),
-            Stage::Open(_) => self.on_later_answer(key, answer),
+            Stage::Open(_) => self.on_later_answer(key, answer, io),
             // It has not waited.
             Stage::Connecting | Stage::Lingering => {}
         }
@@ -172,7 +174,7 @@ impl Shard {
     }
 
     /// An open connection authenticates again: it goes on as the same user, or ends.
-    fn on_later_answer(&mut self, key: Key, answer: Answer) {
+    fn on_later_answer(&mut self, key: Key, answer: Answer, io: &dyn Io) {
         let Some(open) = self.links.get_mut(key).and_then(|link| link.open()) else { return };
         let Some(pending) = &mut open.exchange else { return };
         let method = pending.method.clone();
@@ -194,7 +196,7 @@ impl Shard {
                 open.identity = Some(Arc::from(identity));
                 self.arm_expiry(key);
                 self.bound_link(key);
-                self.authorize_again(key);
+                self.authorize_again(key, io);
                 data
             }
             Step::Refuse(reason) => {
@@ -231,7 +233,8 @@ impl Shard {
         let pending = &admission.pending;
         let exchange = (!pending.is_plain()).then(|| (&*pending.method, admission.data.clone()));
         let identity = admission.identity.clone();
-        self.open_session(key, &connect, Admitted { identity, exchange, is_named });
+        let way = self.way_of(key, io);
+        self.open_session(key, &connect, Admitted { identity, exchange, way, is_named });
     }
 
     fn send_auth(&mut self, key: Key, reason: ReasonCode, method: &str, data: &[u8]) {

@@ -175,7 +175,10 @@ impl Shard {
             None if is_shut => {
                 self.refuse(key, connect.version, ReasonCode::NOT_AUTHORIZED);
             }
-            None => self.open_session(key, connect, Admitted::default()),
+            None => {
+                let way = self.way_of(key, io);
+                self.open_session(key, connect, Admitted { way, ..Admitted::default() });
+            }
         }
     }
 
@@ -208,7 +211,7 @@ impl Shard {
             self.refuse(key, connect.version, ReasonCode::QUOTA_EXCEEDED);
             return;
         }
-        let Admitted { identity, exchange, is_named } = admitted;
+        let Admitted { identity, exchange, way, is_named } = admitted;
         let owner = identity.as_ref().and_then(|it| it.user.as_deref()).unwrap_or_default();
         // What nobody owns is whoever's: it gives way, below.
         let is_others = known.is_some_and(|it| !["", owner].contains(&self.owner_of(it)));
@@ -236,7 +239,7 @@ impl Shard {
         }
         let assigned = connect.client_id.is_empty().then(|| self.draw_client_id());
         let client_id = assigned.as_deref().unwrap_or(connect.client_id);
-        let mut access = self.access_of(client_id, identity.as_deref());
+        let mut access = self.access_of(client_id, identity.as_deref(), way);
         if let Some(will) = &connect.will
             && self.denies_will(access.as_mut(), client_id, will.topic, will.qos, will.retain)
         {

@@ -249,7 +249,7 @@ impl Shard {
         self.now = now;
         self.session_count = None;
         self.take_rules();
-        self.judge_some();
+        self.judge_some(io);
         self.read_mail(io);
         self.note_readiness(ready);
         self.retry_unstored();

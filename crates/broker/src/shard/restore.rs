@@ -10,7 +10,7 @@ use quelea_store::{
 };
 
 use super::Shard;
-use super::access::owner_identity;
+use super::access::{Way, owner_identity};
 use super::queues::Kept;
 use super::retained::Cursor;
 use super::sessions::{Extra, HomeSession};
@@ -84,7 +84,7 @@ impl Shard {
         }
         let identity = &recovered.identity;
         let owner = owner_identity(&identity.owner);
-        let mut access = self.access_of(&identity.client_id, owner.as_ref());
+        let mut access = self.access_of(&identity.client_id, owner.as_ref(), Way::default());
         if let Some(access) = &mut access {
             access.check_deliveries();
         }

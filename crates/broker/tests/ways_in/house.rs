@@ -24,6 +24,13 @@ impl House {
         Self { broker: Some(broker), address, directory }
     }
 
+    /// Starts a broker with a whole configuration, and the directory that its files are in.
+    pub(crate) fn with_config(config: Config, directory: Directory) -> Self {
+        let broker = Broker::start(config).unwrap();
+        let address = broker.local_addrs()[0];
+        Self { broker: Some(broker), address, directory }
+    }
+
     /// Starts a broker with one listener for TLS, as `change` would have it.
     pub(crate) fn with_tls(identity: &Identity, change: impl FnOnce(&mut Tls, &Directory)) -> Self {
         Self::new(|listener, directory| {
@@ -53,6 +60,10 @@ impl Drop for House {
 
 /// Starts a broker with two shards, so that half of the clients move.
 pub(crate) fn start(listener: Listener) -> Result<Broker, StartError> {
+    Broker::start(config(listener))
+}
+
+pub(crate) fn config(listener: Listener) -> Config {
     let mut config = Config {
         listeners: vec![listener],
         shards: Some(2.try_into().unwrap()),
@@ -61,7 +72,7 @@ pub(crate) fn start(listener: Listener) -> Result<Broker, StartError> {
     };
     config.store.durability = Durability::Memory;
     config.stop.flush_timeout_secs = 1;
-    Broker::start(config)
+    config
 }
 
 /// Returns the listener that a configuration file describes.

@@ -3,6 +3,7 @@
 #![allow(clippy::unwrap_used, reason = "the panic is the test's failure")]
 #![allow(clippy::disallowed_methods, reason = "a test may look at the clock")]
 
+mod certificates;
 mod client;
 mod hostile;
 mod house;
