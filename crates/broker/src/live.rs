@@ -25,7 +25,7 @@ pub(crate) struct Live {
 /// A configuration, and what follows from it.
 #[derive(Debug)]
 pub(crate) struct Rules {
-    generation: u64,
+    pub(crate) generation: u64,
     pub(crate) config: Config,
     /// Who may do what.
     pub(crate) access: Arc<AccessRules>,

@@ -6,6 +6,7 @@
 
 use std::collections::VecDeque;
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
+use std::sync::mpsc::Sender;
 use std::sync::{Arc, Mutex, PoisonError};
 
 use quelea_codec::QoS;
@@ -51,10 +52,19 @@ pub(crate) enum Letter {
     Authenticated { link: Key, answer: Box<Answer> },
     /// Traffic is low: give up what only helps when it is high.
     Tidy,
+    /// There is another configuration.
+    Reloaded(Reloaded),
     /// Memory is short: end so many of the newest connections.
     Shed(u64),
     /// The broker stops: say goodbye to everyone.
     Stop,
+}
+
+/// Asks a shard to go by the configuration of this generation, and to judge its sessions by its rules.
+pub(crate) struct Reloaded {
+    pub(crate) generation: u64,
+    /// Dropped when that has happened, which is all that is waited for.
+    pub(crate) _pledge: Sender<()>,
 }
 
 /// A network connection on its way to a shard.

@@ -6,7 +6,7 @@ use std::net::SocketAddr;
 use std::path::PathBuf;
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
-use std::sync::mpsc::{Receiver, channel};
+use std::sync::mpsc::{Receiver, RecvTimeoutError, channel};
 use std::thread::JoinHandle;
 use std::time::Duration;
 
@@ -22,7 +22,7 @@ use crate::clock::Clock;
 use crate::config::{Address, Change, Config, Listener, Mistakes};
 use crate::control::{Control, Signal};
 use crate::counters::Totals;
-use crate::mail::{Letter, Mailbox};
+use crate::mail::{Letter, Mailbox, Reloaded};
 use crate::net::{Acceptor, Entrance, Home, MaterialError, Read, Sockets, WAKE, bind, spawn};
 use crate::os::{self, InheritedSockets};
 use crate::post::Post;
@@ -215,7 +215,8 @@ impl Broker {
     }
 
     /// Puts what a running broker can take up of `next` in force. Returns all that `next` changes, with when each
-    /// change takes effect. A configuration that is no good changes nothing.
+    /// change takes effect. A configuration that is no good changes nothing. On return every shard goes by it: what is
+    /// published from then on is judged by the new rules, and no subscription is left that they deny.
     ///
     /// # Errors
     ///
@@ -230,7 +231,22 @@ impl Broker {
         let chains = rules.chains.renewed(Some(running), &config);
         let chains = chains.map_err(|error| Mistakes::one(error.to_string()))?;
         self.shared.apply(config, access, Arc::new(chains));
+        self.wait_for_shards();
         Ok(changes)
+    }
+
+    /// Waits until every shard goes by the configuration in force.
+    fn wait_for_shards(&self) {
+        let (pledge, pledges) = channel();
+        let generation = self.shared.live.rules().generation;
+        for mailbox in self.shared.mailboxes.iter() {
+            let _pledge = pledge.clone();
+            mailbox.send(Letter::Reloaded(Reloaded { generation, _pledge }));
+        }
+        drop(pledge);
+        if pledges.recv_timeout(RELOAD_PATIENCE) == Err(RecvTimeoutError::Timeout) {
+            tracing::warn!("a shard is too busy to take up the configuration yet");
+        }
     }
 
     /// Waits for SIGTERM, SIGINT or SIGHUP, or for the disk to fail: the process must end then, with
@@ -388,6 +404,9 @@ impl From<io::Error> for StartError {
 
 /// The shared table has a bit for each shard.
 const SHARDS_MAX: usize = 64;
+
+/// How long a reload waits for the shards. They take it up in any case.
+const RELOAD_PATIENCE: Duration = Duration::from_secs(10);
 
 /// How often a stopping broker looks whether everyone has gone.
 const STOP_CHECK: Duration = Duration::from_millis(5);

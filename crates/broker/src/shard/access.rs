@@ -180,6 +180,10 @@ impl Shard {
             self.judge_subscriptions(key);
             self.drop_queued_denied(key);
         }
+        if self.to_judge.is_empty() {
+            let generation = self.rules.generation;
+            self.reloads.retain(|reload| reload.generation > generation);
+        }
     }
 
     /// Returns what is known of the client of a session that had no rules so far.

@@ -78,7 +78,7 @@ use self::wheel::{Subject, Wheel};
 use crate::arena::{Arena, Key};
 use crate::counters::Counters;
 use crate::live::Rules;
-use crate::mail::Letter;
+use crate::mail::{Letter, Reloaded};
 use crate::net::{Io, Neighbours, Ready};
 
 #[cfg(feature = "simulation")]
@@ -121,6 +121,8 @@ pub(crate) struct Shard {
     denial_log: DropLog,
     /// Sessions that the present rules have not been applied to yet.
     to_judge: Vec<Key>,
+    /// Reloads that are waited for.
+    reloads: Vec<Reloaded>,
 
     outgoing: Vec<Outgoing>,
     operations: Vec<Operation>,
@@ -203,6 +205,7 @@ impl Shard {
             drop_log: DropLog::default(),
             denial_log: DropLog::default(),
             to_judge: Vec::new(),
+            reloads: Vec::new(),
             outgoing,
             operations: Vec::new(),
             session_count: None,
@@ -296,6 +299,7 @@ impl Shard {
             || !self.cursors.is_empty()
             || !self.dying.is_empty()
             || !self.to_judge.is_empty()
+            || !self.reloads.is_empty()
             || !self.shared.mailboxes[self.index.0 as usize].is_empty()
     }
 
@@ -348,6 +352,7 @@ impl Shard {
                 Letter::Pong { token } => self.on_pong(token),
                 Letter::Statistics(values) => self.publish_statistics(values),
                 Letter::Authenticated { link, answer } => self.on_answer(link, *answer, io),
+                Letter::Reloaded(reloaded) => self.reloads.push(reloaded),
                 Letter::Shed(count) => self.shed(count),
                 Letter::Tidy => self.tidy(),
                 Letter::Stop => self.on_stop(io),

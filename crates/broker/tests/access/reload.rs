@@ -1,6 +1,7 @@
 //! Rules that change while the broker serves.
 
 use std::fs;
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 
 use crate::client::{Client, Message, Version};
 use crate::house::{House, config};
@@ -82,6 +83,82 @@ fn a_will_is_judged_when_it_is_published() {
         admin.take();
     }
     assert_eq!(house.totals().wills_published, 0);
+}
+
+/// In the middle of a storm of publishes: once a reload has returned, nothing passes that it denies; and nothing is lost
+/// that was allowed all the time.
+#[test]
+fn a_reload_in_a_storm_is_sharp_and_loses_nothing() {
+    const ROUNDS: u64 = 12;
+    let house = House::new(OPEN);
+    let mut reader = house.connect(Version::V5, "reader");
+    assert_eq!(reader.subscribe("free/#"), 1);
+    let mut admin = house.connect(Version::V5, "admin");
+    // Of both shards.
+    let mut watchers: Vec<Client> =
+        (0..4).map(|it| house.connect(Version::V5, &format!("watcher-{it}"))).collect();
+    // Even numbers: a reload has returned, and the next has not begun. Every other one of these is closed.
+    let (epoch, is_over) = (AtomicU64::new(0), AtomicBool::new(false));
+    let address = house.address;
+    let publish = &|name: &str| {
+        let mut client = Client::connect(address, Version::V5, name);
+        let (secret, free) = (format!("secret/{name}"), format!("free/{name}"));
+        let mut judged = [0_u64; 2];
+        let mut number = 0_u64;
+        while !is_over.load(Ordering::SeqCst) {
+            let before = epoch.load(Ordering::SeqCst);
+            let told = client.publish(Message::new(&secret, "x"));
+            if before.is_multiple_of(2) && before == epoch.load(Ordering::SeqCst) {
+                let is_closed = before % 4 == 2;
+                assert_eq!(told == 0x87, is_closed, "{told:#x} in epoch {before}");
+                judged[usize::from(is_closed)] += 1;
+            }
+            assert_eq!(client.publish(Message::new(&free, &number.to_string())), 0);
+            number += 1;
+        }
+        client.publish(Message::new(&free, "end"));
+        (number, judged)
+    };
+    let (sent, received) = std::thread::scope(|scope| {
+        let publishers = ["p-0", "p-1", "p-2"].map(|name| scope.spawn(move || publish(name)));
+        let reading = scope.spawn(|| {
+            let (mut next, mut ended) = ([0_u64; 3], 0);
+            while ended < 3 {
+                let (topic, payload) = reader.wait();
+                let index: usize = topic.trim_start_matches("free/p-").parse().unwrap();
+                if payload == "end" {
+                    ended += 1;
+                } else {
+                    assert_eq!(payload, next[index].to_string(), "{topic}");
+                    next[index] += 1;
+                }
+            }
+            next
+        });
+        for round in 0..ROUNDS {
+            for watcher in &mut watchers {
+                assert_eq!(watcher.subscribe("secret/#"), 1);
+            }
+            epoch.fetch_add(1, Ordering::SeqCst);
+            house.reload(&config(CLOSED)).unwrap();
+            epoch.fetch_add(1, Ordering::SeqCst);
+            let late = format!("late-{round}");
+            admin.publish(Message::new("secret/late", &late));
+            for watcher in &mut watchers {
+                let seen = watcher.take();
+                assert!(seen.iter().all(|(_, payload)| *payload != late), "{late} has passed");
+                assert_eq!(watcher.subscribe("secret/#"), 0x87);
+            }
+            epoch.fetch_add(1, Ordering::SeqCst);
+            house.reload(&config(OPEN)).unwrap();
+            epoch.fetch_add(1, Ordering::SeqCst);
+        }
+        is_over.store(true, Ordering::SeqCst);
+        (publishers.map(|it| it.join().unwrap()), reading.join().unwrap())
+    });
+    assert_eq!(sent.map(|(count, _)| count), received, "nothing that was allowed is lost");
+    let judged: [u64; 2] = [0, 1].map(|it| sent.iter().map(|(_, judged)| judged[it]).sum());
+    assert!(judged.iter().all(|it| *it > 0), "the storm has met both: {judged:?}");
 }
 
 /// A file with mistakes changes nothing, and all of them are told.
