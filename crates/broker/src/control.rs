@@ -240,12 +240,7 @@ async fn watch_load(shared: Arc<Shared>, clock: Clock) {
                 "memory is short: {} of {connections} connections are ended, the newest first",
                 outcome.shed
             );
-            let shards = shared.mailboxes.len() as u64;
-            for (index, mailbox) in shared.mailboxes.iter().enumerate() {
-                let share =
-                    outcome.shed / shards + u64::from((index as u64) < outcome.shed % shards);
-                mailbox.send(Letter::Shed(share));
-            }
+            shared.shed(outcome.shed);
         }
         if watch.is_over() && limits.memory_bytes_max.is_some() {
             // What has been freed counts as used until the system has it.

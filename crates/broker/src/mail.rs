@@ -16,7 +16,7 @@ use quelea_topics::FilterId;
 
 use crate::arena::Key;
 use crate::auth::{Admission, Answer};
-use crate::limits::Bounds;
+use crate::limits::{Bounds, Newest};
 use crate::net::{Peer, Stream};
 
 /// Something for a shard to do in its next turn.
@@ -54,8 +54,10 @@ pub(crate) enum Letter {
     Tidy,
     /// There is another configuration.
     Reloaded(Reloaded),
-    /// Memory is short: end so many of the newest connections.
-    Shed(u64),
+    /// Memory is short: say how old the connections here are.
+    CountNewest(Arc<Newest>),
+    /// End the newest connections, up to this age.
+    Shed { newest: Arc<Newest>, age_max: u32 },
     /// The broker stops: say goodbye to everyone.
     Stop,
 }
@@ -77,6 +79,8 @@ pub(crate) struct Arrival {
     pub(crate) unread: Vec<u8>,
     /// When the network connection was accepted: the time to CONNECT counts from here.
     pub(crate) accepted_at: Time,
+    /// Its number among all arrivals.
+    pub(crate) number: u32,
     /// Whether it was already moved once, and must stay.
     pub(crate) is_home: bool,
     /// What it is held to, if it is to anything.

@@ -166,13 +166,14 @@ impl House {
             self.shared.connection_count.fetch_sub(1, Ordering::Relaxed);
             return false;
         }
-        let mailbox = &self.shared.mailboxes[self.shared.next_shard()];
-        mailbox.send(Letter::Arrived(Box::new(Arrival {
+        let (number, shard) = self.shared.next_arrival();
+        self.shared.mailboxes[shard].send(Letter::Arrived(Box::new(Arrival {
             stream: Stream::Simulated(connection),
             address: SocketAddr::from((Ipv4Addr::LOCALHOST, connection as u16)).into(),
             listener: 0,
             unread: Vec::new(),
             accepted_at: now,
+            number,
             is_home: false,
             bounds: None,
             admission: None,

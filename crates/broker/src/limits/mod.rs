@@ -9,6 +9,7 @@
 //! | `addresses` | who is connected from where, and what they use together |
 //! | `bans` | who may not connect |
 //! | `overload` | whether the broker has more to do than it can |
+//! | `newest` | which connections are the newest, when some have to go |
 //! | `bounds` | what one connection may, and what it has used |
 //!
 //! What happens at a limit is not decided here: the accept threads and the shards do what the configuration says.
@@ -17,10 +18,12 @@ mod addresses;
 mod bans;
 mod bounds;
 mod meter;
+mod newest;
 mod overload;
 
 pub(crate) use addresses::{AddressPlace, Addresses};
 pub(crate) use bans::{Banned, Caller};
 pub(crate) use bounds::{Bounds, Use};
 pub(crate) use meter::Meter;
+pub(crate) use newest::Newest;
 pub(crate) use overload::{Measures, Watch};

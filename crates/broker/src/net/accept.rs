@@ -4,7 +4,7 @@
 
 use std::io;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::thread::JoinHandle;
 use std::time::Duration;
 
@@ -144,13 +144,14 @@ impl Work {
             return;
         };
         let entrance = self.entrance.has_terms().then(|| Arc::clone(&self.entrance));
-        let mailbox = &self.shared.mailboxes[self.shared.next_shard()];
-        mailbox.send(Letter::Arrived(Box::new(Arrival {
+        let (number, shard) = self.shared.next_arrival();
+        self.shared.mailboxes[shard].send(Letter::Arrived(Box::new(Arrival {
             stream: Stream::new(socket, place, peer),
             address: peer,
             listener: self.entrance.listener,
             unread: Vec::new(),
             accepted_at: now,
+            number,
             is_home: false,
             bounds: Bounds::of(address, entrance),
             admission: None,
@@ -181,16 +182,6 @@ impl Reserve {
 
 fn is_out_of_files(error: &io::Error) -> bool {
     matches!(error.raw_os_error(), Some(libc::EMFILE | libc::ENFILE | libc::ENOBUFS | libc::ENOMEM))
-}
-
-/// Spreads arrivals over the shards.
-#[derive(Debug, Default)]
-pub(crate) struct RoundRobin(AtomicUsize);
-
-impl RoundRobin {
-    pub(crate) fn next(&self, count: usize) -> usize {
-        self.0.fetch_add(1, Ordering::Relaxed) % count
-    }
 }
 
 /// How often a listener without files looks for some.

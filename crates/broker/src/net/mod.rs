@@ -18,7 +18,7 @@ use std::io;
 
 use quelea_auth::Certificate;
 
-pub(crate) use accept::{Acceptor, RoundRobin};
+pub(crate) use accept::Acceptor;
 pub(crate) use bind::bind;
 pub(crate) use entrance::Entrance;
 pub(crate) use peer::Peer;

@@ -5,9 +5,9 @@
 //! what the peer still sends is thrown away until it closes too: closing at once could take the
 //! last packet away from a peer that has not read it yet.
 
-use std::cmp::Reverse;
 use std::collections::VecDeque;
 use std::io;
+use std::sync::Arc;
 
 use quelea_codec::{Disconnect, DisconnectProperties, Packet, PacketId, ReasonCode, Version};
 use quelea_session::Time;
@@ -15,9 +15,11 @@ use quelea_store::{Operation, Presence, Submission};
 
 use super::Shard;
 use super::held::{Held, HeldEntry};
-use super::link::{Ending, Stage};
+use super::link::{Ending, Link, Stage};
 use super::wheel::Subject;
 use crate::arena::Key;
+use crate::limits::Newest;
+use crate::mail::Letter;
 use crate::net::{Io, Peer};
 
 impl Shard {
@@ -226,19 +228,31 @@ impl Shard {
         }
     }
 
-    /// Ends so many of the newest links: those who have been served longest are served on.
-    pub(super) fn shed(&mut self, count: u64) {
-        let newest_first = |key: &Key| self.links.get(*key).map(|link| Reverse(link.arrival));
-        let is_open = |key: &Key| {
-            self.links.get(*key).is_some_and(|link| matches!(link.stage, Stage::Open(_)))
-        };
-        let mut keys: Vec<Key> = self.links.keys().into_iter().filter(is_open).collect();
-        keys.sort_unstable_by_key(newest_first);
-        keys.truncate(usize::try_from(count).unwrap_or(usize::MAX));
+    /// Says how old the links here are. The last shard to do so tells all of them which have to go.
+    pub(super) fn count_newest(&mut self, newest: &Arc<Newest>) {
+        let ages = self.open_links().filter_map(|(_, link)| newest.age_of(link.arrival)).collect();
+        let Some(age_max) = newest.tell(ages) else { return };
+        for mailbox in self.shared.mailboxes.iter() {
+            mailbox.send(Letter::Shed { newest: Arc::clone(newest), age_max });
+        }
+    }
+
+    /// Ends the newest links: those who have been served longest are served on.
+    pub(super) fn shed(&mut self, newest: &Newest, age_max: u32) {
+        let goes = |link: &Link| newest.age_of(link.arrival).is_some_and(|age| age <= age_max);
+        let mut keys: Vec<_> = self.open_links().filter(|(_, link)| goes(link)).collect();
+        keys.sort_unstable_by_key(|(_, link)| newest.age_of(link.arrival));
+        let keys: Vec<Key> = keys.into_iter().map(|(key, _)| key).collect();
         self.counters().clients_shed.add(keys.len() as u64);
         for key in keys {
             self.end_link(key, Ending::Abnormal(ReasonCode::SERVER_BUSY));
         }
+    }
+
+    fn open_links(&self) -> impl Iterator<Item = (Key, &Link)> {
+        let links = self.links.keys().into_iter();
+        let links = links.filter_map(|key| Some((key, self.links.get(key)?)));
+        links.filter(|(_, link)| matches!(link.stage, Stage::Open(_)))
     }
 
     /// Tells those who watch the store since when it has owed something.

@@ -64,8 +64,7 @@ impl Shard {
         link.is_home = arrival.is_home;
         link.bounds = arrival.bounds;
         link.listener = arrival.listener;
-        self.arrivals = self.arrivals.wrapping_add(1);
-        link.arrival = self.arrivals;
+        link.arrival = arrival.number;
         let key = self.links.insert(link);
         if let Err(error) = io.adopt(key, arrival.stream) {
             tracing::warn!(%error, address = %arrival.address, "a connection cannot be watched");
@@ -146,6 +145,7 @@ impl Shard {
                 accepted_at: Time::from_millis(link.stage_ends_at.as_millis().saturating_sub(
                     u64::from(self.rules.config.limits.connect_timeout_secs) * 1_000,
                 )),
+                number: link.arrival,
                 is_home: true,
                 bounds: link.bounds,
                 admission,

@@ -29,7 +29,7 @@ pub(super) struct Link {
     /// Bytes for the peer. Those before `written` have left.
     pub(super) output: Vec<u8>,
     pub(super) written: u32,
-    /// Its number among those that its shard has taken in.
+    /// Its number among all that were accepted.
     pub(super) arrival: u32,
     /// The place of its listener in the configuration.
     pub(super) listener: u16,

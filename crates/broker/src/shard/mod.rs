@@ -146,8 +146,6 @@ pub(crate) struct Shard {
     marks: VecDeque<(Submission, Key, Position)>,
     sweeps: Sweeps,
     last_token: u64,
-    /// Links that were taken in, counted to tell the newest.
-    arrivals: u32,
     /// Since when nothing that is awaited has become durable; zero when nothing is.
     waits_since: Time,
     graces: VecDeque<Grace>,
@@ -220,7 +218,6 @@ impl Shard {
             marks: VecDeque::new(),
             sweeps: Sweeps::default(),
             last_token: 0,
-            arrivals: 0,
             waits_since: Time::ZERO,
             graces: VecDeque::new(),
             pings: VecDeque::new(),
@@ -353,7 +350,8 @@ impl Shard {
                 Letter::Statistics(values) => self.publish_statistics(values),
                 Letter::Authenticated { link, answer } => self.on_answer(link, *answer, io),
                 Letter::Reloaded(reloaded) => self.reloads.push(reloaded),
-                Letter::Shed(count) => self.shed(count),
+                Letter::CountNewest(newest) => self.count_newest(&newest),
+                Letter::Shed { newest, age_max } => self.shed(&newest, age_max),
                 Letter::Tidy => self.tidy(),
                 Letter::Stop => self.on_stop(io),
             }

@@ -14,10 +14,10 @@ use crate::auth::Authority;
 use crate::chains::Chains;
 use crate::config::{Config, Limits};
 use crate::counters::{Counters, Totals};
-use crate::limits::{Addresses, Banned, Meter};
+use crate::limits::{Addresses, Banned, Meter, Newest};
 use crate::live::Live;
-use crate::mail::Mailbox;
-use crate::net::{Entrance, RoundRobin};
+use crate::mail::{Letter, Mailbox};
+use crate::net::Entrance;
 use crate::retained::Retained;
 use crate::table::Table;
 
@@ -56,7 +56,8 @@ pub(crate) struct Shared {
     pub(crate) loads: Vec<Load>,
     /// Nobody else is let in for now.
     pub(crate) is_overloaded: AtomicBool,
-    arrivals: RoundRobin,
+    /// Connections that were accepted, counted to spread them and to tell the newest.
+    arrivals: AtomicU32,
     /// Set when nothing new is let in.
     pub(crate) is_stopping: AtomicBool,
 }
@@ -128,7 +129,7 @@ impl Shared {
             banned: Banned::new(&config.banned),
             loads: (0..shard_count).map(|_| Load::default()).collect(),
             is_overloaded: AtomicBool::new(false),
-            arrivals: RoundRobin::default(),
+            arrivals: AtomicU32::new(0),
             is_stopping: AtomicBool::new(false),
             config,
             entrances,
@@ -151,9 +152,20 @@ impl Shared {
         hasher.finish()
     }
 
-    /// Returns the shard that takes the next arrival.
-    pub(crate) fn next_shard(&self) -> usize {
-        self.arrivals.next(self.mailboxes.len())
+    /// Returns the number of an arrival, and the shard that takes it: round robin.
+    pub(crate) fn next_arrival(&self) -> (u32, usize) {
+        let number = self.arrivals.fetch_add(1, Ordering::Relaxed);
+        (number, number as usize % self.mailboxes.len())
+    }
+
+    /// Asks all shards for the newest connections, which are to be ended.
+    pub(crate) fn shed(&self, count: u64) {
+        let count = usize::try_from(count).unwrap_or(usize::MAX);
+        let next_arrival = self.arrivals.load(Ordering::Relaxed);
+        let newest = Arc::new(Newest::new(count, next_arrival, self.mailboxes.len()));
+        for mailbox in self.mailboxes.iter() {
+            mailbox.send(Letter::CountNewest(Arc::clone(&newest)));
+        }
     }
 
     /// Returns a number greater than any before, on any shard.
