@@ -7,7 +7,7 @@ use quelea_codec::{
     Ack, ConnAck, Connect, Framing, Packet, PacketId, Publish, PublishProperties, QoS, ReasonCode,
     SubscriptionOptions, UserProperties, Version, next_frame,
 };
-use quelea_session::client::{ClientSession, ClientSettings, Done, Event, Receipt};
+use quelea_session::client::{ClientSession, ClientSettings, Done, Event, Outcome, Receipt};
 use quelea_session::{Content, Outbox, Position, Time};
 
 /// Reads `input` as a setting of two bytes, then operations: a byte for what to do and one for how, and for some of them
@@ -164,7 +164,8 @@ impl Desk {
         let content = Content { topic: "t", payload: &payload, forwarded: &[], expires_at: None };
         let mut outbox = Outbox { buffer: &mut self.out, unsent_before: 0, bytes_max: 4096 };
         if self.session.send_now(&content, false, self.now, &mut outbox) {
-            self.finished.insert(self.tickets);
+            let position = Position::new(0);
+            self.done.push(Done { ticket: self.tickets, position, outcome: Outcome::Sent });
             self.tickets += 1;
         } else {
             self.publish(QoS::AtMostOnce);

@@ -97,15 +97,27 @@ pub(crate) fn run(options: &[&str]) -> Result<(), String> {
     Ok(())
 }
 
-/// Builds all programs.
+/// Returns where the programs say what they need: in a workspace of their own.
+pub(crate) fn manifest() -> PathBuf {
+    directory().join("Cargo.toml")
+}
+
+fn directory() -> PathBuf {
+    program::root().join("tests/client-bench")
+}
+
+/// Builds all programs, and looks at their lints, which no other command does.
 fn build() -> Result<Vec<Contender>, String> {
     tools::paho_c()?;
-    let sources = program::root().join("tests/client-bench");
     let target = program::target_directory().join("client-bench");
-    let mut command = program::cargo();
-    command.args(["build", "--quiet", "--release", "--manifest-path"]);
-    command.arg(sources.join("Cargo.toml")).arg("--target-dir").arg(&target);
-    program::run(&mut command)?;
+    let cargo = |arguments: &[&str], more: &[&str]| {
+        let mut command = program::cargo();
+        command.args(arguments).args(["--quiet", "--manifest-path"]).arg(manifest());
+        program::run(command.arg("--target-dir").arg(&target).args(more))
+    };
+    cargo(&["clippy", "--all-targets"], &["--", "-D", "warnings"])?;
+    cargo(&["build", "--release"], &[])?;
+    let sources = directory();
     let built = target.join("release");
     for (source, library) in [("load", "libpaho-mqtt3a.a"), ("minimal", "libpaho-mqtt3c.a")] {
         let mut command = Command::new("cc");
