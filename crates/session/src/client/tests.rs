@@ -495,7 +495,7 @@ fn messages_that_no_packet_can_carry_are_not_accepted() {
     }
 }
 
-/// [MQTT-3.1.2-24] [MQTT-3.2.2-14] [MQTT-4.7.1-1]
+/// [MQTT-3.2.2-14], [MQTT-3.2.2-15], [MQTT-3.3.2-2]
 #[test]
 fn what_need_not_be_kept_is_sent_at_once_or_not_taken() {
     let mut desk = Desk::offline(Version::V5);
