@@ -9,9 +9,10 @@ use quelea_codec::{
 use quelea_session::client::{
     ClientSession, ClientSettings, Done, Event, Outcome, Receipt, Resumption,
 };
-use quelea_session::{Content, Outbox, Time};
+use quelea_session::{Content, Outbox, Position, Time};
 
 use crate::Peer;
+use crate::file::{File, Record};
 use crate::wire::{Wire, packets};
 
 pub(crate) struct LibraryClient {
@@ -25,12 +26,24 @@ pub(crate) struct LibraryClient {
     published: Vec<(QoS, u32)>,
     /// The numbers of the messages that the session is done with.
     done: Vec<u32>,
+    /// What survives the process, if anything does.
+    file: Option<File>,
+    next_number: u32,
 }
 
 impl LibraryClient {
     pub(crate) fn new(version: Version, window: u16, receive_maximum: u16) -> Self {
+        Self::with(version, window, receive_maximum, None)
+    }
+
+    /// A client that keeps its messages beyond the process.
+    pub(crate) fn keeping(version: Version, window: u16, receive_maximum: u16) -> Self {
+        Self::with(version, window, receive_maximum, Some(File::default()))
+    }
+
+    fn with(version: Version, window: u16, receive_maximum: u16, file: Option<File>) -> Self {
         let mut client = Self {
-            session: ClientSession::new(ClientSettings::default()),
+            session: new_session(file.is_some()),
             version,
             receive_maximum,
             buffer: Vec::new(),
@@ -39,12 +52,16 @@ impl LibraryClient {
             received: Vec::new(),
             published: Vec::new(),
             done: Vec::new(),
+            file,
+            next_number: 0,
         };
         client.connect(window);
         client
     }
 
     fn connect(&mut self, window: u16) {
+        // What the broker has is kept before its PUBREL goes out again.
+        self.sync();
         let (version, clean_start) = (self.version, false);
         let mut connect = Connect { clean_start, ..Connect::new(version, "client") };
         // What a 3.x broker has under way is its own affair.
@@ -73,9 +90,14 @@ impl LibraryClient {
                 let payload = incoming.publish.payload.try_into().expect("a number");
                 Some((incoming.publish.qos, u32::from_be_bytes(payload), incoming.receipt))
             }
-            Event::Acknowledged { ticket: (qos, number), reason, .. } => {
+            Event::Acknowledged { ticket: (qos, number), position, reason, .. } => {
                 assert!(qos > QoS::AtMostOnce && !reason.is_failure());
-                self.done.push(number);
+                self.finish(position, number);
+                None
+            }
+            Event::Received { position } => {
+                let file = self.file.as_mut().expect("only a client with one hears of it");
+                file.submit(Record::Received(position));
                 None
             }
             Event::Connected { resumption: Resumption::Resumed | Resumption::Presumed, .. }
@@ -84,13 +106,23 @@ impl LibraryClient {
         }
     }
 
+    fn finish(&mut self, position: Position, number: u32) {
+        self.done.push(number);
+        if let Some(file) = &mut self.file {
+            file.submit(Record::Done(position));
+        }
+    }
+
     fn pump(&mut self) {
+        if let Some(file) = &mut self.file {
+            file.extend_mark(self.session.sent_before());
+        }
         let mut done = Vec::new();
         let mut outbox = Outbox { buffer: &mut self.buffer, unsent_before: 0, bytes_max: 1000 };
         self.session.pump(Time::ZERO, &mut outbox, &mut done);
-        for Done { ticket: (qos, number), outcome, .. } in done {
+        for Done { ticket: (qos, number), outcome, position } in done {
             assert_eq!((qos, outcome), (QoS::AtMostOnce, Outcome::Sent));
-            self.done.push(number);
+            self.finish(position, number);
         }
         self.to_write.extend(packets(&self.buffer, self.version));
         self.buffer.clear();
@@ -99,7 +131,8 @@ impl LibraryClient {
 
 impl Peer for LibraryClient {
     fn publish(&mut self, qos: QoS) {
-        let number = self.published.len() as u32;
+        let number = self.next_number;
+        self.next_number += 1;
         self.published.push((qos, number));
         let payload = number.to_be_bytes();
         let content = Content { topic: "t", payload: &payload, forwarded: &[], expires_at: None };
@@ -112,7 +145,51 @@ impl Peer for LibraryClient {
             self.done.push(number);
             return;
         }
-        self.session.accept(&content, qos, false, (qos, number)).expect("a small message");
+        let accepted = self.session.accept(&content, qos, false, (qos, number));
+        let position = accepted.expect("a small message");
+        if let Some(file) = &mut self.file {
+            file.submit(Record::Accepted(position, qos, number));
+        }
+    }
+
+    fn sync(&mut self) {
+        let Some(file) = &mut self.file else {
+            return;
+        };
+        let received = file.sync();
+        self.session.allow_sending_before(file.send_before());
+        for position in received {
+            self.session.release(position, &mut self.buffer);
+        }
+    }
+
+    fn crash(&mut self, window: u16, kept: u8) {
+        let file = self.file.as_mut().expect("whoever dies without one loses all");
+        let found = file.reopen(kept.into());
+        self.session = new_session(true);
+        self.session.recover_mark(found.mark);
+        self.receipts.clear();
+        self.to_write.clear();
+        // What never got into the file was never sent.
+        self.published.retain(|it| found.accepted.contains(&it.1));
+        self.done.retain(|it| found.accepted.contains(it));
+        for (position, message) in found.alive {
+            let (qos, number) = (message.qos, message.number);
+            // That it was done with, perhaps, was not written in time.
+            self.done.retain(|it| *it != number);
+            if message.is_received {
+                self.session.recover_received(position, (qos, number));
+            } else if qos == QoS::AtMostOnce && position < found.mark {
+                self.finish(position, number);
+            } else {
+                let payload = number.to_be_bytes();
+                let content =
+                    Content { topic: "t", payload: &payload, forwarded: &[], expires_at: None };
+                self.session.recover(position, &content, qos, false, (qos, number));
+            }
+        }
+        self.session.recovered();
+        self.reconnect(window);
     }
 
     fn reconnect(&mut self, window: u16) {
@@ -171,7 +248,7 @@ impl Peer for LibraryClient {
         let mut done = self.done.clone();
         done.sort_unstable();
         assert!(
-            done.iter().copied().eq(0..self.published.len() as u32),
+            done.iter().eq(self.published.iter().map(|(_, number)| number)),
             "each is done with once: {done:?}"
         );
     }
@@ -183,4 +260,8 @@ impl Peer for LibraryClient {
     fn published(&self) -> &[(QoS, u32)] {
         &self.published
     }
+}
+
+fn new_session(keeps_beyond_process: bool) -> ClientSession<(QoS, u32)> {
+    ClientSession::new(ClientSettings { keeps_beyond_process, ..ClientSettings::default() })
 }

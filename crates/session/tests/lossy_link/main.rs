@@ -3,6 +3,7 @@
 //! leaks.
 
 mod client;
+mod file;
 mod host;
 mod library;
 mod wire;
@@ -48,11 +49,19 @@ enum Step {
     Reconnect { window: u16 },
     /// The host forgets all that the store does not know.
     Crash { window: u16 },
+    /// What the client has submitted to its file is there for certain.
+    FileSyncs,
+    /// The client's process dies, and the next begins with its file: what was synced, and so many records more.
+    ClientCrash { window: u16, kept: u8 },
 }
 
 impl Step {
     fn keeps_the_connection(&self) -> bool {
         !matches!(self, Self::Reconnect { .. } | Self::Crash { .. })
+    }
+
+    fn is_for_the_client(&self) -> bool {
+        matches!(self, Self::ToClient { .. })
     }
 }
 
@@ -102,6 +111,48 @@ proptest! {
     }
 }
 
+proptest! {
+    #![proptest_config(ProptestConfig { cases: 300, failure_persistence: None, ..ProptestConfig::default() })]
+
+    /// Exactly once at QoS 2, though the process that publishes dies at any moment. What it receives is the next one's
+    /// again, and so nothing is sent to it here.
+    #[test]
+    fn what_a_client_has_kept_is_published_by_the_next_process(
+        setting in setting(Class::Durable),
+        steps in prop::collection::vec(step_of_a_keeper(), 0..300),
+    ) {
+        let client =
+            LibraryClient::keeping(setting.version, setting.window, host::RECEIVE_MAXIMUM);
+        run(client, setting, steps.into_iter().filter(|it| !it.is_for_the_client()));
+    }
+}
+
+/// The broker forgets a packet identifier with its PUBREL. If that goes out again on a new connection before the file has
+/// that the broker has the message, and the process dies, the next one publishes a second time.
+#[test]
+fn what_the_broker_has_is_kept_before_its_pubrel_goes_out_again() {
+    let setting = Setting {
+        version: Version::V5,
+        class: Class::Durable,
+        window: 3,
+        overflow: Overflow::RejectNewest,
+        outbox_bytes_max: 1000,
+    };
+    let there_and_back = [
+        Step::ClientWrites(9),
+        Step::HostReads(9),
+        Step::StoreCompletes(9),
+        Step::Pump,
+        Step::Flush,
+        Step::ClientReads(9),
+    ];
+    let begin = [Step::FromClient(QoS::ExactlyOnce), Step::ClientWrites(9), Step::FileSyncs];
+    let steps = begin.into_iter().chain(there_and_back).chain([Step::Reconnect { window: 3 }]);
+    let end = Step::ClientCrash { window: 3, kept: 0 };
+    let client = LibraryClient::keeping(setting.version, setting.window, host::RECEIVE_MAXIMUM);
+    run(client, setting, steps.chain(there_and_back).chain([end]));
+}
+
 fn plain_client(setting: Setting) -> Client {
     Client::new(setting.window, host::RECEIVE_MAXIMUM)
 }
@@ -126,6 +177,14 @@ trait Peer {
 
     /// The link was made again.
     fn reconnect(&mut self, window: u16);
+
+    /// What is to survive the process is kept.
+    fn sync(&mut self) {}
+
+    /// The process has died, and the next is connected.
+    fn crash(&mut self, _window: u16, _kept: u8) {
+        unreachable!("nothing of it would survive");
+    }
 
     fn read(&mut self, packet: Wire);
 
@@ -192,6 +251,13 @@ impl<P: Peer> World<P> {
                 self.host.crash(window);
                 self.relink(window);
             }
+            Step::FileSyncs => self.client.sync(),
+            Step::ClientCrash { window, kept } => {
+                self.host.reconnect(window);
+                self.to_client.clear();
+                self.to_host.clear();
+                self.client.crash(window, kept);
+            }
         }
     }
 
@@ -208,6 +274,7 @@ impl<P: Peer> World<P> {
                 Step::Pump,
                 Step::Flush,
                 Step::ClientReads(u8::MAX),
+                Step::FileSyncs,
                 Step::ClientWrites(u8::MAX),
                 Step::HostReads(u8::MAX),
                 Step::StoreCompletes(u8::MAX),
@@ -264,6 +331,8 @@ fn check_routed(published: &[(QoS, u32)], routed: &[(QoS, u32)]) {
             QoS::ExactlyOnce => assert_eq!(count, 1, "{number}"),
         }
     }
+    let is_published = |number| published.iter().any(|it| it.1 == number);
+    assert!(routed.iter().all(|it| is_published(it.1)), "sent, and then not kept: {routed:?}");
     let once: Vec<u32> =
         routed.iter().filter(|it| it.0 == QoS::ExactlyOnce).map(|it| it.1).collect();
     assert!(once.is_sorted(), "{once:?}");
@@ -286,6 +355,18 @@ fn setting(class: Class) -> impl Strategy<Value = Setting> {
             outbox_bytes_max,
         },
     )
+}
+
+fn step_of_a_keeper() -> impl Strategy<Value = Step> {
+    // Bursts, and few syncs: else the file has nearly always all that was sent.
+    let burst = prop::sample::select(QoS::ALL.to_vec()).prop_map(Step::FromClient);
+    prop_oneof![
+        20 => step(),
+        8 => burst,
+        2 => Just(Step::FileSyncs),
+        1 => (1..5u16).prop_map(|window| Step::Reconnect { window }),
+        1 => (1..5u16, 0..4u8).prop_map(|(window, kept)| Step::ClientCrash { window, kept }),
+    ]
 }
 
 fn step() -> impl Strategy<Value = Step> {
