@@ -172,14 +172,53 @@ impl Client {
         self.add(&subscribe.into()).map(|(subscription, _)| subscription)
     }
 
+    /// Subscribes to a topic filter without a stream of its own, and waits until the broker has granted it: its messages
+    /// are [unclaimed](Self::unclaimed). A message that several such filters match comes as often as the broker sends it.
+    ///
+    /// The filter stays subscribed to until [`unsubscribe`](Self::unsubscribe).
+    ///
+    /// # Errors
+    ///
+    /// [`SubscribeError`] says why there is no subscription.
+    pub async fn subscribe_unclaimed<'a>(
+        &self,
+        subscribe: impl Into<Subscribe<'a>>,
+    ) -> Result<QoS, SubscribeError> {
+        let Subscribe { filter, options, .. } = subscribe.into();
+        check(filter, options)?;
+        let granted = self.register(filter, options, None)?;
+        granted.await.unwrap_or(Err(SubscribeError::Closed))
+    }
+
+    /// Has the broker forget a topic filter, though it may be one that an earlier process has subscribed to, and waits
+    /// until it has heard of it. Streams of the filter end.
+    ///
+    /// # Errors
+    ///
+    /// [`SubscribeError`] if the filter is not well-formed, or the client closed.
+    pub async fn unsubscribe(&self, filter: &str) -> Result<(), SubscribeError> {
+        self.leave(filter)?.await.map_err(|_| SubscribeError::Closed)
+    }
+
+    fn leave(&self, filter: &str) -> Result<oneshot::Receiver<()>, SubscribeError> {
+        check_topic_filter(filter).map_err(|_| SubscribeError::FilterInvalid)?;
+        let shared = &self.0.shared;
+        let (gone, heard) = oneshot::channel();
+        let mut core = shared.lock();
+        if core.lifecycle != Lifecycle::Open {
+            return Err(SubscribeError::Closed);
+        }
+        core.registry.leave(filter, gone);
+        drop(core);
+        shared.wake.notify_one();
+        Ok(heard)
+    }
+
     fn add(&self, subscribe: &Subscribe<'_>) -> Result<(Subscription, Grant), SubscribeError> {
         let Subscribe { filter, options, buffering } = *subscribe;
-        let shape = check_topic_filter(filter).map_err(|_| SubscribeError::FilterInvalid)?;
-        if shape.shared.is_some() && options.no_local {
-            return Err(SubscribeError::FilterInvalid);
-        }
+        check(filter, options)?;
         let inbox = Inbox::new(buffering);
-        let granted = self.register(filter, options, Sink::Inbox(Arc::clone(&inbox)))?;
+        let granted = self.register(filter, options, Some(Sink::Inbox(Arc::clone(&inbox))))?;
         let filter = Some(filter.to_owned());
         Ok((Subscription::new(self.clone(), filter, inbox, None), granted))
     }
@@ -188,7 +227,7 @@ impl Client {
         &self,
         filter: &str,
         options: SubscriptionOptions,
-        sink: Sink,
+        sink: Option<Sink>,
     ) -> Result<Grant, SubscribeError> {
         let shared = &self.0.shared;
         let (sender, granted) = oneshot::channel();
@@ -248,7 +287,7 @@ impl Client {
         let responses = Arc::new(Responses::new(format!("response/{}", self.client_id())));
         let options = SubscriptionOptions::new(QoS::AtLeastOnce);
         let sink = Sink::Responses(Arc::clone(&responses));
-        let granted = self.register(&responses.topic, options, sink);
+        let granted = self.register(&responses.topic, options, Some(sink));
         let granted = granted.map_err(RequestError::Subscribe)?.await;
         granted.unwrap_or(Err(SubscribeError::Closed)).map_err(RequestError::Subscribe)?;
         Ok(responses)
@@ -307,6 +346,15 @@ impl std::fmt::Debug for Client {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         f.debug_struct("Client").field("client_id", &self.client_id()).finish_non_exhaustive()
     }
+}
+
+fn check(filter: &str, options: SubscriptionOptions) -> Result<(), SubscribeError> {
+    let shape = check_topic_filter(filter).map_err(|_| SubscribeError::FilterInvalid)?;
+    // [MQTT-3.8.3-4]
+    if shape.shared.is_some() && options.no_local {
+        return Err(SubscribeError::FilterInvalid);
+    }
+    Ok(())
 }
 
 /// How long a client that nobody holds any more has to publish what it accepted.

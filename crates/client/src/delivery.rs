@@ -95,6 +95,8 @@ fn message(incoming: &Incoming<'_>) -> Message {
         qos: publish.qos,
         retain: publish.retain,
         dup: publish.dup,
+        packet_id: publish.packet_id,
+        topic_alias: properties.topic_alias,
         expiry: properties.message_expiry_secs.map(|secs| Duration::from_secs(secs.into())),
         receipt: None,
     }

@@ -227,6 +227,8 @@ mod tests {
             qos: QoS::AtMostOnce,
             retain: false,
             dup: false,
+            packet_id: None,
+            topic_alias: None,
             expiry: None,
             receipt: None,
         }

@@ -4,7 +4,9 @@ use std::fmt;
 use std::sync::Arc;
 use std::time::Duration;
 
-use quelea_codec::{PublishProperties, QoS, ReasonCode, UserProperties, is_valid_topic_name};
+use quelea_codec::{
+    PacketId, PublishProperties, QoS, ReasonCode, UserProperties, is_valid_topic_name,
+};
 use quelea_session::{self as session, Time};
 
 use crate::receipt::SharedReceipt;
@@ -164,6 +166,8 @@ pub struct Message {
     pub(crate) qos: QoS,
     pub(crate) retain: bool,
     pub(crate) dup: bool,
+    pub(crate) packet_id: Option<PacketId>,
+    pub(crate) topic_alias: Option<u16>,
     pub(crate) expiry: Option<Duration>,
     pub(crate) receipt: Option<SharedReceipt>,
 }
@@ -197,6 +201,23 @@ impl Message {
     /// Returns whether the broker has tried to deliver the message before.
     pub fn is_duplicate(&self) -> bool {
         self.dup
+    }
+
+    /// Returns the packet identifier with which the message came, for tools: it says nothing beyond the connection. None at
+    /// QoS 0.
+    pub fn packet_id(&self) -> Option<u16> {
+        self.packet_id.map(PacketId::value)
+    }
+
+    /// Returns the topic alias with which the message came, for tools: the client has already replaced it by the
+    /// [topic](Self::topic).
+    pub fn topic_alias(&self) -> Option<u16> {
+        self.topic_alias
+    }
+
+    /// Returns whether the publisher says that the payload is text in UTF-8, or that it is not; `None` if it says nothing.
+    pub fn is_text(&self) -> Option<bool> {
+        self.properties().payload_is_utf8
     }
 
     /// Returns how long the message was good when it came.

@@ -1,6 +1,7 @@
 //! How a client behaves: everything that is chosen before it connects.
 
 use std::fmt;
+use std::net::IpAddr;
 use std::num::{NonZeroU16, NonZeroU32};
 use std::path::PathBuf;
 use std::sync::Arc;
@@ -37,6 +38,7 @@ pub struct Options {
     username: Option<String>,
     password: Option<Vec<u8>>,
     resumes_session: bool,
+    starts_anew: bool,
     session_expiry: Option<Duration>,
     keep_alive: Duration,
     will: Option<OwnedWill>,
@@ -50,6 +52,7 @@ pub struct Options {
     pub(crate) ping_timeout: Duration,
     pub(crate) backoff: Backoff,
     pub(crate) proxy: Option<Proxy>,
+    pub(crate) local_address: Option<IpAddr>,
     pub(crate) authenticator: Option<Arc<dyn Authenticator>>,
     #[cfg(feature = "tls")]
     pub(crate) tls: crate::Tls,
@@ -100,6 +103,7 @@ impl Options {
             username: None,
             password: None,
             resumes_session: false,
+            starts_anew: false,
             session_expiry: None,
             keep_alive: Duration::from_secs(60),
             will: None,
@@ -113,6 +117,7 @@ impl Options {
             ping_timeout: Duration::from_secs(10),
             backoff: Backoff::default(),
             proxy: None,
+            local_address: None,
             authenticator: None,
             #[cfg(feature = "tls")]
             tls: crate::Tls::default(),
@@ -138,6 +143,19 @@ impl Options {
         Self { username: Some(username.into()), password: Some(password.into()), ..self }
     }
 
+    /// Sets the user name alone. It wins over that of the broker's address.
+    #[must_use]
+    pub fn username(self, username: impl Into<String>) -> Self {
+        Self { username: Some(username.into()), ..self }
+    }
+
+    /// Sets the password alone, as a token that needs no user name: of MQTT 5 only. It wins over that of the broker's
+    /// address.
+    #[must_use]
+    pub fn password(self, password: impl Into<Vec<u8>>) -> Self {
+        Self { password: Some(password.into()), ..self }
+    }
+
     /// Goes on with the session that the broker has of this client id, and has it keep it when the client is gone:
     /// messages that arrive meanwhile wait there.
     ///
@@ -145,6 +163,13 @@ impl Options {
     #[must_use]
     pub fn resume_session(self) -> Self {
         Self { resumes_session: true, ..self }
+    }
+
+    /// Has the broker end the session that it has of this client id, and begin a new one. With
+    /// [`resume_session`](Self::resume_session) it is the new one that the broker keeps: of MQTT 5 only.
+    #[must_use]
+    pub fn start_anew(self) -> Self {
+        Self { starts_anew: true, ..self }
     }
 
     /// Sets how long the broker keeps the session without a connection: a week unless set if it is to be
@@ -257,6 +282,12 @@ impl Options {
         Self { proxy: Some(proxy), ..self }
     }
 
+    /// Sets the address of this machine that the client connects from. Without it the system chooses.
+    #[must_use]
+    pub fn local_address(self, address: IpAddr) -> Self {
+        Self { local_address: Some(address), ..self }
+    }
+
     /// Sets the client's part in an enhanced authentication, of MQTT 5 only.
     #[must_use]
     pub fn authenticator(self, authenticator: Arc<dyn Authenticator>) -> Self {
@@ -296,6 +327,9 @@ impl Options {
             return Err(
                 "a session that outlives the client needs Options::client_id: it is kept under that name",
             );
+        }
+        if self.resumes_session && self.starts_anew && !self.version.is_v5() {
+            return Err("a session that is begun anew and outlives the client needs MQTT 5");
         }
         if self.client_id.as_deref() == Some("") {
             return Err("an empty client id is none: leave it out to have one made up");
@@ -352,7 +386,8 @@ impl Options {
         let is_v5 = self.version.is_v5();
         // A match on the version, because a session that outlives the connection is asked for in different ways: in
         // 3.x by Clean Session 0 in every CONNECT, in 5.0 by its expiry, and Clean Start is only about the past.
-        let clean_start = !self.resumes_session && (!is_v5 || attempt == Attempt::First);
+        let begins = !self.resumes_session || self.starts_anew;
+        let clean_start = begins && (!is_v5 || attempt == Attempt::First);
         let default_expiry = if self.resumes_session { RESUMED_EXPIRY } else { OWN_EXPIRY };
         let expiry_secs = secs(self.session_expiry.unwrap_or(default_expiry));
         let connect = Connect {
@@ -485,6 +520,7 @@ mod tests {
             (Version::V5, false, Attempt::First, true),
             (Version::V5, false, Attempt::Later, false),
             (Version::V5, true, Attempt::First, false),
+            (Version::V311, false, Attempt::First, true),
             (Version::V311, false, Attempt::Later, true),
             (Version::V311, true, Attempt::First, false),
         ] {

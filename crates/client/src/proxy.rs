@@ -2,11 +2,13 @@
 
 use std::fmt;
 use std::io;
+use std::net::IpAddr;
 
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::TcpStream;
 
 use crate::http::{Head, base64, invalid};
+use crate::transport::connect;
 use crate::url::{Credentials, Host, UrlError};
 
 /// A proxy, for connections over TCP.
@@ -57,8 +59,12 @@ impl Proxy {
     }
 
     /// Connects to `target` over the proxy.
-    pub(crate) async fn dial(&self, target: &Host) -> io::Result<TcpStream> {
-        let mut stream = TcpStream::connect((self.host.name.as_str(), self.host.port)).await?;
+    pub(crate) async fn dial(
+        &self,
+        target: &Host,
+        local_address: Option<IpAddr>,
+    ) -> io::Result<TcpStream> {
+        let mut stream = connect(&self.host, local_address).await?;
         let greeted = match self.kind {
             Kind::Http => self.ask_http(&mut stream, target).await,
             Kind::Socks5 => self.ask_socks(&mut stream, target).await,

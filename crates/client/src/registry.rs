@@ -97,18 +97,19 @@ impl Registry {
         }
     }
 
-    /// Adds a receiver to a topic filter. With other options than the filter has, the broker is asked for these.
+    /// Adds a topic filter, or a receiver to one that is there. With other options than the filter has, the broker is asked
+    /// for these. Without any receiver its messages are for who takes the rest.
     pub(crate) fn add(
         &mut self,
         filter: &str,
         options: SubscriptionOptions,
-        sink: Sink,
+        sink: Option<Sink>,
         granted: Granted,
     ) {
         self.leaving.retain(|it| it.filter != filter || it.asked.is_some());
         let id = self.id_of(filter);
         if let Some(entry) = self.entries.get_mut(&id) {
-            entry.sinks.push(sink);
+            entry.sinks.extend(sink);
             match entry.state {
                 State::Confirmed(qos) if entry.options == options => {
                     // Whoever does not wait for it any more need not hear it.
@@ -130,7 +131,7 @@ impl Registry {
             plain_from: filter.len() - plain(filter).len(),
             filter: filter.to_owned(),
             options,
-            sinks: vec![sink],
+            sinks: sink.into_iter().collect(),
             state: State::Wanted,
             waiting: vec![granted],
         };
@@ -173,6 +174,15 @@ impl Registry {
             let filter = filter.to_owned();
             self.leaving.push_back(Leaving { filter, asked: None, waiting: gone });
         }
+    }
+
+    /// Has the broker forget a topic filter, with all its receivers; `gone` hears of it.
+    pub(crate) fn leave(&mut self, filter: &str, gone: oneshot::Sender<()>) {
+        if let Some(entry) = self.forget(self.id_of(filter)) {
+            entry.sinks.iter().for_each(Sink::end);
+        }
+        let filter = filter.to_owned();
+        self.leaving.push_back(Leaving { filter, asked: None, waiting: Some(gone) });
     }
 
     /// Sets who takes what no subscription does.

@@ -1,10 +1,11 @@
 //! Connections to a broker, whatever carries them.
 
 use std::io;
+use std::net::{IpAddr, SocketAddr};
 use std::sync::Arc;
 
 use tokio::io::{AsyncRead, AsyncWrite};
-use tokio::net::TcpStream;
+use tokio::net::{TcpSocket, TcpStream, lookup_host};
 
 use crate::error::{ConnectionError, StartError};
 use crate::options::Options;
@@ -20,6 +21,7 @@ impl<T: AsyncRead + AsyncWrite + Send + Unpin> Io for T {}
 /// Makes connections.
 pub(crate) struct Dialer {
     proxy: Option<Proxy>,
+    local_address: Option<IpAddr>,
     #[cfg(feature = "tls")]
     tls: Option<tokio_rustls::TlsConnector>,
 }
@@ -31,6 +33,7 @@ impl Dialer {
         debug_assert!(!target.is_tls(), "such an address is not read");
         Ok(Self {
             proxy: options.proxy.clone(),
+            local_address: options.local_address,
             #[cfg(feature = "tls")]
             tls: target.is_tls().then(|| options.tls.build().map(Into::into)).transpose()?,
         })
@@ -74,14 +77,36 @@ impl Dialer {
 
     async fn dial_tcp(&self, host: &Host) -> Result<TcpStream, ConnectionError> {
         let stream = match &self.proxy {
-            Some(proxy) => proxy.dial(host).await?,
-            // All addresses of the name, one after the other.
-            None => TcpStream::connect((host.name.as_str(), host.port)).await?,
+            Some(proxy) => proxy.dial(host, self.local_address).await?,
+            None => connect(host, self.local_address).await?,
         };
         // What the client writes is whole: to wait for more would only delay it.
         stream.set_nodelay(true)?;
         Ok(stream)
     }
+}
+
+/// Connects to the first of the host's addresses that accepts, from `local_address` if that is given.
+pub(crate) async fn connect(host: &Host, local_address: Option<IpAddr>) -> io::Result<TcpStream> {
+    let Some(local_address) = local_address else {
+        return TcpStream::connect((host.name.as_str(), host.port)).await;
+    };
+    let mut last = io::Error::new(
+        io::ErrorKind::AddrNotAvailable,
+        format!("{host} has no address that could be reached from {local_address}"),
+    );
+    for address in lookup_host((host.name.as_str(), host.port)).await? {
+        if address.is_ipv4() != local_address.is_ipv4() {
+            continue;
+        }
+        let socket = if address.is_ipv4() { TcpSocket::new_v4()? } else { TcpSocket::new_v6()? };
+        socket.bind(SocketAddr::new(local_address, 0))?;
+        match socket.connect(address).await {
+            Ok(stream) => return Ok(stream),
+            Err(error) => last = error,
+        }
+    }
+    Err(last)
 }
 
 /// The address was read by a build that knew its scheme.

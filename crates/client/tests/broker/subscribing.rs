@@ -3,7 +3,7 @@
 use std::time::Duration;
 
 use quelea_client::{
-    Event, Options, Publish, QoS, RequestError, Subscribe, SubscribeError, Version,
+    Buffering, Event, Options, Publish, QoS, RequestError, Subscribe, SubscribeError, Version,
 };
 
 use crate::publishing::{connect, hasty};
@@ -142,4 +142,76 @@ async fn retained_messages_say_so() {
     let mut messages = client.subscribe("t").await.unwrap();
     let message = soon("the message", messages.next()).await.unwrap();
     assert!(message.is_retained());
+}
+
+/// As often as the broker sends it, however many filters match: what a tool wants to show.
+#[tokio::test]
+async fn what_has_no_stream_is_unclaimed() {
+    let house = House::new();
+    for version in Version::ALL {
+        let client = connect(&house.url(), hasty().version(version)).await;
+        let mut unclaimed = client.unclaimed(Buffering::default());
+        for filter in ["a/b", "a/+", "end"] {
+            let granted = client.subscribe_unclaimed(filter).await.unwrap();
+            assert_eq!(granted, QoS::AtLeastOnce);
+        }
+        for topic in ["a/b", "end"] {
+            client.publish(&Publish::new(topic, "")).await.unwrap().await.unwrap();
+        }
+        let first = soon("the message", unclaimed.next()).await.unwrap();
+        assert_eq!((first.topic(), first.packet_id()), ("a/b", Some(1)));
+        assert_eq!(soon("the end", unclaimed.next()).await.unwrap().topic(), "end");
+
+        let other = client.clone();
+        tokio::spawn(async move { other.unsubscribe("a/+").await.unwrap() }).await.unwrap();
+        client.unsubscribe("a/b").await.unwrap();
+        for topic in ["a/b", "end"] {
+            client.publish(&Publish::new(topic, "")).await.unwrap().await.unwrap();
+        }
+        assert_eq!(soon("the end", unclaimed.next()).await.unwrap().topic(), "end");
+        assert_eq!(client.unsubscribe("a#").await, Err(SubscribeError::FilterInvalid));
+    }
+}
+
+/// An earlier process has subscribed, and this one does not want it any more.
+#[tokio::test]
+async fn filters_of_a_resumed_session_can_be_ended() {
+    let house = House::new();
+    let kept = || hasty().client_id("kept").resume_session();
+    let client = connect(&house.url(), kept()).await;
+    client.subscribe_unclaimed("old").await.unwrap();
+    assert_eq!(client.close(Duration::from_secs(5)).await, 0);
+
+    let client = connect(&house.url(), kept()).await;
+    let mut unclaimed = client.unclaimed(Buffering::default());
+    client.unsubscribe("old").await.unwrap();
+    client.subscribe_unclaimed("end").await.unwrap();
+    for topic in ["old", "end"] {
+        client.publish(&Publish::new(topic, "")).await.unwrap().await.unwrap();
+    }
+    assert_eq!(soon("the end", unclaimed.next()).await.unwrap().topic(), "end");
+    assert_eq!(client.close(Duration::from_secs(5)).await, 0);
+
+    // Begun anew, it has nothing of the old, and is kept all the same.
+    for (options, was_there) in [(kept().start_anew(), false), (kept(), true)] {
+        let client = quelea_client::Client::start(&house.url(), options).unwrap();
+        let mut events = client.events();
+        let Some(Event::Connected { session_present }) = soon("the broker", events.next()).await
+        else {
+            panic!("it connects at once");
+        };
+        assert_eq!(session_present, was_there);
+        client.close(Duration::from_secs(5)).await;
+    }
+}
+
+#[tokio::test]
+async fn connections_come_from_the_address_that_was_chosen() {
+    let house = House::new();
+    let options = || Options::new().local_address([127, 0, 0, 2].into());
+    let client = connect(&house.url(), options()).await;
+    assert!(client.is_connected());
+    let other = Options::new().local_address("::1".parse().unwrap());
+    let error = quelea_client::Client::connect(&house.url(), other).await.unwrap_err();
+    assert!(error.to_string().contains("could be reached from ::1"), "{error}");
 }
