@@ -38,10 +38,12 @@ const MAY_USE: &[(&str, &[&str])] = &[
         &[
             "quelea-auth",
             "quelea-broker",
+            "quelea-client",
             "quelea-codec",
             "quelea-conform",
             "quelea-session",
             "quelea-store",
+            "quelea-topics",
             "quelea-transport",
         ],
     ),
@@ -79,7 +81,7 @@ const ONLY_IN: &[(&str, &[&str])] = &[
     ("mio", &["quelea-broker", "quelea-cli", "quelea-crash"]),
     ("rustls", &["quelea-broker", "quelea-cli"]),
     ("socket2", &["quelea-broker", "quelea-cli"]),
-    ("tokio", &["quelea-broker", "quelea-client", "quelea-testkit"]),
+    ("tokio", &["quelea-broker", "quelea-cli", "quelea-client", "quelea-testkit"]),
 ];
 
 #[test]

@@ -1,18 +1,23 @@
-//! The flags of a client's connection, and the handshake that they ask for.
+//! The flags of a client's connection, and what they make of the client library's options.
 
+use std::fs;
 use std::hash::{BuildHasher, Hasher, RandomState};
-use std::io;
-use std::time::Instant;
+use std::net::{IpAddr, ToSocketAddrs};
+use std::path::PathBuf;
+use std::process;
+use std::sync::Arc;
+use std::time::Duration;
 
 use clap::{ArgAction, Args};
-use quelea_codec::{
-    ConnAck, Connect, ConnectProperties, Packet, QoS, ReasonCode, Version, Will,
-    is_valid_topic_name,
-};
+use quelea_client::{Client, Options, Proxy, Publish, QoS, Queue, Scram, Tls, Version};
+use quelea_codec::{check_topic_filter, is_valid_topic_name};
 
-use crate::failure::{CONNECTION_LOST, Failure, TIMED_OUT};
-use crate::link::{ANSWER_TIME_MAX, Link, LinkError, Reason};
-use crate::way::{Resume, TlsArgs, Way};
+use crate::address::Address;
+use crate::failure::Failure;
+use crate::properties::Properties;
+use crate::trouble;
+use crate::watch::{OnLoss, Tells, Watch};
+use crate::way::TlsArgs;
 
 /// How to connect to a broker. The flags are those of Mosquitto's clients.
 #[derive(Clone, Debug, Args)]
@@ -26,33 +31,70 @@ pub(crate) struct ConnectionArgs {
     #[arg(short, long)]
     port: Option<u16>,
 
-    /// The protocol version: mqttv5, mqttv311 or mqttv31, or just 5, 311 or 31.
-    #[arg(short = 'V', long, value_name = "VERSION", default_value = "mqttv311", value_parser = version)]
-    protocol_version: Version,
+    /// All at once: mqtt(s)://[USER[:PASSWORD]@]HOST[:PORT]/TOPIC.
+    #[arg(short = 'L', long, value_name = "URL", conflicts_with_all = ["host", "port", "unix"])]
+    url: Option<String>,
+
+    /// Connects to a Unix socket of this machine.
+    #[arg(long, value_name = "PATH", conflicts_with_all = ["host", "port"])]
+    unix: Option<PathBuf>,
+
+    /// Connects over a proxy: socks5h://[USER[:PASSWORD]@]HOST[:PORT], or http://….
+    #[arg(long, value_name = "URL", value_parser = proxy)]
+    proxy: Option<Proxy>,
+
+    /// Connects from this address of this machine.
+    #[arg(short = 'A', long, value_name = "ADDRESS")]
+    bind_address: Option<String>,
+
+    /// The protocol version: mqttv5, mqttv311 or mqttv31, or just 5, 311 or 31. [default: mqttv311; mqttv5 with -D,
+    /// and for rr]
+    #[arg(short = 'V', long, value_name = "VERSION", value_parser = version)]
+    protocol_version: Option<Version>,
 
     /// The client id. By default one that nobody else has.
     #[arg(short, long, value_name = "ID")]
     id: Option<String>,
 
+    /// A client id of this and the number of the process.
+    #[arg(short = 'I', long, value_name = "PREFIX", conflicts_with = "id")]
+    id_prefix: Option<String>,
+
     /// The user name.
     #[arg(short, long, value_name = "NAME")]
     username: Option<String>,
 
-    /// The password.
+    /// The password, which others on this machine may see: --pw-file hides it.
     #[arg(short = 'P', long, value_name = "PASSWORD", allow_hyphen_values = true)]
     pw: Option<String>,
+
+    /// The file whose first line is the password; - for standard input.
+    #[arg(long, value_name = "FILE", conflicts_with = "pw")]
+    pw_file: Option<PathBuf>,
+
+    /// Authenticates by SCRAM-SHA-256, by which the password does not travel. Needs MQTT 5.
+    #[arg(long, requires = "username")]
+    scram: bool,
 
     /// Keep alive: seconds after which a silent connection is checked. 0 never checks.
     #[arg(short, long, value_name = "SECS", default_value_t = 60)]
     keepalive: u16,
 
     /// Keeps the session of this client id, and goes on with it if there is one.
-    #[arg(short = 'c', long, requires = "id")]
+    #[arg(short = 'c', long)]
     disable_clean_session: bool,
 
     /// MQTT 5: seconds that the session outlives the connection; -1 for ever. [default: for ever with -c, else 0]
     #[arg(short = 'x', long, value_name = "SECS", allow_hyphen_values = true, value_parser = session_expiry)]
     session_expiry_interval: Option<u32>,
+
+    /// Ends when the connection is lost, with exit code 7, instead of connecting again.
+    #[arg(long)]
+    no_reconnect: bool,
+
+    /// A property of MQTT 5: -D connect|publish|will PROPERTY VALUE, or -D … user-property NAME VALUE. May be repeated.
+    #[arg(short = 'D', long = "property", num_args = 3..=4, value_names = ["PACKET", "PROPERTY", "VALUE"], action = ArgAction::Append)]
+    properties: Vec<String>,
 
     /// The topic of the will, which the broker publishes when this client is lost.
     #[arg(long, value_name = "TOPIC", help_heading = "Will")]
@@ -79,131 +121,262 @@ pub(crate) struct ConnectionArgs {
     #[command(flatten)]
     tls: TlsArgs,
 
+    /// Says on standard error what happens.
+    #[arg(short, long, help_heading = "Options")]
+    debug: bool,
+
+    /// Says nothing on standard error, but of wrong usage.
+    #[arg(long, conflicts_with = "debug", help_heading = "Options")]
+    quiet: bool,
+
+    /// Packets leave at once; they always do.
+    #[arg(long, hide = true)]
+    nodelay: bool,
+
+    #[command(flatten)]
+    absent: AbsentArgs,
+
     /// Prints this help.
     // `-h` is the host, as it is for Mosquitto's clients.
     #[arg(long, action = ArgAction::Help, help_heading = "Options")]
     help: Option<bool>,
 }
 
-impl ConnectionArgs {
-    /// Connects, and has the broker accept this client, before `until` if that is given.
-    pub(crate) fn open(&self, role: &str, until: Option<Instant>) -> Result<Link, Failure> {
-        self.check()?;
-        let version = self.protocol_version;
-        let way = Way::new(&self.host, self.port, &self.tls, Resume::Offered)?;
-        let mut link =
-            Link::connect(&way, version).map_err(|error| cannot_connect(&way, &error))?;
-        let client_id = self.id.clone().unwrap_or_else(|| unique_id(role));
-        link.send(&Packet::Connect(self.connect(&client_id))).map_err(lost)?;
-        let patience = Instant::now() + ANSWER_TIME_MAX;
-        let answer = link.receive(Some(until.map_or(patience, |until| until.min(patience))));
-        let keep_alive_secs = match answer {
-            Ok(Some(Packet::ConnAck(answer))) => accepted(&answer, version, self.keepalive)?,
-            Ok(Some(packet)) => {
-                let name = packet.kind().name();
-                return Err(Failure::new(format!("the broker answered CONNECT with {name}")));
-            }
-            Ok(None) if until.is_some_and(|until| until <= Instant::now()) => {
-                return Err(timed_out());
-            }
-            Ok(None) => {
-                return Err(Failure::new("the broker accepts connections but does not answer"));
-            }
-            Err(error) => return Err(self.refused_without_answer(&error)),
-        };
-        link.set_keep_alive(keep_alive_secs);
-        Ok(link)
-    }
+/// Flags of Mosquitto's clients that are understood, only to say why there is nothing behind them.
+#[derive(Clone, Debug, Args)]
+struct AbsentArgs {
+    #[arg(short = 'S', hide = true)]
+    srv: bool,
+    #[arg(long, hide = true, value_name = "LIST")]
+    ciphers: Option<String>,
+    #[arg(long, hide = true, value_name = "FORM")]
+    keyform: Option<String>,
+    #[arg(long, hide = true, value_name = "KEY")]
+    psk: Option<String>,
+    #[arg(long, hide = true, value_name = "IDENTITY")]
+    psk_identity: Option<String>,
+    #[arg(long, hide = true, value_name = "ENGINE")]
+    tls_engine: Option<String>,
+    #[arg(long, hide = true, value_name = "SHA1")]
+    tls_engine_kpass_sha1: Option<String>,
+}
 
-    fn check(&self) -> Result<(), Failure> {
-        if self.session_expiry_interval.is_some() && !self.protocol_version.is_v5() {
+/// A client that is ready to be started.
+pub(crate) struct Connection {
+    address: Address,
+    options: Options,
+    version: Version,
+    tells: Tells,
+    on_loss: OnLoss,
+    pub(crate) properties: Properties,
+}
+
+/// What a client does, in its id and by its defaults.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Role {
+    pub(crate) name: &'static str,
+    pub(crate) version: Version,
+}
+
+impl ConnectionArgs {
+    /// Checks the flags, and makes a client's options of them.
+    pub(crate) fn prepare(&self, role: Role) -> Result<Connection, Failure> {
+        self.absent.check()?;
+        let properties = self.properties()?;
+        let needs_v5 = !self.properties.is_empty() || self.scram;
+        let default = if needs_v5 { Version::V5 } else { role.version };
+        let version = self.protocol_version.unwrap_or(default);
+        if needs_v5 && !version.is_v5() {
+            return Err(Failure::usage("-D and --scram need MQTT 5: leave out -V, or write -V 5"));
+        }
+        if self.session_expiry_interval.is_some() && !version.is_v5() {
             return Err(Failure::usage("-x needs MQTT 5: add -V 5"));
         }
-        // MQTT 3.x has no way to write it.
-        if self.pw.is_some() && self.username.is_none() && !self.protocol_version.is_v5() {
+        let address = match (&self.url, &self.unix) {
+            (Some(url), _) => Address::of_url(url, &self.tls)?,
+            (None, Some(path)) => Address::of_unix(path)?,
+            (None, None) => Address::of_host(&self.host, self.port, &self.tls)?,
+        };
+        let options = Options::new()
+            .version(version)
+            .keep_alive(secs(self.keepalive.into()))
+            .connect_timeout(CONNECT_TIME_MAX);
+        let options = properties.connect.apply(options);
+        let options = self.identify(options, &address, role.name)?;
+        let options = self.keep_session(options, &properties)?;
+        let options = self.leave_will(options, &properties)?;
+        let options = self.choose_way(options, &address)?;
+        let tells = match (self.quiet, self.debug) {
+            (true, _) => Tells::Nothing,
+            (false, true) => Tells::Everything,
+            (false, false) => Tells::Troubles,
+        };
+        let on_loss = if self.no_reconnect { OnLoss::End } else { OnLoss::Reconnect };
+        Ok(Connection { address, options, version, tells, on_loss, properties })
+    }
+
+    /// Returns a failure as it is to be told.
+    pub(crate) fn tell(&self, failure: Failure) -> Failure {
+        if self.quiet { failure.silenced() } else { failure }
+    }
+
+    /// Takes the values of all `-D` apart: each begins with the name of a packet, and has three or four.
+    fn properties(&self) -> Result<Properties, Failure> {
+        let mut flags: Vec<Vec<String>> = Vec::new();
+        for word in &self.properties {
+            match flags.last_mut() {
+                Some(words) if words.len() < 3 || words.len() < wanted(words) => {
+                    words.push(word.clone());
+                }
+                _ => flags.push(vec![word.clone()]),
+            }
+        }
+        Properties::read(&flags)
+    }
+
+    fn identify(
+        &self,
+        mut options: Options,
+        address: &Address,
+        role: &str,
+    ) -> Result<Options, Failure> {
+        let id = match (&self.id, &self.id_prefix) {
+            (Some(id), _) if !id.is_empty() => id.clone(),
+            (_, Some(prefix)) => format!("{prefix}{}", process::id()),
+            (_, None) => unique_id(role),
+        };
+        options = options.client_id(id);
+        let password = match &self.pw_file {
+            Some(file) => Some(first_line(file)?),
+            None => self.pw.clone(),
+        };
+        let username = self.username.clone().or_else(|| address.username.clone());
+        let password = password.or_else(|| address.password.clone());
+        if self.scram {
+            let (Some(username), Some(password)) = (username, password) else {
+                return Err(Failure::usage("--scram needs a user name and a password: -u and -P"));
+            };
+            return Ok(options.authenticator(Arc::new(
+                Scram::new(&username, &password).map_err(Failure::usage)?,
+            )));
+        }
+        if let Some(username) = username {
+            options = options.username(username);
+        }
+        if let Some(password) = password {
+            options = options.password(password);
+        }
+        Ok(options)
+    }
+
+    fn keep_session(&self, options: Options, properties: &Properties) -> Result<Options, Failure> {
+        let expiry = self.session_expiry_interval.or(properties.connect.session_expiry_secs);
+        let names_itself =
+            self.id_prefix.is_some() || self.id.as_deref().is_some_and(|id| !id.is_empty());
+        if !names_itself && (self.disable_clean_session || expiry == Some(u32::MAX)) {
             return Err(Failure::usage(
-                "a password without a user name needs MQTT 5: add -u NAME or -V 5",
+                "a session that is kept needs a name to be found again: add -i (--id)",
             ));
         }
-        match &self.will_topic {
-            Some(topic) => check_topic(topic),
+        let for_ever = secs(u32::MAX.into());
+        Ok(match (self.disable_clean_session, expiry) {
+            (false, None | Some(0)) => options,
+            (false, Some(expiry)) => {
+                options.resume_session().start_anew().session_expiry(secs(expiry.into()))
+            }
+            (true, expiry) => options
+                .resume_session()
+                .session_expiry(expiry.map_or(for_ever, |it| secs(it.into()))),
+        })
+    }
+
+    fn leave_will(&self, options: Options, properties: &Properties) -> Result<Options, Failure> {
+        let Some(topic) = &self.will_topic else {
+            if !properties.will.is_empty() {
+                return Err(Failure::usage("-D will needs a will: add --will-topic"));
+            }
+            return Ok(options);
+        };
+        check_topic(topic)?;
+        let payload = self.will_payload.as_deref().unwrap_or_default();
+        let mut will = properties.will.apply(Publish::new(topic, payload).qos(self.will_qos));
+        if self.will_retain {
+            will = will.retain();
+        }
+        Ok(options.delayed_will(&will, secs(properties.will.delay_secs.into())))
+    }
+
+    fn choose_way(&self, mut options: Options, address: &Address) -> Result<Options, Failure> {
+        if let Some(config) = &address.tls {
+            options = options.tls(Tls::new().rustls(Arc::clone(config)));
+        }
+        if let Some(proxy) = &self.proxy {
+            options = options.proxy(proxy.clone());
+        }
+        if let Some(name) = &self.bind_address {
+            options = options.local_address(local_address(name)?);
+        }
+        Ok(options)
+    }
+}
+
+impl AbsentArgs {
+    fn check(&self) -> Result<(), Failure> {
+        let absent = [
+            (self.srv, "-S", "no DNS SRV records are looked up: -h names the host"),
+            (
+                self.ciphers.is_some(),
+                "--ciphers",
+                "the cipher suites are those that are safe: --tls-version narrows them",
+            ),
+            (
+                self.psk.is_some() || self.psk_identity.is_some(),
+                "--psk",
+                "TLS goes by certificates: --cafile, --cert and --key",
+            ),
+            (
+                self.keyform.is_some()
+                    || self.tls_engine.is_some()
+                    || self.tls_engine_kpass_sha1.is_some(),
+                "--tls-engine",
+                "keys are read from PEM files: --key",
+            ),
+        ];
+        match absent.iter().find(|it| it.0) {
+            Some((_, flag, why)) => Err(Failure::usage(format!("there is no {flag}: {why}"))),
             None => Ok(()),
         }
     }
-
-    fn connect<'a>(&'a self, client_id: &'a str) -> Connect<'a> {
-        let never = self.disable_clean_session.then_some(u32::MAX);
-        let session_expiry_secs = self.session_expiry_interval.or(never);
-        Connect {
-            clean_start: !self.disable_clean_session,
-            keep_alive_secs: self.keepalive,
-            will: self.will_topic.as_deref().map(|topic| Will {
-                qos: self.will_qos,
-                retain: self.will_retain,
-                topic,
-                payload: self.will_payload.as_deref().unwrap_or_default().as_bytes(),
-                ..Will::default()
-            }),
-            username: self.username.as_deref(),
-            password: self.pw.as_deref().map(str::as_bytes),
-            properties: ConnectProperties { session_expiry_secs, ..ConnectProperties::default() },
-            ..Connect::new(self.protocol_version, client_id)
-        }
-    }
-
-    /// Brokers close at a version that they do not speak, or say so in a form of another version.
-    fn refused_without_answer(&self, error: &LinkError) -> Failure {
-        let hint = match (self.protocol_version, error) {
-            (Version::V5, LinkError::Closed | LinkError::Malformed(_)) => {
-                "; if it does not speak MQTT 5, try -V 311"
-            }
-            (Version::V31, LinkError::Closed) => "; if it does not speak MQTT 3.1, try -V 311",
-            _ => "",
-        };
-        Failure::new(format!("not connected: {error}{hint}")).with_code(CONNECTION_LOST)
-    }
 }
 
-/// Returns the keep alive to use, if the broker accepts.
-fn accepted(answer: &ConnAck<'_>, version: Version, keep_alive_secs: u16) -> Result<u16, Failure> {
-    let reason = answer.reason;
-    if reason == ReasonCode::SUCCESS {
-        return Ok(answer.properties.server_keep_alive_secs.unwrap_or(keep_alive_secs));
+impl Connection {
+    /// Starts the client; `prepare` may take up its streams before anything can come.
+    pub(crate) fn start(self) -> Result<(Client, Watch), Failure> {
+        let Self { address, options, version, tells, on_loss, .. } = self;
+        let client =
+            Client::start(&address.url, options).map_err(|it| trouble::not_started(&it))?;
+        let watch = Watch::new(&client, &address.place, version, tells, on_loss)?;
+        Ok((client, watch))
     }
-    let hint = match reason {
-        ReasonCode::BAD_USER_NAME_OR_PASSWORD | ReasonCode::NOT_AUTHORIZED => {
-            "; -u and -P give user name and password"
-        }
-        ReasonCode::UNSUPPORTED_PROTOCOL_VERSION => "; -V names another version",
-        ReasonCode::CLIENT_IDENTIFIER_NOT_VALID => "; -i gives another client id",
-        _ => "",
-    };
-    let reason_text = Reason(reason, answer.properties.reason_string);
-    // The exit code is the code of the wire, as it is for Mosquitto's clients.
-    let code = if version.is_v5() { Some(reason.0) } else { reason.to_v3_connack() };
-    Err(Failure::new(format!("the broker refuses the connection: {reason_text}{hint}"))
-        .with_code(code.unwrap_or(1)))
-}
 
-fn cannot_connect(way: &Way, error: &io::Error) -> Failure {
-    // What is no failure of the system is one of TLS or WebSocket: somebody is there.
-    if error.kind() == io::ErrorKind::InvalidData {
-        return Failure::new(format!("cannot connect to {way}: {error}"));
+    /// Returns the topic that a URL has named.
+    pub(crate) fn topic(&self) -> Option<&str> {
+        self.address.topic.as_deref()
     }
-    Failure::new(format!(
-        "cannot connect to {way}: {error}. Is a broker running there? `quelea serve` starts one here, and -h and -p say \
-         where another is"
-    ))
-}
 
-/// The failure of a connection that was there.
-pub(crate) fn lost(error: LinkError) -> Failure {
-    Failure::new(error).with_code(CONNECTION_LOST)
-}
+    /// Sets how many messages may be accepted and not acknowledged.
+    pub(crate) fn limit_queue(&mut self, messages_max: usize) {
+        let queue = Queue { messages_max, ..Queue::default() };
+        self.options = self.options.clone().queue(queue);
+    }
 
-/// The failure of a client whose time is over.
-pub(crate) fn timed_out() -> Failure {
-    Failure::new("timed out").with_code(TIMED_OUT)
+    pub(crate) fn version(&self) -> Version {
+        self.version
+    }
+
+    pub(crate) fn is_quiet(&self) -> bool {
+        self.tells == Tells::Nothing
+    }
 }
 
 /// Checks a topic to publish to.
@@ -216,9 +389,25 @@ pub(crate) fn check_topic(topic: &str) -> Result<(), Failure> {
     )))
 }
 
+/// Checks a topic filter.
+pub(crate) fn check_filter(filter: &str) -> Result<(), Failure> {
+    match check_topic_filter(filter) {
+        Ok(_) => Ok(()),
+        Err(_) => Err(Failure::usage(format!(
+            "\"{filter}\" is no topic filter: it must not be empty nor longer than 65,535 bytes, + must fill a level, \
+             and # the last one"
+        ))),
+    }
+}
+
 /// Reads a QoS.
 pub(crate) fn qos(text: &str) -> Result<QoS, String> {
     text.parse().ok().and_then(QoS::from_byte).ok_or_else(|| "QoS is 0, 1 or 2".to_owned())
+}
+
+/// Returns how many values a `-D` has that begins with these.
+fn wanted(words: &[String]) -> usize {
+    if words.get(1).is_some_and(|name| name == "user-property") { 4 } else { 3 }
 }
 
 fn version(text: &str) -> Result<Version, String> {
@@ -238,6 +427,37 @@ fn session_expiry(text: &str) -> Result<u32, String> {
         }),
     }
 }
+
+fn proxy(text: &str) -> Result<Proxy, String> {
+    Proxy::new(text).map_err(|error| error.to_string())
+}
+
+/// Returns an address of this machine, which may have a name.
+fn local_address(name: &str) -> Result<IpAddr, Failure> {
+    let found = (name, 0).to_socket_addrs().ok().and_then(|mut it| it.next());
+    let found = found.ok_or_else(|| Failure::usage(format!("-A: {name} has no address")))?;
+    Ok(found.ip())
+}
+
+fn first_line(file: &PathBuf) -> Result<String, Failure> {
+    let text = if file.as_os_str() == "-" {
+        std::io::read_to_string(std::io::stdin())
+    } else {
+        fs::read_to_string(file)
+    };
+    let text = text.map_err(|error| {
+        Failure::usage(format!("cannot read the password from {}: {error}", file.display()))
+    })?;
+    Ok(text.lines().next().unwrap_or_default().to_owned())
+}
+
+fn secs(secs: u64) -> Duration {
+    Duration::from_secs(secs)
+}
+
+/// How long a broker may take to accept. Those that wait for something else than MQTT mostly give up before, and so say
+/// more than silence does.
+const CONNECT_TIME_MAX: Duration = Duration::from_secs(30);
 
 /// Makes a client id: at most 23 bytes, which MQTT 3.1 asks for.
 fn unique_id(role: &str) -> String {

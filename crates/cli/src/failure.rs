@@ -26,6 +26,16 @@ impl Failure {
         Self { code, ..self }
     }
 
+    /// Fails without a word.
+    pub(crate) fn silenced(self) -> Self {
+        Self { message: String::new(), ..self }
+    }
+
+    /// Returns the exit code.
+    pub(crate) fn code(&self) -> u8 {
+        self.code
+    }
+
     /// Says why on standard error, and returns the exit code.
     pub(crate) fn tell(&self) -> ExitCode {
         for line in self.message.lines() {
@@ -43,6 +53,9 @@ impl Display for Failure {
 
 /// The peer ended the connection without a word.
 pub(crate) const CONNECTION_LOST: u8 = 7;
+
+/// A signal ended it before its work was done, as shells say it of SIGINT.
+pub(crate) const INTERRUPTED: u8 = 130;
 
 /// The time given by `-W` is over.
 pub(crate) const TIMED_OUT: u8 = 27;

@@ -5,7 +5,7 @@ use std::io::{self, Read, Write};
 use std::sync::Arc;
 
 use quelea_transport::upgrade;
-use quelea_transport::websocket::{CLOSE_NORMAL, Decoder, Opcode, Side, append_frame};
+use quelea_transport::websocket::{Decoder, Opcode, Side, append_frame};
 use rustls::crypto::aws_lc_rs;
 use rustls::pki_types::ServerName;
 use rustls::{ClientConfig, ClientConnection};
@@ -64,13 +64,6 @@ impl Layers {
         Ok(Some(Box::new(layers)))
     }
 
-    /// Returns whether what is sent reaches the broker as MQTT.
-    pub(crate) fn is_open(&self) -> bool {
-        let is_upgraded = |it: &WebSocket| matches!(it.stage, Stage::Open(_));
-        self.tls.as_ref().is_none_or(|tls| !tls.is_handshaking())
-            && self.websocket.as_ref().is_none_or(is_upgraded)
-    }
-
     /// Takes in bytes of MQTT. What is to be sent for them, at once or later, is appended to `out`.
     pub(crate) fn seal(&mut self, plain: &[u8], out: &mut Vec<u8>) -> io::Result<()> {
         match &mut self.websocket {
@@ -104,17 +97,6 @@ impl Layers {
             flow = self.take_frames(plain, out, flow)?;
         }
         Ok(flow)
-    }
-
-    /// Appends the end of this side.
-    pub(crate) fn close(&mut self, out: &mut Vec<u8>) -> io::Result<()> {
-        if self.websocket.is_some() {
-            self.send_frame(Opcode::Close, &CLOSE_NORMAL.to_be_bytes(), out)?;
-        }
-        if let Some(tls) = &mut self.tls {
-            tls.send_close_notify();
-        }
-        self.send(&[], out)
     }
 
     fn take_frames(

@@ -3,22 +3,28 @@
 //! Each subcommand is a module with its arguments and a `run`. What they print to standard output is their
 //! result; everything else, and every reason for failing, goes to standard error.
 
+mod address;
 mod bench;
 mod config;
 mod conform;
 mod connection;
 mod failure;
 mod layers;
-mod link;
+mod lines;
 mod logging;
 mod migrate;
 mod passwd;
 mod print;
+mod progress;
+mod properties;
 mod publish;
 mod serve;
+mod show;
 mod store;
 mod subscribe;
 mod target;
+mod trouble;
+mod watch;
 mod way;
 
 use std::process::ExitCode;

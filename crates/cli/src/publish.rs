@@ -1,25 +1,30 @@
 //! `quelea pub`: publishes messages, and leaves when the broker has all of them.
 
-use std::io::{self, BufRead, Read};
+use std::collections::VecDeque;
+use std::fs;
+use std::future::Future;
+use std::io::{self, Read};
 use std::path::{Path, PathBuf};
-use std::sync::mpsc::{Receiver, RecvTimeoutError, SyncSender, sync_channel};
-use std::time::{Duration, Instant};
-use std::{fs, thread};
+use std::pin::Pin;
+use std::task::{Context, Poll, Waker};
+use std::time::Duration;
 
 use clap::{ArgGroup, Args};
-use quelea_codec::{
-    Ack, Packet, PacketId, PacketKind, Publish, PublishProperties, QoS, ReasonCode,
-};
+use quelea_client::{Acknowledgement, Client, Publish, PublishError, PublishHandle, QoS, Version};
+use tokio::time::sleep;
 
-use crate::connection::{self, ConnectionArgs, check_topic, lost};
+use crate::connection::{self, Connection, ConnectionArgs, Role, check_topic};
 use crate::failure::Failure;
-use crate::link::{ANSWER_TIME_MAX, Link, Reason};
-use crate::print;
+use crate::lines::Lines;
+use crate::progress::Progress;
+use crate::properties::MessageProperties;
+use crate::watch::{self, Happened, Watch};
 
 /// The flags of `quelea pub`: Mosquitto's.
 #[derive(Debug, Args)]
 #[command(
     disable_help_flag = true,
+    args_override_self = true,
     group = ArgGroup::new("source").required(true),
     after_help = "\
 Examples:
@@ -27,19 +32,21 @@ Examples:
   quelea pub -t plant/7/firmware -f image.bin -q 1 -r
   dmesg -w | quelea pub -t plant/7/log -l
 
-With QoS 1 and 2 it leaves when the broker has acknowledged everything. Exit codes: 0 all published, \
-1 not all, 2 wrong usage, 7 connection lost; a connection that the broker refuses exits with its reason code."
+With QoS 1 and 2 it leaves when the broker has acknowledged everything, over as many connections as that takes.
+
+Exit codes: 0 all published; 1 not all, or no connection; 2 wrong usage; 7 connection lost; 27 time is up (-W); \
+130 interrupted; a connection that the broker refuses exits with its reason code."
 )]
 pub(crate) struct PublishArgs {
     /// The topic to publish to.
-    #[arg(short, long)]
-    topic: String,
+    #[arg(short, long, required_unless_present = "url")]
+    topic: Option<String>,
 
     /// The message.
     #[arg(short, long, group = "source", allow_hyphen_values = true)]
     message: Option<String>,
 
-    /// Sends the content of a file.
+    /// Sends the content of a file; - is standard input.
     #[arg(short, long, value_name = "FILE", group = "source")]
     file: Option<PathBuf>,
 
@@ -63,172 +70,269 @@ pub(crate) struct PublishArgs {
     #[arg(short, long)]
     retain: bool,
 
+    /// Sends the message so many times.
+    #[arg(long, value_name = "COUNT", default_value = "1", conflicts_with = "stdin_line", value_parser = clap::value_parser!(u64).range(1..))]
+    repeat: u64,
+
+    /// Seconds between a message and its repetition.
+    #[arg(long, value_name = "SECS", default_value = "0", conflicts_with = "stdin_line", value_parser = delay)]
+    repeat_delay: Duration,
+
+    /// How many messages may be under way at once. [default: 10000]
+    #[arg(short = 'M', long, value_name = "COUNT", value_parser = clap::value_parser!(u32).range(1..))]
+    max_inflight: Option<u32>,
+
+    /// Gives up after this many seconds, with exit code 27.
+    #[arg(short = 'W', long, value_name = "SECS", value_parser = clap::value_parser!(u32).range(1..))]
+    timeout: Option<u32>,
+
     #[command(flatten)]
     connection: ConnectionArgs,
 }
 
 /// Runs `quelea pub`.
 pub(crate) fn run(args: &PublishArgs) -> Result<(), Failure> {
-    check_topic(&args.topic)?;
+    let connection = args.connection.prepare(ROLE)?;
+    let topic = args.topic.as_deref().or(connection.topic()).map(str::to_owned);
+    let topic = topic.ok_or_else(|| Failure::usage("there is no topic in the URL: add -t"))?;
+    check_topic(&topic)?;
     // What is to be sent is there before the connection, which would otherwise wait for a slow disk or pipe.
     let message = args.whole_message()?;
-    let mut publisher = Publisher {
-        link: args.connection.open("pub", None)?,
-        topic: &args.topic,
-        qos: args.qos,
-        retain: args.retain,
-        last_id: 0,
-        refused_count: 0,
-    };
-    match message {
-        Some(payload) => publisher.publish(&payload)?,
-        None => publisher.publish_lines(&lines_of_stdin())?,
-    }
-    publisher.link.close();
-    match publisher.refused_count {
-        0 => Ok(()),
-        count => Err(Failure::new(format!("{count} of the messages were refused"))),
-    }
+    let published = watch::runtime()?.block_on(args.publish(connection, &topic, message));
+    published.map_err(|failure| args.connection.tell(failure))
 }
 
 impl PublishArgs {
     /// Returns the one message that there is to send, or nothing when there is one in each line.
     fn whole_message(&self) -> Result<Option<Vec<u8>>, Failure> {
         let mut whole = Vec::new();
+        let reads_stdin = self.stdin_file || self.file.as_deref() == Some(Path::new("-"));
         if let Some(message) = &self.message {
             whole.extend_from_slice(message.as_bytes());
+        } else if reads_stdin {
+            io::stdin().read_to_end(&mut whole).map_err(stdin_failed)?;
         } else if let Some(file) = &self.file {
             whole = read_file(file)?;
-        } else if self.stdin_file {
-            io::stdin().read_to_end(&mut whole).map_err(stdin_failed)?;
         } else if self.stdin_line {
             return Ok(None);
         }
         Ok(Some(whole))
     }
+
+    async fn publish(
+        &self,
+        mut connection: Connection,
+        topic: &str,
+        message: Option<Vec<u8>>,
+    ) -> Result<(), Failure> {
+        if let Some(count) = self.max_inflight {
+            connection.limit_queue(count as usize);
+        }
+        let properties = std::mem::take(&mut connection.properties.publish);
+        let progress = Progress::new(connection.is_quiet() || message.is_some());
+        let (client, mut watch) = connection.start()?;
+        watch.set_timeout(self.timeout.map(|it| Duration::from_secs(it.into())));
+        watch.connected().await?;
+        let (qos, retain) = (self.qos, self.retain);
+        let mut publisher = Publisher {
+            client: &client,
+            topic,
+            qos,
+            retain,
+            properties: &properties,
+            tally: Tally::default(),
+            progress,
+        };
+        let happened = {
+            let work = publisher.work(self, message);
+            tokio::select! {
+                biased;
+                done = work => Ok(done),
+                happened = ending(&mut watch) => Err(happened),
+            }
+        };
+        let mut tally = publisher.tally;
+        drop(publisher.progress);
+        let unfinished = watch.close(&client).await;
+        tally.take_ready();
+        for line in &tally.troubles {
+            watch.tell(line);
+        }
+        tally.verdict(happened, unfinished)
+    }
 }
 
-/// A connection for publishing to one topic, one exchange at a time.
+/// Waits for what ends a publisher before its work is done.
+async fn ending(watch: &mut Watch) -> Failure {
+    loop {
+        match watch.next().await {
+            Happened::Interrupted => return watch::interrupted(),
+            Happened::TimedOut => return watch::timed_out(),
+            Happened::Lost(failure) => return failure,
+            Happened::SubscriptionLost => {}
+        }
+    }
+}
+
+/// Publishes to one topic.
 struct Publisher<'a> {
-    link: Link,
+    client: &'a Client,
     topic: &'a str,
     qos: QoS,
     retain: bool,
-    last_id: u16,
-    refused_count: u64,
+    properties: &'a MessageProperties,
+    tally: Tally,
+    progress: Progress,
 }
 
 impl Publisher<'_> {
-    /// Publishes a message, and completes its exchange.
-    fn publish(&mut self, payload: &[u8]) -> Result<(), Failure> {
-        let packet_id = (self.qos > QoS::AtMostOnce).then(|| self.next_id());
-        let publish = Publish {
-            dup: false,
-            qos: self.qos,
-            retain: self.retain,
-            topic: self.topic,
-            packet_id,
-            properties: PublishProperties::default(),
-            payload,
-        };
-        self.link.send(&Packet::Publish(publish)).map_err(lost)?;
-        match (self.qos, packet_id) {
-            (QoS::AtLeastOnce, Some(id)) => {
-                self.acknowledged(PacketKind::PubAck, id)?;
+    /// Publishes everything, and waits until it is known what became of it.
+    async fn work(&mut self, args: &PublishArgs, message: Option<Vec<u8>>) -> Result<(), Failure> {
+        match message {
+            Some(payload) => self.publish_repeatedly(&payload, args).await?,
+            None => self.publish_lines().await?,
+        }
+        self.finish().await;
+        Ok(())
+    }
+
+    async fn publish_repeatedly(
+        &mut self,
+        payload: &[u8],
+        args: &PublishArgs,
+    ) -> Result<(), Failure> {
+        for round in 0..args.repeat {
+            if round > 0 && !args.repeat_delay.is_zero() {
+                self.finish().await;
+                sleep(args.repeat_delay).await;
             }
-            (QoS::ExactlyOnce, Some(id)) => {
-                if self.acknowledged(PacketKind::PubRec, id)? == Answer::Taken {
-                    let release = Ack::new(id, ReasonCode::SUCCESS);
-                    self.link.send(&Packet::PubRel(release)).map_err(lost)?;
-                    self.acknowledged(PacketKind::PubComp, id)?;
-                }
-            }
-            (_, _) => {}
+            self.publish(payload).await?;
         }
         Ok(())
     }
 
-    /// Publishes lines as they come, and keeps the connection alive between them.
-    fn publish_lines(&mut self, lines: &Receiver<io::Result<Vec<u8>>>) -> Result<(), Failure> {
-        loop {
-            match lines.recv_timeout(self.patience()) {
-                Ok(line) => self.publish(&line.map_err(stdin_failed)?)?,
-                Err(RecvTimeoutError::Disconnected) => return Ok(()),
-                // Whatever comes meanwhile is not for a publisher; receiving sends the pings that are due.
-                Err(RecvTimeoutError::Timeout) => {
-                    while self.link.receive(Some(Instant::now() + GLANCE)).map_err(lost)?.is_some()
-                    {
-                    }
-                }
+    async fn publish_lines(&mut self) -> Result<(), Failure> {
+        let mut lines = Lines::of_stdin();
+        while let Some(block) = lines.next().await {
+            for line in block.map_err(stdin_failed)?.lines() {
+                self.publish(line).await?;
+            }
+            self.tally.take_ready();
+            self.show();
+        }
+        Ok(())
+    }
+
+    async fn publish(&mut self, payload: &[u8]) -> Result<(), Failure> {
+        let mut publish = Publish::new(self.topic, payload).qos(self.qos);
+        if self.retain {
+            publish = publish.retain();
+        }
+        match self.client.publish(&self.properties.apply(publish)).await {
+            Ok(handle) => self.tally.open(handle).await,
+            // Others may fit.
+            Err(error @ PublishError::TooLarge) => self.tally.close(Err(error)),
+            Err(error) => return Err(Failure::new(crate::trouble::not_published(&error))),
+        }
+        Ok(())
+    }
+
+    /// Waits for everything that is under way.
+    async fn finish(&mut self) {
+        while self.tally.wait_for_one().await {
+            self.show();
+        }
+    }
+
+    fn show(&mut self) {
+        let Tally { published, failed, open, .. } = &self.tally;
+        let done = published + failed;
+        self.progress.show(format_args!("{done} published, {} under way", open.len()));
+    }
+}
+
+/// What became of messages.
+#[derive(Debug, Default)]
+struct Tally {
+    published: u64,
+    failed: u64,
+    /// In the order in which they were accepted. The client's queue has a limit, and with it this.
+    open: VecDeque<PublishHandle>,
+    /// What to tell of those that failed: of the first few.
+    troubles: Vec<String>,
+}
+
+impl Tally {
+    async fn open(&mut self, handle: PublishHandle) {
+        self.open.push_back(handle);
+        if self.open.len() >= OPEN_MAX {
+            self.take_ready();
+            if self.open.len() >= OPEN_MAX {
+                self.wait_for_one().await;
             }
         }
     }
 
-    /// Returns how long it may wait for a line.
-    fn patience(&self) -> Duration {
-        let ping_in = self.link.ping_at().map(|at| at.saturating_duration_since(Instant::now()));
-        ping_in.unwrap_or(LOOK_INTERVAL).min(LOOK_INTERVAL)
-    }
-
-    /// Waits for the acknowledgement of `kind`; a refusal is told and counted.
-    fn acknowledged(&mut self, kind: PacketKind, id: PacketId) -> Result<Answer, Failure> {
-        let patience = Some(Instant::now() + ANSWER_TIME_MAX);
-        loop {
-            let packet = self.link.receive(patience).map_err(lost)?;
-            let packet = packet
-                .ok_or_else(|| Failure::new("the broker does not acknowledge the message"))?;
-            let (Packet::PubAck(ack) | Packet::PubRec(ack) | Packet::PubComp(ack)) = packet else {
-                continue;
-            };
-            if packet.kind() != kind || ack.packet_id != id {
-                continue;
-            }
-            if !ack.reason.is_failure() {
-                return Ok(Answer::Taken);
-            }
-            let reason = Reason(ack.reason, ack.properties.reason_string);
-            print::to_stderr(&format!("the broker refuses the message: {reason}"));
-            self.refused_count += 1;
-            return Ok(Answer::Refused);
-        }
-    }
-
-    /// One exchange is open at a time, so any id but the last is free.
-    fn next_id(&mut self) -> PacketId {
-        self.last_id = self.last_id.checked_add(1).unwrap_or(1);
-        PacketId::new(self.last_id).expect("it counts from 1")
-    }
-}
-
-/// What a broker says to a message.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-enum Answer {
-    Taken,
-    Refused,
-}
-
-/// Reads standard input in a thread of its own, since a pipe cannot be waited for together with a socket.
-fn lines_of_stdin() -> Receiver<io::Result<Vec<u8>>> {
-    let (sender, receiver) = sync_channel(LINES_AHEAD_MAX);
-    thread::spawn(move || send_lines(io::stdin().lock(), &sender));
-    receiver
-}
-
-/// Sends lines without their ends, until there is no more, or nobody listens.
-fn send_lines(mut input: impl BufRead, lines: &SyncSender<io::Result<Vec<u8>>>) {
-    loop {
-        let mut line = Vec::new();
-        let result = match input.read_until(b'\n', &mut line) {
-            Ok(0) => return,
-            Ok(_) => {
-                line.pop_if(|last| *last == b'\n');
-                Ok(line)
-            }
-            Err(error) => Err(error),
+    /// Waits for the oldest, and returns whether there was one.
+    async fn wait_for_one(&mut self) -> bool {
+        let Some(oldest) = self.open.front_mut() else {
+            return false;
         };
-        let is_last = result.is_err();
-        if lines.send(result).is_err() || is_last {
+        // It leaves the queue only with its answer: this may be dropped meanwhile.
+        let result = Pin::new(oldest).await;
+        self.open.pop_front();
+        self.close(result);
+        true
+    }
+
+    /// Takes the answers that have come, as far as they are in order.
+    fn take_ready(&mut self) {
+        let mut context = Context::from_waker(Waker::noop());
+        while let Some(oldest) = self.open.front_mut() {
+            let Poll::Ready(result) = Pin::new(oldest).poll(&mut context) else {
+                return;
+            };
+            self.open.pop_front();
+            self.close(result);
+        }
+    }
+
+    fn close(&mut self, result: Result<Acknowledgement, PublishError>) {
+        let Err(error) = result else {
+            self.published += 1;
             return;
+        };
+        // Interrupted before an answer came, it counts among the unfinished.
+        if error == PublishError::Closed {
+            return;
+        }
+        self.failed += 1;
+        if self.troubles.len() < TROUBLES_TOLD_MAX {
+            self.troubles.push(crate::trouble::not_published(&error));
+        }
+    }
+
+    fn verdict(
+        &self,
+        work: Result<Result<(), Failure>, Failure>,
+        unfinished: usize,
+    ) -> Result<(), Failure> {
+        let Self { published, failed, .. } = self;
+        let rest = match unfinished {
+            0 => String::new(),
+            count => format!("; {count} may not have been published: no acknowledgement came"),
+        };
+        match work {
+            Ok(Ok(())) if *failed == 0 && unfinished == 0 => Ok(()),
+            Ok(Ok(())) => {
+                let all = published + failed + unfinished as u64;
+                Err(Failure::new(format!("{failed} of {all} messages were not published{rest}")))
+            }
+            Ok(Err(failure)) | Err(failure) => {
+                let code = failure.code();
+                let told = format!("{failure}; {published} published, {failed} not{rest}");
+                Err(Failure::new(told).with_code(code))
+            }
         }
     }
 }
@@ -241,33 +345,16 @@ fn stdin_failed(error: io::Error) -> Failure {
     Failure::new(format!("cannot read standard input: {error}"))
 }
 
-/// Lines that are read before the broker has taken the one in work.
-const LINES_AHEAD_MAX: usize = 64;
-
-/// How often a publisher that waits for a line looks whether the broker is still there.
-const LOOK_INTERVAL: Duration = Duration::from_secs(1);
-
-/// How long such a look takes.
-const GLANCE: Duration = Duration::from_millis(1);
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn lines_end_at_the_line_feed_and_nowhere_else() {
-        check(b"", &[]);
-        check(b"one\n\ntwo", &[b"one", b"", b"two"]);
-        check(b"one\r\n\xFF\0\n", &[b"one\r", b"\xFF\0"]);
-    }
-
-    #[track_caller]
-    fn check(input: &[u8], expected: &[&[u8]]) {
-        let (sender, receiver) = sync_channel(expected.len());
-        send_lines(input, &sender);
-        drop(sender);
-        let lines: Vec<Vec<u8>> =
-            receiver.iter().map(|line| line.expect("memory can be read")).collect();
-        assert_eq!(lines, expected);
-    }
+fn delay(text: &str) -> Result<Duration, String> {
+    let secs = text.parse().ok();
+    secs.and_then(|it| Duration::try_from_secs_f64(it).ok())
+        .ok_or_else(|| "write a number of seconds, such as 0.5".to_owned())
 }
+
+const ROLE: Role = Role { name: "pub", version: Version::V311 };
+
+/// How many messages may be without an answer that was looked at: more than the client's queue takes.
+const OPEN_MAX: usize = 16_384;
+
+/// How many refusals are told one by one.
+const TROUBLES_TOLD_MAX: usize = 10;

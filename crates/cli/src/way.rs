@@ -5,8 +5,8 @@ use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
 use clap::Args;
-use rustls::client::Resumption;
 use rustls::client::danger::{HandshakeSignatureValid, ServerCertVerified, ServerCertVerifier};
+use rustls::client::{Resumption, WebPkiServerVerifier};
 use rustls::crypto::{self, CryptoProvider, aws_lc_rs};
 use rustls::pki_types::pem::PemObject;
 use rustls::pki_types::{CertificateDer, PrivateKeyDer, ServerName, UnixTime};
@@ -25,6 +25,14 @@ pub(crate) struct TlsArgs {
     #[arg(long, value_name = "FILE")]
     pub(crate) cafile: Option<PathBuf>,
 
+    /// Speaks TLS, and trusts the authorities in the files of this directory that end in .crt or .pem.
+    #[arg(long, value_name = "DIR")]
+    pub(crate) capath: Option<PathBuf>,
+
+    /// Speaks TLS, and trusts the authorities that the system trusts, beside others that are named.
+    #[arg(long)]
+    pub(crate) tls_use_os_certs: bool,
+
     /// Speaks TLS, and shows this certificate with its chain (PEM).
     #[arg(long, value_name = "FILE", requires = "key")]
     pub(crate) cert: Option<PathBuf>,
@@ -33,9 +41,25 @@ pub(crate) struct TlsArgs {
     #[arg(long, value_name = "FILE", requires = "cert")]
     pub(crate) key: Option<PathBuf>,
 
-    /// Speaks TLS with whoever answers, whatever its certificate says: only for tests.
+    /// Speaks TLS, though the broker's certificate names another host. Without an authority it may be anybody's: only for
+    /// tests.
     #[arg(long)]
     pub(crate) insecure: bool,
+
+    /// The only version of TLS to speak: tlsv1.2 or tlsv1.3. [default: the highest that the broker speaks]
+    #[arg(long, value_name = "VERSION", value_parser = tls_version)]
+    pub(crate) tls_version: Option<TlsVersion>,
+
+    /// The protocol to ask for (ALPN), where one port has several.
+    #[arg(long, value_name = "PROTOCOL")]
+    pub(crate) tls_alpn: Option<String>,
+}
+
+/// A version of TLS.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum TlsVersion {
+    V12,
+    V13,
 }
 
 /// The way to a broker.
@@ -68,7 +92,7 @@ impl Way {
         resume: Resume,
     ) -> Result<Self, Failure> {
         let place = Place::read(host).map_err(Failure::usage)?;
-        let wants_tls = flags.cafile.is_some() || flags.cert.is_some() || flags.insecure;
+        let wants_tls = flags.ask_for_tls(port);
         let scheme = match place.scheme {
             Some(scheme) => scheme,
             None if wants_tls => Scheme::Mqtts,
@@ -84,6 +108,17 @@ impl Way {
         let port = place.port.or(port).unwrap_or(scheme.port());
         let path = scheme.is_websocket().then_some(place.path);
         Ok(Self { host: place.host, port, tls, path })
+    }
+}
+
+impl TlsArgs {
+    /// Returns whether TLS is spoken though no URL says so. Nobody serves anything else on port 8883.
+    fn ask_for_tls(&self, port: Option<u16>) -> bool {
+        self.names_authorities() || self.cert.is_some() || self.insecure || port == Some(8883)
+    }
+
+    fn names_authorities(&self) -> bool {
+        self.cafile.is_some() || self.capath.is_some() || self.tls_use_os_certs
     }
 }
 
@@ -170,13 +205,20 @@ impl Place {
 
 fn client_config(flags: &TlsArgs, resume: Resume) -> Result<Arc<ClientConfig>, Failure> {
     let provider = Arc::new(aws_lc_rs::default_provider());
+    let versions = match flags.tls_version {
+        None => rustls::DEFAULT_VERSIONS,
+        Some(TlsVersion::V12) => &[&rustls::version::TLS12],
+        Some(TlsVersion::V13) => &[&rustls::version::TLS13],
+    };
     let builder = ClientConfig::builder_with_provider(Arc::clone(&provider))
-        .with_safe_default_protocol_versions()
+        .with_protocol_versions(versions)
         .map_err(Failure::new)?;
     let builder = if flags.insecure {
-        builder.dangerous().with_custom_certificate_verifier(Arc::new(Anyone(provider)))
+        let trusted = flags.names_authorities().then(|| roots(flags)).transpose()?;
+        let verifier = Lenient::new(provider, trusted)?;
+        builder.dangerous().with_custom_certificate_verifier(Arc::new(verifier))
     } else {
-        builder.with_root_certificates(roots(flags.cafile.as_deref())?)
+        builder.with_root_certificates(roots(flags)?)
     };
     let mut config = match (&flags.cert, &flags.key) {
         (Some(certificate), Some(key)) => {
@@ -187,31 +229,43 @@ fn client_config(flags: &TlsArgs, resume: Resume) -> Result<Arc<ClientConfig>, F
         }
         _ => builder.with_no_client_auth(),
     };
+    config.alpn_protocols = flags.tls_alpn.iter().map(|it| it.clone().into_bytes()).collect();
     if resume == Resume::Never {
         config.resumption = Resumption::disabled();
     }
     Ok(Arc::new(config))
 }
 
-fn roots(file: Option<&Path>) -> Result<RootCertStore, Failure> {
+fn roots(flags: &TlsArgs) -> Result<RootCertStore, Failure> {
     let mut roots = RootCertStore::empty();
-    match file {
-        Some(file) => {
-            for certificate in certificates(file)? {
-                roots.add(certificate).map_err(|error| unusable(file, error))?;
-            }
+    let in_directory = flags.capath.as_deref().map(authority_files).transpose()?;
+    for file in flags.cafile.iter().chain(in_directory.iter().flatten()) {
+        for certificate in certificates(file)? {
+            roots.add(certificate).map_err(|error| unusable(file, error))?;
         }
-        None => {
-            // Some of what a system trusts may be too odd to be read; the rest is as good.
-            roots.add_parsable_certificates(rustls_native_certs::load_native_certs().certs);
-            if roots.is_empty() {
-                let message =
-                    "this system names no authorities that are trusted: --cafile gives some";
-                return Err(Failure::new(message));
-            }
+    }
+    if flags.tls_use_os_certs || !flags.names_authorities() {
+        // Some of what a system trusts may be too odd to be read; the rest is as good.
+        roots.add_parsable_certificates(rustls_native_certs::load_native_certs().certs);
+        if roots.is_empty() {
+            let message = "this system names no authorities that are trusted: --cafile gives some";
+            return Err(Failure::new(message));
         }
     }
     Ok(roots)
+}
+
+/// Returns the files of authorities in a directory, in the order of their names.
+fn authority_files(directory: &Path) -> Result<Vec<PathBuf>, Failure> {
+    let entries = std::fs::read_dir(directory).map_err(|error| unusable(directory, error))?;
+    let paths = entries.filter_map(|it| it.ok().map(|it| it.path()));
+    let ends_right = |path: &PathBuf| path.extension().is_some_and(|it| it == "crt" || it == "pem");
+    let mut files: Vec<PathBuf> = paths.filter(ends_right).collect();
+    files.sort();
+    match files.is_empty() {
+        true => Err(unusable(directory, "there is no file in it that ends in .crt or .pem")),
+        false => Ok(files),
+    }
 }
 
 fn certificates(file: &Path) -> Result<Vec<CertificateDer<'static>>, Failure> {
@@ -228,20 +282,44 @@ fn unusable(file: &Path, why: impl fmt::Display) -> Failure {
     Failure::usage(format!("cannot use {}: {why}", file.display()))
 }
 
-/// Trusts anyone who has the key of the certificate that they show.
+/// Trusts who has the key of the certificate that they show, whatever the host's name; and whoever issued it, unless
+/// authorities are named.
 #[derive(Debug)]
-struct Anyone(Arc<CryptoProvider>);
+struct Lenient {
+    provider: Arc<CryptoProvider>,
+    authorities: Option<Arc<WebPkiServerVerifier>>,
+}
 
-impl ServerCertVerifier for Anyone {
+impl Lenient {
+    fn new(provider: Arc<CryptoProvider>, roots: Option<RootCertStore>) -> Result<Self, Failure> {
+        let verifier = |roots: RootCertStore| {
+            WebPkiServerVerifier::builder_with_provider(Arc::new(roots), Arc::clone(&provider))
+                .build()
+        };
+        let authorities = roots.map(verifier).transpose().map_err(Failure::usage)?;
+        Ok(Self { provider, authorities })
+    }
+}
+
+impl ServerCertVerifier for Lenient {
     fn verify_server_cert(
         &self,
-        _: &CertificateDer<'_>,
-        _: &[CertificateDer<'_>],
-        _: &ServerName<'_>,
-        _: &[u8],
-        _: UnixTime,
+        end_entity: &CertificateDer<'_>,
+        intermediates: &[CertificateDer<'_>],
+        name: &ServerName<'_>,
+        ocsp: &[u8],
+        now: UnixTime,
     ) -> Result<ServerCertVerified, Error> {
-        Ok(ServerCertVerified::assertion())
+        let Some(authorities) = &self.authorities else {
+            return Ok(ServerCertVerified::assertion());
+        };
+        // The name is the last that is looked at.
+        match authorities.verify_server_cert(end_entity, intermediates, name, ocsp, now) {
+            Err(Error::InvalidCertificate(
+                CertificateError::NotValidForName | CertificateError::NotValidForNameContext { .. },
+            )) => Ok(ServerCertVerified::assertion()),
+            other => other,
+        }
     }
 
     fn verify_tls12_signature(
@@ -250,7 +328,7 @@ impl ServerCertVerifier for Anyone {
         certificate: &CertificateDer<'_>,
         signature: &DigitallySignedStruct,
     ) -> Result<HandshakeSignatureValid, Error> {
-        let algorithms = &self.0.signature_verification_algorithms;
+        let algorithms = &self.provider.signature_verification_algorithms;
         crypto::verify_tls12_signature(message, certificate, signature, algorithms)
     }
 
@@ -260,12 +338,12 @@ impl ServerCertVerifier for Anyone {
         certificate: &CertificateDer<'_>,
         signature: &DigitallySignedStruct,
     ) -> Result<HandshakeSignatureValid, Error> {
-        let algorithms = &self.0.signature_verification_algorithms;
+        let algorithms = &self.provider.signature_verification_algorithms;
         crypto::verify_tls13_signature(message, certificate, signature, algorithms)
     }
 
     fn supported_verify_schemes(&self) -> Vec<SignatureScheme> {
-        self.0.signature_verification_algorithms.supported_schemes()
+        self.provider.signature_verification_algorithms.supported_schemes()
     }
 }
 
@@ -279,6 +357,17 @@ pub(crate) fn hint(error: &Error) -> &'static str {
             CertificateError::NotValidForName | CertificateError::NotValidForNameContext { .. },
         ) => ". The certificate is for another host than the one that was named",
         _ => "",
+    }
+}
+
+fn tls_version(text: &str) -> Result<TlsVersion, String> {
+    match text {
+        "tlsv1.2" => Ok(TlsVersion::V12),
+        "tlsv1.3" => Ok(TlsVersion::V13),
+        "tlsv1.1" | "tlsv1" => {
+            Err("it is not safe any more: there are tlsv1.2 and tlsv1.3".to_owned())
+        }
+        _ => Err("there are tlsv1.2 and tlsv1.3".to_owned()),
     }
 }
 

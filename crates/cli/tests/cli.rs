@@ -29,7 +29,7 @@ fn messages_go_round_at_every_version_and_qos() {
 
             assert_eq!(
                 subscriber.rest(),
-                format!("{topic} one\n{topic} two\n{topic} \n"),
+                format!("{topic} one\n{topic} two\n{topic} (null)\n"),
                 "{flags:?}"
             );
             assert_eq!(subscriber.child.wait().expect("it ran").code(), Some(0), "{flags:?}");
@@ -175,11 +175,17 @@ fn reader_that_has_gone_is_no_panic() {
 
 #[test]
 fn refused_connection_exits_with_its_reason() {
-    let broker = Serve::start(&[]);
-    // MQTT 3.1 knows no empty client id: return code 2.
-    let output = broker.client("pub", &["-V", "31", "-i", "", "-t", "t", "-m", "m"]);
-    assert_eq!(output.status.code(), Some(2), "{output:?}");
-    assert!(text(&output.stderr).contains("-i gives another client id"), "{output:?}");
+    let nobody = temporary_file("nobody.passwd", "");
+    let nobody = nobody.to_str().expect("the path is UTF-8");
+    let broker = Serve::start(&["--set", &format!("authentication.password_file={nobody}")]);
+    let message = ["-t", "t", "-m", "m"];
+    for (version, code) in [("31", 5), ("311", 5), ("5", 0x87)] {
+        let output = broker.client("pub", &[&["-V", version], &message[..]].concat());
+        assert_eq!(output.status.code(), Some(code), "{output:?}");
+        assert!(text(&output.stderr).contains("-u and -P give"), "{output:?}");
+        let quiet = broker.client("sub", &["-V", version, "-t", "t", "--quiet"]);
+        assert_eq!((quiet.status.code(), &quiet.stderr[..]), (Some(code), &b""[..]));
+    }
 }
 
 #[test]
@@ -245,7 +251,7 @@ fn serve_refuses_what_it_cannot_do() {
 #[test]
 fn sigterm_ends_in_good_order() {
     let broker = Serve::start(&[]);
-    let mut subscriber = broker.subscribe("end", &["-V", "5"]);
+    let mut subscriber = broker.subscribe("end", &["-V", "5", "--no-reconnect"]);
     let (status, log) = broker.stop();
     assert_eq!(status, Some(0), "{log}");
     assert!(log.contains("sessions and messages live in memory"), "{log}");

@@ -13,10 +13,10 @@ use super::args::{Args, Scenario};
 use super::control::{Control, Timeline};
 use super::plan::{Plan, Stream};
 use super::process::Process;
-use super::progress::Progress;
 use super::report::{Observations, Report};
 use super::sleepers;
 use super::worker::{Outcome, Reception, Settings, Worker};
+use crate::progress::Progress;
 use crate::way::Way;
 
 /// Makes the run that `args` ask for.

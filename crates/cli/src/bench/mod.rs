@@ -17,7 +17,6 @@ mod latency;
 mod pacing;
 mod plan;
 mod process;
-mod progress;
 mod report;
 mod sleepers;
 mod stamp;
@@ -29,7 +28,6 @@ mod worker;
 use std::process::ExitCode;
 
 pub(crate) use args::Args;
-pub(crate) use progress::Progress;
 
 /// Runs the scenario and prints its report.
 ///

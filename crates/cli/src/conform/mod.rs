@@ -8,8 +8,8 @@ use std::sync::Mutex;
 use clap::Args;
 use quelea_conform::{Plan, Target, Version, judge};
 
-use crate::bench::Progress;
 use crate::failure::Failure;
+use crate::progress::Progress;
 use crate::target::{TargetArgs, UNREACHABLE, version};
 
 /// What `quelea conform` is asked to do.
