@@ -51,8 +51,8 @@ pub(crate) struct SubscribeArgs {
     exit_after_subscribe: bool,
 
     /// Leaves after this many messages.
-    #[arg(short = 'C', long = "messages", value_name = "COUNT", value_parser = clap::value_parser!(u64).range(1..))]
-    count: Option<u64>,
+    #[arg(short = 'C', long, value_name = "COUNT", value_parser = clap::value_parser!(u64).range(1..))]
+    messages: Option<u64>,
 
     /// Leaves after this many seconds, with exit code 27.
     #[arg(short = 'W', long, value_name = "SECS", value_parser = clap::value_parser!(u32).range(1..))]
@@ -117,7 +117,7 @@ pub(crate) fn run(args: &SubscribeArgs) -> Result<(), Failure> {
         unsubscribes: args.unsubscribe.clone(),
         wishes: args.wishes(),
         leaves_when_granted: args.exit_after_subscribe,
-        messages_max: args.count,
+        messages_max: args.messages,
         timeout: args.timeout.map(|it| Duration::from_secs(it.into())),
         selection: Selection::new(&args.selection)?,
     };

@@ -8,6 +8,7 @@ use quelea_client::{
     Subscription,
 };
 use tokio::task::JoinSet;
+use tokio::time::{Duration, Instant, interval_at};
 
 use super::Plan;
 use super::selection::{Candidate, Verdict};
@@ -80,7 +81,7 @@ impl Receiver {
             }
             Err(failure) => Err(failure),
         };
-        let shown = self.settle();
+        let shown = self.printer.finish().and(self.settle());
         // Before `messages` is dropped, which would acknowledge what nobody has seen.
         self.watch.close(&self.client).await;
         let dropped = self.messages.dropped();
@@ -112,6 +113,8 @@ impl Receiver {
     }
 
     async fn receive(&mut self) -> Result<(), Failure> {
+        let mut ticks = interval_at(Instant::now() + TICK, TICK);
+        let wants_ticks = self.printer.wants_ticks();
         loop {
             // As many as there are, without waiting for anything.
             while !self.is_done
@@ -134,6 +137,7 @@ impl Receiver {
                         self.check_grants()?;
                     }
                 },
+                _ = ticks.tick(), if wants_ticks => self.printer.tick()?,
                 Some(answer) = self.asked.join_next() => {
                     if let Ok(answer) = answer {
                         self.on_answer(answer)?;
@@ -250,6 +254,9 @@ const BUFFERING: Buffering = Buffering {
     overflow: Overflow::DropNewest,
     acknowledge: Acknowledge::Manually,
 };
+
+/// How often rates are printed.
+const TICK: Duration = Duration::from_secs(1);
 
 /// How many messages may be printed before they are acknowledged, if more are there.
 const UNFLUSHED_MAX: usize = 256;

@@ -1,13 +1,16 @@
-//! The `quelea` binary as its users meet it: what it prints, and how it exits.
+//! What the commands print, and how they exit.
 
 use std::fs;
-use std::io::{BufRead, BufReader, Read, Write};
-use std::net::{SocketAddr, TcpListener};
+use std::io::{Read, Write};
+use std::net::TcpListener;
 use std::os::fd::OwnedFd;
-use std::path::{Path, PathBuf};
-use std::process::{Child, ChildStdout, Command, Output, Stdio};
-use std::sync::mpsc::{Receiver, channel};
-use std::thread;
+use std::path::Path;
+use std::process::{Command, Stdio};
+
+use crate::support::{
+    Serve, Subscriber, assert_success, check_usage, command, free_port, quelea, temporary_file,
+    text,
+};
 
 #[test]
 fn messages_go_round_at_every_version_and_qos() {
@@ -352,166 +355,4 @@ fn log_can_be_json() {
 fn version_is_told() {
     let output = quelea(&["--version"]);
     assert_eq!(text(&output.stdout), format!("quelea {}\n", env!("CARGO_PKG_VERSION")));
-}
-
-/// A broker in a process of its own, on a port of its own.
-struct Serve {
-    child: Child,
-    address: SocketAddr,
-    log: Receiver<String>,
-}
-
-/// A subscriber that is known to have its subscription.
-struct Subscriber {
-    child: Child,
-    output: BufReader<ChildStdout>,
-}
-
-impl Serve {
-    fn start(flags: &[&str]) -> Self {
-        Self::start_with(&[&["serve", "--listen", "127.0.0.1:0", "--in-memory"], flags].concat())
-    }
-
-    fn start_with(words: &[&str]) -> Self {
-        Self::of(command(words).stderr(Stdio::piped()).spawn().expect("the binary is there"))
-    }
-
-    fn of(mut child: Child) -> Self {
-        let stderr = BufReader::new(child.stderr.take().expect("it is piped"));
-        let (sender, log) = channel();
-        // Reads on for as long as the broker writes, whoever listens.
-        thread::spawn(move || {
-            stderr.lines().map_while(Result::ok).for_each(|line| drop(sender.send(line)))
-        });
-        let address =
-            log.iter().find_map(|line| address_in(&line)).expect("it says where it listens");
-        Self { child, address, log }
-    }
-
-    /// Returns the next address that it says it listens on.
-    fn next_address(&self) -> SocketAddr {
-        self.log.iter().find_map(|line| address_in(&line)).expect("it listens on several")
-    }
-
-    /// Runs a client to its end.
-    fn client(&self, role: &str, flags: &[&str]) -> Output {
-        self.client_with_input(role, flags, "")
-    }
-
-    fn client_with_input(&self, role: &str, flags: &[&str], input: &str) -> Output {
-        let mut child = self
-            .client_command(role, flags)
-            .stdin(Stdio::piped())
-            .spawn()
-            .expect("the binary is there");
-        let mut stdin = child.stdin.take().expect("it is piped");
-        // A client that has failed does not read.
-        let _ = stdin.write_all(input.as_bytes());
-        drop(stdin);
-        child.wait_with_output().expect("it ran")
-    }
-
-    /// Starts a subscriber, and returns when a retained message has shown that the subscription is there.
-    fn subscribe(&self, topic: &str, flags: &[&str]) -> Subscriber {
-        assert_success(&self.client("pub", &["-t", topic, "-m", "ready\n", "-r", "-q", "1"]));
-        let mut child = self
-            .client_command("sub", flags)
-            .args(["-t", topic])
-            .spawn()
-            .expect("the binary is there");
-        let mut output = BufReader::new(child.stdout.take().expect("it is piped"));
-        let mut line = String::new();
-        output.read_line(&mut line).expect("it is UTF-8");
-        assert!(line.ends_with("ready\n"), "{line:?}");
-        // The message ends its line, and so does the client, unless it is told not to.
-        if !flags.contains(&"-N") {
-            output.read_line(&mut line).expect("it is UTF-8");
-        }
-        Subscriber { child, output }
-    }
-
-    fn client_command(&self, role: &str, flags: &[&str]) -> Command {
-        let port = self.address.port().to_string();
-        let mut command = command(&[role, "-h", "127.0.0.1", "-p", &port]);
-        command.args(flags).stdout(Stdio::piped()).stderr(Stdio::piped());
-        command
-    }
-
-    fn signal(&self, name: &str) {
-        let status = Command::new("kill").args(["-s", name, &self.child.id().to_string()]).status();
-        assert!(status.expect("kill is there").success());
-    }
-
-    fn wait_for(&self, words: &str) {
-        let line = self.log.iter().find(|line| line.contains(words));
-        assert!(line.is_some(), "the log ended without {words:?}");
-    }
-
-    /// Stops it, and returns its exit code and what it has logged and nobody has read.
-    fn stop(mut self) -> (Option<i32>, String) {
-        self.signal("TERM");
-        let status = self.child.wait().expect("it ran");
-        (status.code(), self.log.iter().collect::<Vec<_>>().join("\n"))
-    }
-}
-
-impl Drop for Serve {
-    fn drop(&mut self) {
-        // It is gone already where a test has stopped it.
-        let _ = self.child.kill();
-        let _ = self.child.wait();
-    }
-}
-
-impl Subscriber {
-    /// Returns what it prints until it ends.
-    fn rest(&mut self) -> String {
-        let mut rest = String::new();
-        self.output.read_to_string(&mut rest).expect("it is UTF-8");
-        rest
-    }
-}
-
-#[track_caller]
-fn check_usage(words: &[&str], hint: &str) {
-    let output = quelea(words);
-    assert_eq!(output.status.code(), Some(2), "{output:?}");
-    assert!(text(&output.stderr).contains(hint), "{output:?}");
-}
-
-#[track_caller]
-fn assert_success(output: &Output) {
-    assert_eq!(output.status.code(), Some(0), "{output:?}");
-}
-
-fn quelea(words: &[&str]) -> Output {
-    command(words).output().expect("the binary is there")
-}
-
-/// The binary, with nothing of this process's environment in its configuration.
-fn command(words: &[&str]) -> Command {
-    let mut command = Command::new(env!("CARGO_BIN_EXE_quelea"));
-    command.args(words).env_clear();
-    command
-}
-
-fn address_in(line: &str) -> Option<SocketAddr> {
-    let (_, rest) = line.split_once("listening on ")?;
-    rest.split(['"', ' ']).next()?.parse().ok()
-}
-
-fn text(bytes: &[u8]) -> String {
-    String::from_utf8_lossy(bytes).into_owned()
-}
-
-fn temporary_file(name: &str, content: &str) -> PathBuf {
-    let file = Path::new(env!("CARGO_TARGET_TMPDIR")).join(format!("cli-{name}"));
-    fs::write(&file, content).expect("cargo's temporary directory can be written");
-    file
-}
-
-/// A port on which nobody listens: the system gives it to no one else so soon.
-fn free_port() -> u16 {
-    let listener = TcpListener::bind("127.0.0.1:0").expect("there is a free port");
-    listener.local_addr().expect("it is bound").port()
 }
