@@ -1,7 +1,9 @@
 //! Who is asked about a client, in which order, and what comes of it.
 
 use std::fmt;
+use std::pin::Pin;
 use std::sync::Arc;
+use std::task::{Context, Poll};
 
 use quelea_codec::ReasonCode;
 
@@ -24,7 +26,7 @@ pub trait Source: Send + Sync {
 }
 
 /// What a source says about a client.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Debug, PartialEq)]
 pub enum Verdict {
     /// It is this one.
     Accept(Identity),
@@ -32,6 +34,25 @@ pub enum Verdict {
     Refuse(ReasonCode),
     /// Someone else may know it.
     Next,
+    /// It has to ask elsewhere, and holds up no thread meanwhile.
+    Later(Later),
+}
+
+/// A verdict that is not there yet. It is worked out on the runtime of whoever judges, and never blocks.
+pub struct Later(Pin<Box<dyn Future<Output = Verdict> + Send>>);
+
+/// What has become of a judgement.
+#[derive(Debug)]
+pub enum Judged {
+    /// Who the client is, or that it was let in without being anyone, or why it is refused.
+    Done(Result<Option<Identity>, ReasonCode>),
+    /// One of the sources says it later. [`Chain::go_on`] takes up what it says.
+    Later {
+        /// What it says.
+        verdict: Later,
+        /// How many were asked, this one included.
+        asked: usize,
+    },
 }
 
 /// What becomes of a client that brings nothing to say who it is.
@@ -54,34 +75,72 @@ impl Chain {
         Self { sources }
     }
 
-    /// Judges a client. `None` is one that was let in without being anyone.
+    /// Judges a client.
     ///
-    /// # Errors
-    ///
-    /// Why it is refused. A name that nobody knows is never let in as a stranger: who says a name means it.
-    pub fn judge(
+    /// A name that nobody knows is never let in as a stranger: who says a name means it.
+    pub fn judge(&self, credentials: &Credentials, strangers: Strangers) -> Judged {
+        self.go_on(0, Verdict::Next, credentials, strangers)
+    }
+
+    /// Goes on with what the latest of `asked` sources has said.
+    pub fn go_on(
         &self,
+        asked: usize,
+        latest: Verdict,
         credentials: &Credentials,
         strangers: Strangers,
-    ) -> Result<Option<Identity>, ReasonCode> {
-        for source in &self.sources {
-            match source.judge(credentials) {
-                Verdict::Accept(identity) => return Ok(Some(identity)),
-                Verdict::Refuse(reason) => return Err(reason),
+    ) -> Judged {
+        let (mut asked, mut latest) = (asked, latest);
+        loop {
+            match latest {
+                Verdict::Accept(identity) => return Judged::Done(Ok(Some(identity))),
+                Verdict::Refuse(reason) => return Judged::Done(Err(reason)),
+                Verdict::Later(verdict) => return Judged::Later { verdict, asked },
                 Verdict::Next => {}
             }
+            let Some(source) = self.sources.get(asked) else { break };
+            asked += 1;
+            latest = source.judge(credentials);
         }
         let is_stranger = credentials.user_name.is_none() && credentials.password.is_none();
-        match (is_stranger, strangers) {
+        Judged::Done(match (is_stranger, strangers) {
             (true, Strangers::Admitted) => Ok(None),
             (true, Strangers::Refused) => Err(ReasonCode::NOT_AUTHORIZED),
             (false, _) => Err(ReasonCode::BAD_USER_NAME_OR_PASSWORD),
-        }
+        })
     }
 
     /// Begins an enhanced authentication with the first source that has it.
     pub fn begin(&self, method: &str, client_id: &str) -> Option<Box<dyn Exchange>> {
         self.sources.iter().find_map(|it| it.begin(method, client_id))
+    }
+}
+
+impl Later {
+    /// Makes one of the future that works it out.
+    pub fn new(verdict: impl Future<Output = Verdict> + Send + 'static) -> Self {
+        Self(Box::pin(verdict))
+    }
+}
+
+impl Future for Later {
+    type Output = Verdict;
+
+    fn poll(mut self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<Verdict> {
+        self.0.as_mut().poll(context)
+    }
+}
+
+/// None is like another: what they will say is not known.
+impl PartialEq for Later {
+    fn eq(&self, _: &Self) -> bool {
+        false
+    }
+}
+
+impl fmt::Debug for Later {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("Later")
     }
 }
 
@@ -110,8 +169,50 @@ mod tests {
     fn strangers_come_in_only_without_a_name() {
         check(&[Knows("bob", Some("b"))], None, Ok(None));
         let chain = Chain::new(Vec::new());
-        let refused = chain.judge(&Credentials::default(), Strangers::Refused);
+        let refused = done(chain.judge(&Credentials::default(), Strangers::Refused));
         assert_eq!(refused, Err(ReasonCode::NOT_AUTHORIZED));
+    }
+
+    /// Who says it later is not asked again, and those behind it are asked if it does not know.
+    #[test]
+    fn the_others_wait_for_who_says_it_later() {
+        let bob = || Ok(Some(Identity::of_user("bob")));
+        let accepted = Verdict::Accept(Identity::of_user("bob"));
+        check_later(accepted, bob());
+        check_later(Verdict::Refuse(ReasonCode::BANNED), Err(ReasonCode::BANNED));
+        check_later(Verdict::Next, Ok(Some(Identity::of_user("b"))));
+    }
+
+    /// Has a source say `verdict` later, before one that knows bob as b.
+    #[track_caller]
+    fn check_later(verdict: Verdict, expected: Result<Option<Identity>, ReasonCode>) {
+        let sources: [Arc<dyn Source>; 3] =
+            [Arc::new(Knows("amy", None)), Arc::new(Slow), Arc::new(Knows("bob", Some("b")))];
+        let chain = Chain::new(sources.into());
+        let credentials = Credentials { user_name: Some("bob".into()), ..Credentials::default() };
+        let Judged::Later { asked, .. } = chain.judge(&credentials, Strangers::Refused) else {
+            panic!("it is not known yet");
+        };
+        assert_eq!(asked, 2);
+        let judged = chain.go_on(asked, verdict, &credentials, Strangers::Refused);
+        assert_eq!(done(judged), expected);
+    }
+
+    #[track_caller]
+    fn done(judged: Judged) -> Result<Option<Identity>, ReasonCode> {
+        match judged {
+            Judged::Done(outcome) => outcome,
+            Judged::Later { asked, .. } => panic!("the source {asked} says it later"),
+        }
+    }
+
+    /// Says nothing at once.
+    struct Slow;
+
+    impl Source for Slow {
+        fn judge(&self, _: &Credentials) -> Verdict {
+            Verdict::Later(Later::new(std::future::pending()))
+        }
     }
 
     /// Knows one name: who that is, or that nobody may be.
@@ -132,7 +233,7 @@ mod tests {
     fn check(sources: &[Knows], name: Option<&str>, expected: Result<Option<&str>, ReasonCode>) {
         let sources = sources.iter().map(|it| Arc::new(*it) as Arc<dyn Source>).collect();
         let credentials = Credentials { user_name: name.map(Into::into), ..Credentials::default() };
-        let judged = Chain::new(sources).judge(&credentials, Strangers::Admitted);
+        let judged = done(Chain::new(sources).judge(&credentials, Strangers::Admitted));
         let expected = expected.map(|it| it.map(Identity::of_user));
         assert_eq!(judged, expected);
     }

@@ -4,6 +4,8 @@ use std::fmt;
 use std::net::IpAddr;
 use std::sync::Arc;
 
+use quelea_codec::Version;
+
 /// All that may tell who a client is, as its CONNECT and its connection say it.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Credentials {
@@ -19,6 +21,8 @@ pub struct Credentials {
     pub address: Option<IpAddr>,
     /// The listener that it came in by, by its address as configured.
     pub listener: Arc<str>,
+    /// The version of MQTT that it speaks.
+    pub version: Option<Version>,
 }
 
 /// A client certificate that TLS has verified.

@@ -34,7 +34,7 @@ mod scram;
 mod watched;
 
 pub use certificates::Certificates;
-pub use chain::{Chain, Source, Strangers, Verdict};
+pub use chain::{Chain, Judged, Later, Source, Strangers, Verdict};
 pub use credentials::{Certificate, Credentials, Secret};
 pub use exchange::{Exchange, Step};
 pub use holder::CertificateField;

@@ -1,18 +1,24 @@
 //! Authentication: who decides, and how a shard asks without waiting.
 //!
 //! To judge a client, or to take a step of an enhanced authentication, may be slow. The shard sends it to threads
-//! of their own and goes on; the answer comes as mail.
+//! of their own and goes on; the answer comes as mail. Who has to ask elsewhere about a client says so, and the thread
+//! goes on too: that is waited for on the runtime of the control plane.
 //!
 //! Those threads yield to the shards: a storm of passwords to hash must not slow down who is connected.
 
 use std::fmt;
 use std::io;
-use std::sync::mpsc::{Receiver, SyncSender, sync_channel};
+use std::sync::mpsc::{Receiver, SyncSender, TrySendError, sync_channel};
 use std::sync::{Arc, Mutex, PoisonError};
+use std::time::Duration;
 
-use quelea_auth::{Chain, Credentials, Exchange, Identity, Step, Strangers};
-use quelea_codec::Version;
+use quelea_auth::{
+    Chain, Credentials, Exchange, Identity, Judged, Later, Step, Strangers, Verdict,
+};
+use quelea_codec::{ReasonCode, Version};
 use quelea_session::Time;
+use tokio::runtime::Handle;
+use tokio::time::timeout;
 
 use crate::arena::Key;
 use crate::chains::Door;
@@ -49,9 +55,10 @@ pub(crate) struct Admission {
     pub(crate) data: Vec<u8>,
 }
 
-/// The outcome of a step.
+/// The outcome of a step, or of a judgement.
 pub(crate) struct Answer {
-    pub(crate) exchange: Box<dyn Exchange>,
+    /// What the step was of, if it goes on.
+    pub(crate) exchange: Option<Box<dyn Exchange>>,
     pub(crate) step: Step,
 }
 
@@ -61,14 +68,28 @@ pub(crate) struct Authority {
     requests: SyncSender<Request>,
 }
 
-/// A step to be worked out for a link.
-pub(crate) struct Request {
+/// Something to be worked out.
+struct Request {
+    asker: Asker,
+    work: Work,
+}
+
+/// Whom the answer is for.
+struct Asker {
     shard: usize,
     link: Key,
-    exchange: Box<dyn Exchange>,
-    data: Vec<u8>,
-    /// Nobody waits for the answer any longer than that.
+    /// It does not wait any longer than that.
     deadline: Time,
+    /// For what is still to be done when somebody has been asked elsewhere.
+    requests: SyncSender<Request>,
+}
+
+/// What is to be worked out.
+enum Work {
+    /// A step of an exchange, with what the client has sent.
+    Step(Box<dyn Exchange>, Vec<u8>),
+    /// All that a plain CONNECT says.
+    Judge(Box<Judgement>),
 }
 
 /// The threads that work steps out.
@@ -76,11 +97,23 @@ pub(crate) struct Authenticators {
     requests: Receiver<Request>,
 }
 
-/// All that a plain CONNECT says, to be judged in one step.
+/// What those threads need.
+#[derive(Clone)]
+struct Desk {
+    clock: Clock,
+    mailboxes: Arc<[Mailbox]>,
+    /// Where it is waited for what somebody says later.
+    runtime: Handle,
+}
+
+/// A client that is judged by its chain.
 pub(crate) struct Judgement {
-    pub(crate) chain: Arc<Chain>,
-    pub(crate) credentials: Credentials,
-    pub(crate) strangers: Strangers,
+    chain: Arc<Chain>,
+    credentials: Credentials,
+    strangers: Strangers,
+    /// Sources that were asked, and what the latest has said.
+    asked: usize,
+    latest: Verdict,
 }
 
 impl Pending {
@@ -135,7 +168,23 @@ impl Authority {
         data: Vec<u8>,
         deadline: Time,
     ) -> bool {
-        self.requests.try_send(Request { shard, link, exchange, data, deadline }).is_ok()
+        self.send(shard, link, Work::Step(exchange, data), deadline)
+    }
+
+    /// Has a client judged; the answer comes in the same way. Returns false when too many are waiting already.
+    pub(crate) fn judge(
+        &self,
+        shard: usize,
+        link: Key,
+        judgement: Judgement,
+        deadline: Time,
+    ) -> bool {
+        self.send(shard, link, Work::Judge(Box::new(judgement)), deadline)
+    }
+
+    fn send(&self, shard: usize, link: Key, work: Work, deadline: Time) -> bool {
+        let asker = Asker { shard, link, deadline, requests: self.requests.clone() };
+        self.requests.try_send(Request { asker, work }).is_ok()
     }
 }
 
@@ -150,17 +199,19 @@ impl Authenticators {
         threads: usize,
         clock: Clock,
         mailboxes: &Arc<[Mailbox]>,
+        runtime: Handle,
     ) -> io::Result<()> {
+        let desk = Desk { clock, mailboxes: Arc::clone(mailboxes), runtime };
         // Who waits for a request holds the lock; who works one out does not.
         let requests = Arc::new(Mutex::new(self.requests));
         for _ in 0..threads {
-            let (requests, mailboxes) = (Arc::clone(&requests), Arc::clone(mailboxes));
+            let (requests, desk) = (Arc::clone(&requests), desk.clone());
             let work = move || {
                 os::yield_to_others();
                 while let Some(request) = next(&requests) {
                     // Its client was told that the broker is busy, and is gone.
-                    if request.deadline > clock.now() {
-                        request.answer(&mailboxes);
+                    if request.asker.deadline > desk.clock.now() {
+                        request.work_out(&desk);
                     }
                 }
             };
@@ -175,21 +226,66 @@ fn next(requests: &Mutex<Receiver<Request>>) -> Option<Request> {
 }
 
 impl Request {
-    /// Works the step out and posts the answer.
-    fn answer(mut self, mailboxes: &[Mailbox]) {
-        let step = self.exchange.step(&self.data);
-        let answer = Box::new(Answer { exchange: self.exchange, step });
-        mailboxes[self.shard].send(Letter::Authenticated { link: self.link, answer });
+    fn work_out(self, desk: &Desk) {
+        match self.work {
+            Work::Step(mut exchange, data) => {
+                let step = exchange.step(&data);
+                self.asker.answer(Some(exchange), step, desk);
+            }
+            Work::Judge(judgement) => self.asker.judge(judgement, desk),
+        }
     }
 }
 
-impl Exchange for Judgement {
-    fn step(&mut self, _: &[u8]) -> Step {
-        match self.chain.judge(&self.credentials, self.strangers) {
-            Ok(Some(identity)) => Step::Identify(Box::new(identity), Vec::new()),
-            Ok(None) => Step::Accept(Vec::new()),
-            Err(reason) => Step::Refuse(reason),
+impl Asker {
+    fn judge(self, mut judgement: Box<Judgement>, desk: &Desk) {
+        let step = match judgement.go_on() {
+            Judged::Done(Ok(Some(identity))) => Step::Identify(Box::new(identity), Vec::new()),
+            Judged::Done(Ok(None)) => Step::Accept(Vec::new()),
+            Judged::Done(Err(reason)) => Step::Refuse(reason),
+            Judged::Later { verdict, asked } => {
+                judgement.asked = asked;
+                drop(desk.runtime.spawn(self.wait(judgement, verdict, desk.clone())));
+                return;
+            }
+        };
+        self.answer(None, step, desk);
+    }
+
+    /// Waits for what somebody says later. It takes a thread again only if others are to be asked.
+    async fn wait(self, mut judgement: Box<Judgement>, verdict: Later, desk: Desk) {
+        let left = self.deadline.as_millis().saturating_sub(desk.clock.now().as_millis());
+        let Ok(latest) = timeout(Duration::from_millis(left), verdict).await else {
+            // Its client was told that the broker is busy, and is gone.
+            return;
+        };
+        let others_are_to_be_asked = latest == Verdict::Next;
+        judgement.latest = latest;
+        if !others_are_to_be_asked {
+            return self.judge(judgement, &desk);
         }
+        let requests = self.requests.clone();
+        let request = Request { asker: self, work: Work::Judge(judgement) };
+        // Without the authority, nobody waits for an answer either.
+        if let Err(TrySendError::Full(request)) = requests.try_send(request) {
+            request.asker.answer(None, Step::Refuse(ReasonCode::SERVER_BUSY), &desk);
+        }
+    }
+
+    fn answer(self, exchange: Option<Box<dyn Exchange>>, step: Step, desk: &Desk) {
+        let answer = Box::new(Answer { exchange, step });
+        desk.mailboxes[self.shard].send(Letter::Authenticated { link: self.link, answer });
+    }
+}
+
+impl Judgement {
+    pub(crate) fn new(chain: Arc<Chain>, credentials: Credentials, strangers: Strangers) -> Self {
+        Self { chain, credentials, strangers, asked: 0, latest: Verdict::Next }
+    }
+
+    fn go_on(&mut self) -> Judged {
+        let latest = std::mem::replace(&mut self.latest, Verdict::Next);
+        self.chain.go_on(self.asked, latest, &self.credentials, self.strangers)
     }
 }
 

@@ -8,7 +8,7 @@ use std::thread::JoinHandle;
 use std::time::Duration;
 
 use quelea_store::{Condition, StoreError};
-use tokio::runtime::Builder;
+use tokio::runtime::{Builder, Handle};
 use tokio::signal::unix::{Signal as UnixSignal, SignalKind, signal};
 use tokio::sync::oneshot;
 use tokio::time::MissedTickBehavior;
@@ -35,6 +35,7 @@ pub enum Signal {
 /// The thread of the control plane.
 pub(crate) struct Control {
     end: oneshot::Sender<()>,
+    runtime: Handle,
     thread: JoinHandle<()>,
 }
 
@@ -52,10 +53,11 @@ impl Control {
         let (end, ended) = oneshot::channel();
         let runtime = Builder::new_current_thread()
             .enable_all()
-            .max_blocking_threads(FILE_WATCHERS)
+            .max_blocking_threads(BLOCKING_THREADS)
             .build()?;
         // Before anyone is told that the broker runs: from then on a signal stops it in good order.
         let watched = runtime.block_on(async { Watched::new() });
+        let handle = runtime.handle().clone();
         let run = move || {
             match watched {
                 Ok(watched) => drop(runtime.spawn(watched.forward(signals))),
@@ -73,7 +75,12 @@ impl Control {
             runtime.shutdown_background();
         };
         let thread = std::thread::Builder::new().name("control".to_owned()).spawn(run)?;
-        Ok(Self { end, thread })
+        Ok(Self { end, runtime: handle, thread })
+    }
+
+    /// Returns where others may have something slow done.
+    pub(crate) fn runtime(&self) -> Handle {
+        self.runtime.clone()
     }
 
     /// Ends the control plane.
@@ -249,8 +256,8 @@ async fn watch_load(shared: Arc<Shared>, clock: Clock) {
     }
 }
 
-/// Looks at files at once.
-const FILE_WATCHERS: usize = 1;
+/// One looks at files, and the others look up names of services: each service has one look-up at a time.
+const BLOCKING_THREADS: usize = 4;
 
 /// How often it is looked whether files have changed, and whether the disk is full.
 const LOOK_EVERY: Duration = Duration::from_secs(1);

@@ -176,7 +176,8 @@ impl Broker {
         let homes: Arc<[Arc<Home>]> = homes.into();
         backend.start(&places)?;
         let control = Control::start(Arc::clone(&shared), sender, clock)?;
-        authenticators.start(authenticators_max, clock, &shared.mailboxes)?;
+        let runtime = control.runtime();
+        authenticators.start(authenticators_max, clock, &shared.mailboxes, runtime)?;
         let mut shards = Vec::new();
         for (index, poll) in polls.into_iter().enumerate() {
             shards.push(spawn(index, poll, Arc::clone(&shared), Arc::clone(&homes))?);

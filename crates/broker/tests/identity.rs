@@ -9,7 +9,7 @@ use std::sync::{Arc, Barrier};
 use std::time::{Duration, SystemTime};
 
 use quelea_acl::read_json;
-use quelea_auth::{Credentials, Identity, Limits, Source, Verdict};
+use quelea_auth::{Credentials, Identity, Later, Limits, Source, Verdict};
 use quelea_broker::config::{AclRule, Durability, IdentityRules, Listener, RateExceeded};
 use quelea_broker::{Broker, Config, Extensions};
 use quelea_codec::{Connect, Packet, ReasonCode, Version};
@@ -175,6 +175,46 @@ fn an_identity_brings_limits() {
     assert_eq!((last[0], last[2]), (0xE0, 0x96));
 }
 
+/// Who asks elsewhere holds up nobody: there are many more of them than threads.
+#[test]
+fn what_is_said_later_holds_up_nobody() {
+    let house = House::new(None);
+    let login = Some(("never", "x"));
+    let waiting: Vec<_> =
+        (0..200).map(|it| house.connect(Version::V5, &format!("w{it}"), login)).collect();
+    assert_eq!(house.connect(Version::V5, "a", Some(("bob", "pass bob"))).code(), 0);
+    // The one who says it later does not know it, and the next is asked.
+    for (id, later, code) in [("b", "later", 0), ("c", "later no", 0x87), ("d", "later next", 0x86)]
+    {
+        assert_eq!(house.connect(Version::V5, id, Some((later, "x"))).code(), code, "{later}");
+    }
+    assert_eq!(house.connect(Version::V311, "e", Some(("amy", "pass amy"))).code(), 0);
+    drop(waiting);
+}
+
+/// Says at another time what is to become of those who are called so.
+struct Elsewhere;
+
+impl Source for Elsewhere {
+    fn judge(&self, credentials: &Credentials) -> Verdict {
+        let user = credentials.user_name.clone().unwrap_or_default();
+        if !matches!(&*user, "never" | "later" | "later no" | "later next") {
+            return Verdict::Next;
+        }
+        Verdict::Later(Later::new(async move {
+            if &*user == "never" {
+                std::future::pending::<()>().await;
+            }
+            tokio::task::yield_now().await;
+            match &*user {
+                "later" => Verdict::Accept(Identity::of_user(user)),
+                "later no" => Verdict::Refuse(ReasonCode::NOT_AUTHORIZED),
+                _ => Verdict::Next,
+            }
+        }))
+    }
+}
+
 /// Knows bob and amy, a fleet of which each has the client identifier of its password, and some with a temper.
 struct Known(Arc<Barrier>);
 
@@ -230,7 +270,8 @@ impl House {
         };
         config.store.durability = Durability::Memory;
         config.stop.flush_timeout_secs = 1;
-        let sources: Vec<Arc<dyn Source>> = vec![Arc::new(Known(Arc::clone(&barrier)))];
+        let sources: Vec<Arc<dyn Source>> =
+            vec![Arc::new(Elsewhere), Arc::new(Known(Arc::clone(&barrier)))];
         let extensions = Extensions { sources, ..Extensions::default() };
         configure(&mut config);
         let broker = Broker::start_with(config.clone(), extensions).unwrap();

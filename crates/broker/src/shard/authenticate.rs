@@ -49,14 +49,15 @@ impl Shard {
             certificate: io.certificate(key),
             address: link.address.ip(),
             listener: Arc::clone(&door.name),
+            version: Some(connect.version),
         };
-        let exchange = Box::new(Judgement { chain, credentials, strangers: door.strangers() });
+        let judgement = Judgement::new(chain, credentials, door.strangers());
         let mut pending = Pending::new(connect.version, "", packet.to_vec());
         pending.is_asked = true;
         link.stage = Stage::Authenticating(Box::new(pending));
         let deadline = link.stage_ends_at;
         let shard = usize::from(self.index.0);
-        if !self.shared.authority.ask(shard, key, exchange, Vec::new(), deadline) {
+        if !self.shared.authority.judge(shard, key, judgement, deadline) {
             self.refuse(key, connect.version, ReasonCode::SERVER_BUSY);
         }
     }
@@ -155,7 +156,7 @@ impl Shard {
         let (identity, data) = match answer.step {
             Step::Continue(data) => {
                 pending.is_asked = false;
-                pending.exchange = Some(answer.exchange);
+                pending.exchange = answer.exchange;
                 let method = pending.method.clone();
                 self.send_auth(key, ReasonCode::CONTINUE_AUTHENTICATION, &method, &data);
                 return;
@@ -181,7 +182,7 @@ impl Shard {
         pending.is_asked = false;
         let data = match answer.step {
             Step::Continue(data) => {
-                pending.exchange = Some(answer.exchange);
+                pending.exchange = answer.exchange;
                 self.send_auth(key, ReasonCode::CONTINUE_AUTHENTICATION, &method, &data);
                 return;
             }
