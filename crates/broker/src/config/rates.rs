@@ -12,8 +12,9 @@ settings! {
         pub connects_total_per_sec: Option<u32> = None, Count(1..=10_000_000);
 
         /// Connections at once from one address. One more is closed as soon as it is accepted, and counted. An
-        /// address of IPv6 stands for its network of 64 bits. Connections through a listener with `proxy_protocol`
-        /// are not counted here, since they all come from the proxy; nor are those by a Unix socket.
+        /// address of IPv6 stands for its network of 64 bits. Those who come through a
+        /// trusted proxy (`proxy_protocol`, `forwarded_for`) count with the address that it names. Connections by a
+        /// Unix socket are not counted.
         pub address_connections_max: Option<u32> = None, Count(1..=10_000_000);
 
         /// Connections in a second from one address. One more is closed as soon as it is accepted, and counted.

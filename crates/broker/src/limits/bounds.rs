@@ -67,6 +67,11 @@ impl Bounds {
         Box::new(Self { admitted: output_bytes, ..Self::default() })
     }
 
+    /// Its address has become known: it counts with that.
+    pub(crate) fn enter(&mut self, place: AddressPlace) {
+        self.address = Some(place);
+    }
+
     /// Returns whether its listener lets it speak `version`.
     pub(crate) fn admits_version(&self, version: Version) -> bool {
         self.entrance.as_ref().is_none_or(|entrance| entrance.admits_version(version))

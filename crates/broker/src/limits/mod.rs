@@ -21,7 +21,7 @@ mod meter;
 mod newest;
 mod overload;
 
-pub(crate) use addresses::{AddressPlace, Addresses};
+pub(crate) use addresses::{AddressPlace, Addresses, TooMany};
 pub(crate) use bans::{Banned, Caller};
 pub(crate) use bounds::{Bounds, Use};
 pub(crate) use meter::Meter;

@@ -133,8 +133,8 @@ impl Work {
         let count = self.shared.connection_count.fetch_add(1, Ordering::Relaxed);
         let is_full = count >= rules.config.limits.connections_max as usize;
         let place = self.entrance.enter().filter(|place| !is_full && place.admits(peer));
-        // A proxy speaks for many.
-        let ip = peer.ip().filter(|_| !self.entrance.is_for_proxies());
+        // A proxy speaks for many: each counts with its own address, when that is known.
+        let ip = peer.ip().filter(|ip| !self.entrance.is_proxy(*ip));
         let caller = Caller { client_id: "", user: None, ip };
         let is_banned = self.shared.banned.has(caller, now, self.shared.wall(now));
         let address = self.shared.addresses.enter(ip.filter(|_| !is_banned), now, rates);

@@ -135,9 +135,10 @@ impl Entrance {
         self.versions.is_empty() || self.versions.contains(&version.into())
     }
 
-    /// Returns whether its connections come from proxies.
-    pub(crate) fn is_for_proxies(&self) -> bool {
-        !self.proxies.is_empty()
+    /// Returns whether a connection from `address` is that of a proxy, which will say whom it is for.
+    pub(crate) fn is_proxy(&self, address: IpAddr) -> bool {
+        let forwards = self.forwarded_for.iter().any(|network| network.contains(address));
+        forwards || !self.proxies.is_empty()
     }
 
     /// Lets one more connection in, unless there are too many.

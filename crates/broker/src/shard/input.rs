@@ -86,7 +86,11 @@ impl Shard {
             && let Some(client) = io.client(key)
         {
             // What comes of a client behind a proxy is logged with its own address, from the first mistake on.
-            link.address = client;
+            let before = std::mem::replace(&mut link.address, client);
+            if client.ip() != before.ip() && !self.enter_address(key) {
+                self.lose(key, None, io);
+                return Remains::Nothing;
+            }
         }
         let received = match result {
             Ok(Received { bytes: 0, .. }) => {

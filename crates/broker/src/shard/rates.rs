@@ -1,5 +1,7 @@
 //! Links that are held to rates: what arrives is counted, and who has used too much waits, is refused, or goes.
 
+use std::sync::atomic::Ordering;
+
 use quelea_auth::Limits;
 use quelea_codec::{Publish, ReasonCode};
 use quelea_session::Time;
@@ -8,7 +10,7 @@ use super::Shard;
 use super::link::{Ending, Stage};
 use crate::arena::Key;
 use crate::config::RateExceeded;
-use crate::limits::{Bounds, Caller, Use};
+use crate::limits::{Bounds, Caller, TooMany, Use};
 
 impl Shard {
     /// Gives a link that opens its bounds, if it has any.
@@ -23,6 +25,23 @@ impl Shard {
         // One that has authenticated again may have others, or none.
         if let Some(bounds) = &mut link.bounds {
             bounds.own = own;
+        }
+    }
+
+    /// Counts a link with the address that a proxy has named. Returns false if that has too many, and the link must go.
+    pub(super) fn enter_address(&mut self, key: Key) -> bool {
+        let Some(link) = self.links.get_mut(key) else { return true };
+        let rates = &self.rules.config.rates;
+        match self.shared.addresses.enter(link.address.ip(), self.now, rates) {
+            Ok(Some(place)) => {
+                link.bounds.get_or_insert_default().enter(place);
+                true
+            }
+            Ok(None) => true,
+            Err(TooMany) => {
+                self.shared.connections_refused.fetch_add(1, Ordering::Relaxed);
+                false
+            }
         }
     }
 

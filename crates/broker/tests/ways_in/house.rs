@@ -2,7 +2,7 @@
 
 use std::net::SocketAddr;
 
-use quelea_broker::config::{Durability, Listener, Loaded, Sources, Tls};
+use quelea_broker::config::{Durability, Listener, Loaded, Rates, Sources, Tls};
 use quelea_broker::{Broker, Config, StartError, Totals};
 
 use crate::pki::{Directory, Identity};
@@ -29,6 +29,11 @@ impl House {
         let broker = Broker::start(config).unwrap();
         let address = broker.local_addrs()[0];
         Self { broker: Some(broker), address, directory }
+    }
+
+    /// Starts a broker with one listener, held to `rates`.
+    pub(crate) fn with_rates(listener: Listener, rates: Rates) -> Self {
+        Self::with_config(Config { rates, ..config(listener) }, Directory::new())
     }
 
     /// Starts a broker with one listener for TLS, as `change` would have it.

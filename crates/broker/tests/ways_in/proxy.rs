@@ -1,14 +1,17 @@
 //! The PROXY protocol: clients behind a proxy of TCP.
 
 use std::io::{ErrorKind, Read, Write};
+use std::time::Instant;
 
+use quelea_broker::config::Rates;
 use rustls::pki_types::ServerName;
 use rustls::{ClientConnection, StreamOwned};
 
-use crate::client::{Client, connect_packet, tcp, unique_id};
+use crate::client::{Client, PATIENCE, connect_packet, tcp, unique_id};
 use crate::house::{self, House};
 use crate::journal;
 use crate::pki::{Authority, client_config};
+use crate::websocket_client::{WebSocketStream, request, upgrade};
 
 #[test]
 fn clients_are_known_by_their_own_address() {
@@ -67,6 +70,40 @@ fn failures_are_logged_with_the_address_of_the_client() {
     let mut stream = tcp(house.address);
     stream.write_all(b"PROXY TCP4 198.51.100.77 10.0.0.1 4711 8883\r\nno TLS").unwrap();
     journal::expect(&["connection refused", "address=198.51.100.77:4711"]);
+}
+
+/// Limits of source addresses are about the clients' own, whatever the proxies'.
+#[test]
+fn each_counts_with_its_own_address() {
+    let rates = Rates { address_connections_max: Some(2), ..Rates::default() };
+    let house = House::with_rates(listener_for("127.0.0.1"), rates.clone());
+    check_places(|client| {
+        let mut stream = tcp(house.address);
+        let header = format!("PROXY TCP4 {client} 10.0.0.1 4711 8883\r\n");
+        stream.write_all(header.as_bytes()).unwrap();
+        Client::connect(stream).ok()
+    });
+    let text = "[[listener]]\naddress = \"127.0.0.1:0\"\nprotocol = \"websocket\"\n\
+                forwarded_for = { trusted = [\"127.0.0.1\"] }";
+    let house = House::with_rates(house::listener_of(text), rates);
+    check_places(|client| {
+        let request = request().replace("Host:", &format!("X-Forwarded-For: {client}\r\nHost:"));
+        let (stream, response) = upgrade(tcp(house.address), &request);
+        response.starts_with("HTTP/1.1 101 ").then_some(())?;
+        Client::connect(WebSocketStream::upgraded(stream)).ok()
+    });
+}
+
+/// Connects clients by their addresses, each of which has two places.
+fn check_places<S: Read + Write>(connect: impl Fn(&str) -> Option<Client<S>>) {
+    let [first, _second] = [0, 1].map(|_| connect("203.0.113.9").expect("there is a place"));
+    assert!(connect("203.0.113.9").is_none(), "the third is one too many");
+    let _others = [10, 11, 12].map(|it| connect(&format!("203.0.113.{it}")).expect("another's"));
+    drop(first);
+    let deadline = Instant::now() + PATIENCE;
+    while connect("203.0.113.9").is_none() {
+        assert!(Instant::now() < deadline, "the place is never free again");
+    }
 }
 
 #[test]

@@ -23,6 +23,11 @@ impl<S: Read + Write> WebSocketStream<S> {
         );
         assert!(response.contains("\r\nSec-WebSocket-Protocol: mqtt\r\n"), "{response}");
         inner.flush().unwrap();
+        Self::upgraded(inner)
+    }
+
+    /// What follows an upgrade that was granted.
+    pub(crate) fn upgraded(inner: S) -> Self {
         Self { inner, data: Vec::new(), controls: Vec::new() }
     }
 
