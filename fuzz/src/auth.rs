@@ -1,6 +1,8 @@
 //! What must hold for who clients are.
 
-use quelea_auth::Users;
+use quelea_auth::service::{question, read_answer};
+use quelea_auth::{Credentials, Identity, Secret, Users, Verdict};
+use serde_json::Value;
 
 /// A password file is read or refused by a line that is there, and what is written means what was read.
 ///
@@ -16,4 +18,36 @@ pub fn check_password_file(input: &[u8]) {
         }
         Err((line, _)) => assert!((1..=text.lines().count().max(1)).contains(&line)),
     }
+}
+
+/// The answer of a service lets in only whom it says, within bounds, and a question holds the password that it is about.
+///
+/// # Panics
+///
+/// When it does otherwise.
+pub fn check_service_answer(input: &[u8]) {
+    for client_id in ["", "c"] {
+        let password = Some(Secret::from(input));
+        let client =
+            Credentials { client_id: client_id.into(), password, ..Credentials::default() };
+        if let Ok(Verdict::Accept(identity)) = read_answer(input, &client) {
+            check_identity(&identity, input, client_id);
+        }
+        let asked: Value = serde_json::from_slice(&question(&client)).expect("JSON");
+        let text = std::str::from_utf8(input).ok();
+        assert_eq!(asked.get("password").and_then(Value::as_str), text);
+        assert_eq!(asked.get("password_base64").is_some(), text.is_none());
+    }
+}
+
+fn check_identity(identity: &Identity, answer: &[u8], client_id: &str) {
+    let answer: Value = serde_json::from_slice(answer).expect("it was read before");
+    assert_eq!(answer["result"], "allow");
+    let said = |key: &str| answer.get(key).and_then(Value::as_str);
+    assert_eq!(identity.user.as_deref(), said("user"));
+    assert_eq!(identity.client_id.as_deref(), said("client_id"));
+    assert!(client_id.is_empty() || identity.client_id.as_deref().is_none_or(|it| it == client_id));
+    assert!(identity.groups.len() <= 64 && identity.claims.len() <= 64);
+    let rules = answer.get("acl").and_then(Value::as_array).map(Vec::len);
+    assert_eq!(identity.rules.as_ref().map(|it| it.len()), rules);
 }

@@ -28,6 +28,7 @@ pub const TARGETS: &[Target] = &[
     ("password_file", auth::check_password_file),
     ("proxy", transport::check_proxy),
     ("recovery", recovery::check_recovery),
+    ("service_answer", auth::check_service_answer),
     ("session", session::check_operations),
     ("topics", topics::check_operations),
     ("upgrade", transport::check_upgrade),

@@ -15,6 +15,7 @@
 //! | `password_file` | users and their passwords |
 //! | `jwt` | signed tokens, and the keys of those who issue them |
 //! | `hash` | the hashes of passwords: Argon2id, and those of Mosquitto |
+//! | `service` | what a service is asked about a client, and what its answer means |
 //! | `scram` | SCRAM-SHA-256, the broker's side |
 //! | `watched` | files that are read again when they have changed |
 
@@ -31,6 +32,7 @@ mod identity;
 pub mod jwt;
 mod password_file;
 mod scram;
+pub mod service;
 mod watched;
 
 pub use certificates::Certificates;
