@@ -283,8 +283,9 @@ impl Translator {
             }
             "password_file" => self.draft.text("authentication.password_file", value, at),
             "acl_file" => {
-                let settings = ["acl_file", "authorization.acl_file"];
-                settings.iter().any(|it| self.draft.text(it, value, at))
+                // Mosquitto closes no connection for a filter of which nothing is allowed.
+                self.draft.text("policy.v31_denied_subscribe", "grant-nothing", at);
+                self.draft.text("acl_file", value, at)
             }
             _ => false,
         };
