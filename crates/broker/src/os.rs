@@ -116,6 +116,27 @@ pub(crate) fn trim_memory() {
     }
 }
 
+/// Has large blocks come from the system, and go back to it as soon as they are freed.
+///
+/// glibc would learn from the first that is freed to take the next from its heap. There a small one is cut out of the
+/// hole that it leaves, the next large one does not fit any more, and a storm of password hashes, with 19 MiB for each
+/// though there are two at a time, takes hundreds of them.
+pub(crate) fn keep_large_blocks_apart() {
+    #[cfg(all(target_os = "linux", target_env = "gnu"))]
+    #[allow(unsafe_code)]
+    // SAFETY: mallopt takes no pointers, locks what it changes, and concerns only where later blocks come from. That
+    // it fails is no harm.
+    unsafe {
+        libc::mallopt(libc::M_MMAP_THRESHOLD, LARGE_BLOCK_BYTES);
+        // It is not learned any more either, once the other is set.
+        libc::mallopt(libc::M_TRIM_THRESHOLD, 2 * LARGE_BLOCK_BYTES);
+    }
+}
+
+/// Far above what is allocated all the time, and below a hash.
+#[cfg(all(target_os = "linux", target_env = "gnu"))]
+const LARGE_BLOCK_BYTES: libc::c_int = 4 << 20;
+
 #[cfg(all(test, target_os = "linux"))]
 mod tests {
     use super::*;

@@ -108,6 +108,7 @@ impl Broker {
         check_exposure(&config, &extensions)?;
         let access = read_rules(&config).map_err(StartError::Access)?;
         os::raise_file_limit();
+        os::keep_large_blocks_apart();
         let clock = Clock::start();
         let is_inherited = |it: &Listener| matches!(it.address, Address::Inherited(_));
         let mut inherited = match config.listeners.iter().any(is_inherited) {
