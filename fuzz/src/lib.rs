@@ -12,6 +12,7 @@ pub mod jwt;
 pub mod recovery;
 pub mod session;
 pub mod topics;
+pub mod traffic;
 pub mod transport;
 
 /// A target with its name, which is also that of its corpus.
@@ -31,6 +32,7 @@ pub const TARGETS: &[Target] = &[
     ("service_answer", auth::check_service_answer),
     ("session", session::check_operations),
     ("topics", topics::check_operations),
+    ("traffic", traffic::check_file),
     ("upgrade", transport::check_upgrade),
     ("websocket", transport::check_websocket),
 ];

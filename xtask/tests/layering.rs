@@ -16,6 +16,7 @@ const MAY_USE: &[(&str, &[&str])] = &[
     ("quelea-topics", &["quelea-codec"]),
     ("quelea-client", &["quelea-codec", "quelea-session", "quelea-topics"]),
     ("quelea-store", &["quelea-codec", "quelea-session"]),
+    ("quelea-traffic", &["quelea-codec"]),
     ("quelea-transport", &[]),
     // An identity brings rules.
     ("quelea-auth", &["quelea-acl", "quelea-codec"]),
@@ -44,6 +45,7 @@ const MAY_USE: &[(&str, &[&str])] = &[
             "quelea-session",
             "quelea-store",
             "quelea-topics",
+            "quelea-traffic",
             "quelea-transport",
         ],
     ),
@@ -71,6 +73,7 @@ const PURE: &[(&str, &[&str])] = &[
     ("quelea-codec", &[]),
     ("quelea-session", &["hashbrown"]),
     ("quelea-topics", &["foldhash", "hashbrown"]),
+    ("quelea-traffic", &["crc32fast"]),
     ("quelea-transport", &["sha1_smol"]),
 ];
 

@@ -59,6 +59,7 @@ fn pure_crates_say_so() {
         ("codec", &["#![no_std]", "#![forbid(unsafe_code)]"][..]),
         ("session", &["#![no_std]", "#![forbid(unsafe_code)]"]),
         ("topics", &["#![forbid(unsafe_code)]"]),
+        ("traffic", &["#![forbid(unsafe_code)]"]),
         ("transport", &["#![forbid(unsafe_code)]"]),
     ] {
         let path = root().join("crates").join(package).join("src/lib.rs");

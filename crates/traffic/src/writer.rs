@@ -1,0 +1,138 @@
+//! Writing a file.
+
+use std::io::{self, Write};
+
+use quelea_codec::{Packet, PacketId, Publish, SubscriptionIds, Version};
+
+use crate::format::{
+    BLOCK_HEADER_BYTES, BlockHeader, FILE_HEADER_BYTES, FileHeader, PACKET_BYTES_MAX, append_number,
+};
+
+/// Writes entries as blocks, each with one call of [`Write::write_all`].
+///
+/// What is pushed is written when a block of 64 KiB is full, or by [`flush`](Self::flush): whoever wants to lose no more
+/// than a second flushes each second. Dropped without [`finish`](Self::finish) it loses what it has not written.
+#[derive(Debug)]
+pub struct Writer<W> {
+    output: W,
+    /// The block that is being made, with room for its header; at most [`BLOCK_BYTES`] but for one with a single entry.
+    block: Vec<u8>,
+    entry_count: u32,
+    base_micros: u64,
+    last_micros: u64,
+    written_bytes: u64,
+}
+
+impl<W: Write> Writer<W> {
+    /// Begins a file. Times are counted from `begun_unix_micros`, in microseconds since the beginning of 1970.
+    ///
+    /// # Errors
+    ///
+    /// Those of the output.
+    pub fn begin(mut output: W, begun_unix_micros: u64) -> io::Result<Self> {
+        output.write_all(&FileHeader { begun_unix_micros }.encode())?;
+        let writer = Self::go_on(output, 0);
+        Ok(Self { written_bytes: FILE_HEADER_BYTES as u64, ..writer })
+    }
+
+    /// Goes on with a file whose last entry is of `last_micros`, and whose output is at the end of its last whole block.
+    pub fn go_on(output: W, last_micros: u64) -> Self {
+        Self {
+            output,
+            block: vec![0; BLOCK_HEADER_BYTES],
+            entry_count: 0,
+            base_micros: last_micros,
+            last_micros,
+            written_bytes: 0,
+        }
+    }
+
+    /// Adds a message. Its topic alias, subscription identifiers, packet identifier and DUP are left out: they belong to
+    /// the connection on which it came. A time before that of the message before becomes that one's.
+    ///
+    /// # Errors
+    ///
+    /// Those of the output; [`InvalidInput`](io::ErrorKind::InvalidInput) if the message is larger than a packet may be.
+    ///
+    /// # Panics
+    ///
+    /// If topic or properties are longer than MQTT allows.
+    pub fn push(&mut self, micros: u64, publish: &Publish<'_>) -> io::Result<()> {
+        let mut publish = Publish { dup: false, packet_id: None, ..*publish };
+        if publish.qos.to_byte() > 0 {
+            publish.packet_id = PacketId::new(1);
+        }
+        publish.properties.topic_alias = None;
+        publish.properties.subscription_ids = SubscriptionIds::default();
+        let packet = Packet::Publish(publish);
+        let packet_bytes = packet.encoded_len(Version::V5);
+        if packet_bytes > PACKET_BYTES_MAX {
+            let message = "the message is larger than a packet of MQTT 5 may be";
+            return Err(io::Error::new(io::ErrorKind::InvalidInput, message));
+        }
+        if self.block.len() + packet_bytes > BLOCK_BYTES {
+            self.write_block()?;
+        }
+        let micros = micros.max(self.last_micros);
+        if self.entry_count == 0 {
+            self.base_micros = micros;
+            self.last_micros = micros;
+        }
+        append_number(micros - self.last_micros, &mut self.block);
+        packet.encode(Version::V5, &mut self.block);
+        self.last_micros = micros;
+        self.entry_count += 1;
+        Ok(())
+    }
+
+    /// Writes what was pushed, and flushes the output.
+    ///
+    /// # Errors
+    ///
+    /// Those of the output.
+    pub fn flush(&mut self) -> io::Result<()> {
+        self.write_block()?;
+        self.output.flush()
+    }
+
+    /// Writes what was pushed, and returns the output.
+    ///
+    /// # Errors
+    ///
+    /// Those of the output.
+    pub fn finish(mut self) -> io::Result<W> {
+        self.flush()?;
+        Ok(self.output)
+    }
+
+    /// Returns how many bytes the file has grown by, with what is not written so far.
+    pub fn bytes(&self) -> u64 {
+        let waiting = if self.entry_count == 0 { 0 } else { self.block.len() };
+        self.written_bytes + waiting as u64
+    }
+
+    fn write_block(&mut self) -> io::Result<()> {
+        if self.entry_count == 0 {
+            return Ok(());
+        }
+        let body = &self.block[BLOCK_HEADER_BYTES..];
+        let header = BlockHeader {
+            body_bytes: body.len() as u32,
+            entry_count: self.entry_count,
+            base_micros: self.base_micros,
+            checksum: 0,
+        };
+        let header = header.sealed(body).encode();
+        self.block[..BLOCK_HEADER_BYTES].copy_from_slice(&header);
+        self.output.write_all(&self.block)?;
+        self.written_bytes += self.block.len() as u64;
+        self.block.truncate(BLOCK_HEADER_BYTES);
+        // After a large message its room is not kept.
+        self.block.shrink_to(BLOCK_BYTES);
+        self.entry_count = 0;
+        Ok(())
+    }
+}
+
+/// How large a block may grow with more than one entry in it.
+const BLOCK_BYTES: usize = 65_536;
