@@ -107,6 +107,10 @@ impl Program {
         (status.code(), std::mem::take(&mut self.said))
     }
 
+    pub(crate) fn id(&self) -> u32 {
+        self.child.id()
+    }
+
     pub(crate) fn signal(&self, name: &str) {
         let status = Command::new("kill").args(["-s", name, &self.child.id().to_string()]).status();
         assert!(status.expect("kill is there").success());

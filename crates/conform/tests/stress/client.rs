@@ -73,6 +73,8 @@ pub(crate) struct Options {
     pub(crate) receive_maximum: u16,
     pub(crate) will: Option<Testament>,
     pub(crate) auth: Option<(String, Vec<u8>)>,
+    /// User name and password.
+    pub(crate) login: Option<(String, String)>,
 }
 
 /// A will in the making.
@@ -95,6 +97,7 @@ impl Options {
             receive_maximum: 65_535,
             will: None,
             auth: None,
+            login: None,
         }
     }
 
@@ -139,6 +142,8 @@ impl Options {
 
     pub(crate) fn bytes(&self) -> Vec<u8> {
         let mut connect = Connect::new(self.version, &self.client_id);
+        connect.username = self.login.as_ref().map(|it| it.0.as_str());
+        connect.password = self.login.as_ref().map(|it| it.1.as_bytes());
         connect.clean_start = self.is_clean;
         connect.keep_alive_secs = self.keep_alive_secs;
         if self.version.is_v5() {
@@ -166,7 +171,11 @@ impl Options {
 impl Client {
     /// Opens a connection and sends nothing.
     pub(crate) fn open(address: SocketAddr, version: Version) -> Self {
-        let stream = TcpStream::connect(address).expect("the broker listens");
+        Self::on(TcpStream::connect(address).expect("the broker listens"), version)
+    }
+
+    /// Speaks on a connection that is there.
+    pub(crate) fn on(stream: TcpStream, version: Version) -> Self {
         stream.set_nodelay(true).expect("a fresh socket has the option");
         Self {
             version,
