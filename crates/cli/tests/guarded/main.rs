@@ -9,3 +9,4 @@ mod process;
 mod abuse;
 mod bystander;
 mod migration;
+mod securing;
