@@ -8,7 +8,9 @@ pub mod auth;
 pub mod client;
 #[path = "../../crates/codec/tests/support/mod.rs"]
 pub mod codec;
+pub mod config;
 pub mod jwt;
+pub mod migrate;
 pub mod recovery;
 pub mod session;
 pub mod topics;
@@ -22,8 +24,10 @@ pub type Target = (&'static str, fn(&[u8]));
 pub const TARGETS: &[Target] = &[
     ("acl", acl::check_acl),
     ("client", client::check_server),
+    ("config", config::check_config),
     ("framing", codec::check_framing),
     ("jwt", jwt::check_jwt),
+    ("migrate", migrate::check_migrate),
     ("packet_decode", codec::check_packet_decode),
     ("packet_encode", codec::check_packet_encode),
     ("password_file", auth::check_password_file),

@@ -41,6 +41,9 @@ impl Mistakes {
         if mistakes.is_empty() {
             return Ok(());
         }
+        for mistake in &mut mistakes {
+            mistake.message = on_one_line(&mistake.message);
+        }
         mistakes.sort();
         mistakes.dedup();
         Err(Self(mistakes))
@@ -55,6 +58,15 @@ impl Mistakes {
     pub fn iter(&self) -> impl Iterator<Item = &Mistake> {
         self.0.iter()
     }
+}
+
+/// Spells out what would begin another line, or steer a terminal: a message may quote what was written.
+fn on_one_line(message: &str) -> String {
+    let spelled = |char: char| {
+        let control = char.is_control().then(|| char.escape_default());
+        control.into_iter().flatten().chain((!char.is_control()).then_some(char))
+    };
+    message.chars().flat_map(spelled).collect()
 }
 
 impl fmt::Display for Origin {

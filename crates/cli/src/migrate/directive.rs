@@ -2,10 +2,9 @@
 
 use std::fmt;
 use std::fs;
+use std::io;
 use std::path::{Path, PathBuf};
 use std::rc::Rc;
-
-use crate::failure::Failure;
 
 /// A line that says something.
 #[derive(Clone, Debug)]
@@ -30,10 +29,9 @@ impl fmt::Display for Line {
 }
 
 /// Reads a file, and those that it includes. Returns also what cannot be read of those.
-pub(super) fn read(path: &Path) -> Result<(Vec<Directive>, Vec<String>), Failure> {
+pub(super) fn read(path: &Path) -> io::Result<(Vec<Directive>, Vec<String>)> {
     let mut reading = Reading::default();
-    let text = fs::read_to_string(path)
-        .map_err(|error| Failure::usage(format!("cannot read {}: {error}", path.display())))?;
+    let text = fs::read_to_string(path)?;
     reading.take(&path.display().to_string(), &text);
     Ok((reading.directives, reading.notes))
 }

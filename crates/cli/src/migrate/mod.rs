@@ -27,7 +27,8 @@ pub(crate) struct MigrateArgs {
 
 /// Runs `quelea migrate`.
 pub(crate) fn run(args: &MigrateArgs) -> Result<(), Failure> {
-    let (directives, notes) = directive::read(&args.file)?;
+    let (directives, notes) = directive::read(&args.file)
+        .map_err(|it| Failure::usage(format!("cannot read {}: {it}", args.file.display())))?;
     let result = Translation::of(&directives);
     for note in notes.iter().chain(&result.notes) {
         print::to_stderr(note);
