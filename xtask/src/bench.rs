@@ -13,6 +13,7 @@ use crate::program;
 use crate::serving::{self, Broker};
 use crate::tools;
 
+pub(crate) mod access;
 pub(crate) mod client;
 pub(crate) mod durable;
 mod report;

@@ -25,6 +25,7 @@ fn main() -> ExitCode {
         ["test"] => test::run(),
         ["audit", options @ ..] => audit::run(options),
         ["interop", options @ ..] => interop::run(options),
+        ["bench", "access", options @ ..] => bench::access::run(options),
         ["bench", "client", options @ ..] => bench::client::run(options),
         ["bench", "durable", options @ ..] => bench::durable::run(options),
         ["bench", "tls", options @ ..] => bench::tls::run(options),
@@ -59,6 +60,8 @@ Usage: cargo xtask COMMAND
                            themselves, against Mosquitto)
   bench [--quick]          the scenarios of docs/performance.md against Quelea and Mosquitto in turn;
                            writes the table there (--quick: short runs, and nothing is written)
+  bench access [--quick]   what passwords, rules and rates cost, and a storm of passwords; writes the
+                           tables there
   bench client [--quick] [--broker PROGRAM]
                            our client library beside rumqttc and Paho's for C; writes the table there
                            (--broker: a broker that is built already)

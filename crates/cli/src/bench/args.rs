@@ -25,6 +25,18 @@ pub(crate) struct Args {
     /// The broker's port. [default: 1883, with TLS 8883, for ws:// 80, for wss:// 443]
     #[arg(long)]
     pub port: Option<u16>,
+    /// The user name of all clients.
+    #[arg(short, long, value_name = "NAME")]
+    pub username: Option<String>,
+    /// The password of all clients.
+    #[arg(
+        short = 'P',
+        long,
+        value_name = "PASSWORD",
+        requires = "username",
+        allow_hyphen_values = true
+    )]
+    pub pw: Option<String>,
     /// Publishers (pairs, fanin, shared), subscribers (fanout), connections (idle, storm), receivers (flood) or
     /// sessions (sleepers).
     #[arg(long, value_parser = clap::value_parser!(u32).range(1..=1_000_000))]

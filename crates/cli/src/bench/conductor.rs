@@ -416,6 +416,8 @@ pub(super) fn settings(args: &Args, plan: &Plan) -> Result<Settings, String> {
         address: address(&way)?,
         way,
         version: args.mqtt_version,
+        username: args.username.clone(),
+        password: args.pw.clone(),
         subscription_qos: args.qos(),
         payload_bytes: args.size as usize,
         clean_start: args.clean && (args.mqtt_version.is_v5() || !args.is_durable()),

@@ -50,6 +50,8 @@ impl Worker<'_> {
             Ok(true) => {
                 let plan = &self.plan.clients[index];
                 let mut connect = Connect::new(self.settings.version, &plan.client_id);
+                connect.username = self.settings.username.as_deref();
+                connect.password = self.settings.password.as_deref().map(str::as_bytes);
                 if plan.subscription.is_some() {
                     connect.clean_start = self.settings.clean_start;
                     connect.properties.session_expiry_secs = self.settings.session_expiry_secs;
@@ -87,6 +89,7 @@ impl Worker<'_> {
         let properties = connack.properties;
         if connack.reason.is_failure() {
             let said = properties.reason_string.map(|it| format!(": {it}")).unwrap_or_default();
+            self.outcome.refused_by_connack += 1;
             return self.lose(index, &format!("refused with CONNACK {}{said}", connack.reason));
         }
         if self.clients[index].stage != Stage::Greeting {

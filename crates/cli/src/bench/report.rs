@@ -55,6 +55,8 @@ pub(crate) struct Report {
 pub(crate) struct Connections {
     pub accepted: u32,
     pub refused: u32,
+    /// Of the refused, those that were told why.
+    pub refused_by_connack: u32,
     /// From the first connection's beginning until all were settled.
     pub secs: f64,
     pub connack_us: Option<Percentiles>,
@@ -224,6 +226,7 @@ impl Report {
             connect: Connections {
                 accepted: outcomes.iter().map(|it| it.accepted).sum(),
                 refused: outcomes.iter().map(|it| it.refused).sum(),
+                refused_by_connack: outcomes.iter().map(|it| it.refused_by_connack).sum(),
                 secs: seen.connect_time.as_secs_f64(),
                 connack_us: connack.percentiles(),
             },

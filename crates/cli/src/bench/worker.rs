@@ -37,6 +37,9 @@ pub(crate) struct Settings {
     pub way: Way,
     /// Version of all connections.
     pub version: Version,
+    /// User name and password of all connections.
+    pub username: Option<String>,
+    pub password: Option<String>,
     /// QoS of subscriptions.
     pub subscription_qos: quelea_codec::QoS,
     /// Bytes of each payload.
@@ -124,6 +127,8 @@ pub(crate) struct Outcome {
     pub accepted: u32,
     /// Connections that failed before.
     pub refused: u32,
+    /// Of these, the ones that were told why, in CONNACK.
+    pub refused_by_connack: u32,
     /// From the beginning of a connection to its CONNACK.
     pub connack: Latency,
     /// From sending, or from the intended time, to arrival, of the messages of the measurement.
@@ -458,6 +463,7 @@ impl Outcome {
             stream,
             accepted: 0,
             refused: 0,
+            refused_by_connack: 0,
             connack: Latency::new(),
             latency: Latency::new(),
             acknowledging: Latency::new(),
