@@ -18,11 +18,13 @@ mod print;
 mod progress;
 mod properties;
 mod publish;
+mod received;
 mod serve;
 mod show;
 mod store;
 mod subscribe;
 mod target;
+mod traffic;
 mod trouble;
 mod watch;
 mod way;
@@ -66,6 +68,10 @@ enum Command {
     Pub(publish::PublishArgs),
     /// Subscribes, and prints the messages that come.
     Sub(subscribe::SubscribeArgs),
+    /// Writes the messages that come to a file, with their times.
+    Record(traffic::record::RecordArgs),
+    /// Publishes a recording again, in its own time or faster, to the same topics or others.
+    Replay(traffic::replay::ReplayArgs),
     /// Loads a broker, this one or another, and measures it.
     Bench(bench::Args),
     /// Judges any broker by the statements of the MQTT standards.
@@ -94,6 +100,8 @@ fn main() -> ExitCode {
         Some(Command::Serve(args)) => serve::run(&args),
         Some(Command::Pub(args)) => publish::run(&args),
         Some(Command::Sub(args)) => subscribe::run(&args),
+        Some(Command::Record(args)) => traffic::record::run(&args),
+        Some(Command::Replay(args)) => traffic::replay::run(&args),
         Some(Command::Bench(args)) => return bench::run(&args),
         Some(Command::Conform(args)) => {
             return conform::run(&args).unwrap_or_else(|failure| failure.tell());

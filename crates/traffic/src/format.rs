@@ -142,7 +142,7 @@ pub(crate) const FILE_HEADER_BYTES: usize = 32;
 pub(crate) const BLOCK_HEADER_BYTES: usize = 24;
 
 /// 64 bits, seven a byte.
-const NUMBER_BYTES_MAX: usize = 10;
+pub(crate) const NUMBER_BYTES_MAX: usize = 10;
 
 /// The largest packet of MQTT: a fixed header of five bytes, and the largest Remaining Length (section 2.1.4).
 pub(crate) const PACKET_BYTES_MAX: usize = 5 + 268_435_455;

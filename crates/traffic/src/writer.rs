@@ -2,10 +2,11 @@
 
 use std::io::{self, Write};
 
-use quelea_codec::{Packet, PacketId, Publish, SubscriptionIds, Version};
+use quelea_codec::{Packet, PacketId, Publish, QoS, SubscriptionIds, Version};
 
 use crate::format::{
-    BLOCK_HEADER_BYTES, BlockHeader, FILE_HEADER_BYTES, FileHeader, PACKET_BYTES_MAX, append_number,
+    BLOCK_HEADER_BYTES, BlockHeader, FILE_HEADER_BYTES, FileHeader, NUMBER_BYTES_MAX,
+    PACKET_BYTES_MAX, append_number,
 };
 
 /// Writes entries as blocks, each with one call of [`Write::write_all`].
@@ -31,19 +32,19 @@ impl<W: Write> Writer<W> {
     /// Those of the output.
     pub fn begin(mut output: W, begun_unix_micros: u64) -> io::Result<Self> {
         output.write_all(&FileHeader { begun_unix_micros }.encode())?;
-        let writer = Self::go_on(output, 0);
-        Ok(Self { written_bytes: FILE_HEADER_BYTES as u64, ..writer })
+        Ok(Self::go_on(output, 0, FILE_HEADER_BYTES as u64))
     }
 
-    /// Goes on with a file whose last entry is of `last_micros`, and whose output is at the end of its last whole block.
-    pub fn go_on(output: W, last_micros: u64) -> Self {
+    /// Goes on with a file whose last entry is of `last_micros`, and whose output is at the end of its last whole block:
+    /// at `whole_bytes`.
+    pub fn go_on(output: W, last_micros: u64, whole_bytes: u64) -> Self {
         Self {
             output,
             block: vec![0; BLOCK_HEADER_BYTES],
             entry_count: 0,
             base_micros: last_micros,
             last_micros,
-            written_bytes: 0,
+            written_bytes: whole_bytes,
         }
     }
 
@@ -58,13 +59,7 @@ impl<W: Write> Writer<W> {
     ///
     /// If topic or properties are longer than MQTT allows.
     pub fn push(&mut self, micros: u64, publish: &Publish<'_>) -> io::Result<()> {
-        let mut publish = Publish { dup: false, packet_id: None, ..*publish };
-        if publish.qos.to_byte() > 0 {
-            publish.packet_id = PacketId::new(1);
-        }
-        publish.properties.topic_alias = None;
-        publish.properties.subscription_ids = SubscriptionIds::default();
-        let packet = Packet::Publish(publish);
+        let packet = stored(publish);
         let packet_bytes = packet.encoded_len(Version::V5);
         if packet_bytes > PACKET_BYTES_MAX {
             let message = "the message is larger than a packet of MQTT 5 may be";
@@ -105,10 +100,17 @@ impl<W: Write> Writer<W> {
         Ok(self.output)
     }
 
-    /// Returns how many bytes the file has grown by, with what is not written so far.
+    /// Returns how large the file is, with what is not written so far.
     pub fn bytes(&self) -> u64 {
         let waiting = if self.entry_count == 0 { 0 } else { self.block.len() };
         self.written_bytes + waiting as u64
+    }
+
+    /// Returns how large the file may be with one more message.
+    pub fn bytes_with(&self, publish: &Publish<'_>) -> u64 {
+        let entry_bytes = NUMBER_BYTES_MAX + stored(publish).encoded_len(Version::V5);
+        // At most it begins a block.
+        self.bytes() + (BLOCK_HEADER_BYTES + entry_bytes) as u64
     }
 
     fn write_block(&mut self) -> io::Result<()> {
@@ -132,6 +134,17 @@ impl<W: Write> Writer<W> {
         self.entry_count = 0;
         Ok(())
     }
+}
+
+/// Returns the packet of a message as it stands in a file.
+fn stored<'a>(publish: &Publish<'a>) -> Packet<'a> {
+    let mut publish = Publish { dup: false, packet_id: None, ..*publish };
+    if publish.qos > QoS::AtMostOnce {
+        publish.packet_id = PacketId::new(1);
+    }
+    publish.properties.topic_alias = None;
+    publish.properties.subscription_ids = SubscriptionIds::default();
+    Packet::Publish(publish)
 }
 
 /// How large a block may grow with more than one entry in it.

@@ -125,7 +125,7 @@ fn a_file_is_gone_on_with() {
     }
     assert_eq!(reader.whole_bytes(), whole as u64);
     file.truncate(whole);
-    let mut writer = Writer::go_on(file, last);
+    let mut writer = Writer::go_on(file, last, whole as u64);
     writer.push(25, &publish).unwrap();
     let (read, end) = read_all(&writer.finish().unwrap());
     assert_eq!(read.iter().map(|it| it.micros).collect::<Vec<_>>(), [10, 25]);
@@ -166,7 +166,9 @@ fn blocks_are_full_before_they_are_written() {
     let mut writer = Writer::begin(Vec::new(), 0).unwrap();
     let mut lengths = Vec::new();
     for micros in 0..5 {
+        let bound = writer.bytes_with(&publish);
         writer.push(micros, &publish).unwrap();
+        assert!((writer.bytes()..writer.bytes() + 40).contains(&bound), "{bound}");
         lengths.push(writer.bytes());
     }
     let file = writer.finish().unwrap();
