@@ -554,7 +554,7 @@ mod tests {
             let inbox = Inbox::new(Buffering::default());
             let (granted, _) = oneshot::channel();
             let sink = Sink::Inbox(Arc::clone(&inbox));
-            self.registry.add(filter, SubscriptionOptions::default(), sink, granted);
+            self.registry.add(filter, SubscriptionOptions::default(), Some(sink), granted);
             self.inboxes.push((filter.to_owned(), inbox));
         }
 
