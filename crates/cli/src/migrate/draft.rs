@@ -45,6 +45,16 @@ impl Draft {
         self.put(key, value.to_string(), from);
     }
 
+    /// Returns whether a setting has been made.
+    pub(super) fn has(&self, key: &str) -> bool {
+        self.settings.iter().any(|(known, ..)| known == key)
+    }
+
+    pub(super) fn list(&mut self, key: &str, values: &[&str], from: &dyn Display) {
+        let values: Vec<String> = values.iter().map(|it| quoted(it)).collect();
+        self.put(key, format!("[{}]", values.join(", ")), from);
+    }
+
     /// The last one counts, as in Mosquitto.
     fn put(&mut self, key: &str, value: String, from: &dyn Display) {
         self.settings.retain(|(known, ..)| known != key);

@@ -60,6 +60,13 @@ impl Listener {
         self.is("require_certificate") && self.option("certfile").is_some()
     }
 
+    /// Returns the option by which the certificate names the user, and where it does. The password does not count then.
+    pub(super) fn identity(&self) -> Option<(&Directive, &'static str)> {
+        let option = |key| self.option(key).filter(|it| it.value == "true");
+        let by_name = option("use_identity_as_username").map(|it| (it, "cn"));
+        by_name.or_else(|| option("use_subject_as_username").map(|it| (it, "subject")))
+    }
+
     fn is(&self, key: &str) -> bool {
         self.option(key).is_some_and(|it| it.value == "true")
     }
@@ -155,14 +162,15 @@ impl Listener {
                 "mount_point" => lose(
                     "all listeners share their topics: clients of this one see and are seen by all others",
                 ),
-                "use_identity_as_username"
-                | "use_subject_as_username"
-                | "use_username_as_clientid"
-                    if value == "true" =>
+                "use_identity_as_username" | "use_subject_as_username"
+                    if self.identity().is_some_and(|(it, _)| it.key == option.key) =>
                 {
-                    lose(
-                        "write what the certificate or the user name stands for under [authentication]",
-                    );
+                    add("authentication.chain", "[\"certificate\"]", at);
+                    // Mosquitto refuses a certificate without a name, whoever may come in without one.
+                    add("authentication.allow_anonymous", "false", at);
+                }
+                "use_username_as_clientid" if value == "true" => {
+                    lose("a user can have any client id here, and its sessions are its own");
                 }
                 "bind_interface" => lose("name the address of the interface instead"),
                 "http_dir" => lose("no files are served"),

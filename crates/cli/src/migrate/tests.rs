@@ -1,5 +1,8 @@
 use quelea_broker::Config;
-use quelea_broker::config::{Address, Durability, Loaded, Protocol, Sources};
+use quelea_broker::config::{
+    Address, CertificateField, Durability, ListenerAuthentication, Loaded, Protocol, SourceName,
+    Sources,
+};
 
 use super::directive::parse;
 use super::translation::Translation;
@@ -66,6 +69,41 @@ fn certificates_alone_let_clients_in() {
     );
     assert_eq!(notes, Vec::<String>::new());
     assert_eq!(config.allow_anonymous, None);
+}
+
+/// Where certificates name the users, no password is asked for; elsewhere nothing but one is.
+#[test]
+fn certificates_name_users_where_they_did() {
+    let tls = "certfile /c.pem\nkeyfile /k.pem\ncafile /ca.pem\nrequire_certificate true\n";
+    let (config, notes) = migrate(&format!(
+        "password_file /p\nlistener 1883 127.0.0.1\nlistener 8883\n{tls}use_identity_as_username true\n"
+    ));
+    assert_eq!(notes, Vec::<String>::new());
+    let by_password = vec![SourceName::PasswordFile];
+    assert_eq!(config.authentication.chain, Some(by_password));
+    assert_eq!(config.authentication.certificate.user, Some(CertificateField::CommonName));
+    assert_eq!(config.listeners[0].authentication, ListenerAuthentication::default());
+    for listener in &config.listeners[1..] {
+        let own = &listener.authentication;
+        assert_eq!(own.chain, Some(vec![SourceName::Certificate]));
+        assert_eq!(own.allow_anonymous, Some(false));
+    }
+    let (config, notes) = migrate(&format!(
+        "listener 8883\n{tls}use_subject_as_username true\nallow_anonymous true\n"
+    ));
+    assert_eq!(notes, Vec::<String>::new());
+    assert_eq!(config.authentication.chain, None);
+    assert_eq!(config.authentication.certificate.user, Some(CertificateField::Subject));
+
+    let notes = translate(&format!(
+        "listener 8883\n{tls}use_subject_as_username true\nlistener 8884\n{tls}use_identity_as_username true\n"
+    ))
+    .notes;
+    assert!(notes[0].contains("use_identity_as_username is not carried over"), "{notes:?}");
+    // Mosquitto lets nobody in here either.
+    let notes =
+        translate("listener 8883\ncertfile /c\nkeyfile /k\nuse_identity_as_username true\n").notes;
+    assert!(notes[0].starts_with("to be done by hand"), "{notes:?}");
 }
 
 /// What kept strangers out and cannot be carried over must not let them in.

@@ -153,6 +153,7 @@ impl Translator {
         self.finish_log();
         self.finish_listeners();
         self.finish_access();
+        self.finish_certificates();
         self.close_for_lost(directives);
         let text = self.draft.to_toml();
         let file = Some(("the result".to_owned(), text.clone()));
@@ -234,6 +235,28 @@ impl Translator {
                 false,
                 &"Mosquitto's default when there are listeners",
             );
+        }
+    }
+
+    /// Carries over by what of their certificates clients are known, and that the others are not asked for any.
+    fn finish_certificates(&mut self) {
+        let named: Vec<(Directive, &str)> = self
+            .listeners
+            .iter()
+            .filter_map(|it| it.identity())
+            .map(|(directive, field)| (directive.clone(), field))
+            .collect();
+        let Some((first, field)) = named.first() else { return };
+        self.draft.text("authentication.certificate.user", field, &first.at);
+        for (other, _) in named.iter().filter(|(_, it)| it != field) {
+            self.note(other, "it can be only one for all listeners, and here it is the first");
+            self.draft.switch("allow_anonymous", false, &other.at);
+        }
+        let passwords = ["password_file"];
+        let has_passwords = self.draft.has("authentication.password_file");
+        if has_passwords || named.len() < self.listeners.len() {
+            let chain = if has_passwords { &passwords[..] } else { &[] };
+            self.draft.list("authentication.chain", chain, &"those without such an option");
         }
     }
 
