@@ -209,10 +209,7 @@ impl Authenticators {
             let work = move || {
                 os::yield_to_others();
                 while let Some(request) = next(&requests) {
-                    // Its client was told that the broker is busy, and is gone.
-                    if request.asker.deadline > desk.clock.now() {
-                        request.work_out(&desk);
-                    }
+                    request.work_out(&desk);
                 }
             };
             std::thread::Builder::new().name("authentication".to_owned()).spawn(work)?;
@@ -227,6 +224,10 @@ fn next(requests: &Mutex<Receiver<Request>>) -> Option<Request> {
 
 impl Request {
     fn work_out(self, desk: &Desk) {
+        if self.asker.deadline <= desk.clock.now() {
+            // Who wanted to come in was told so, and is gone. Who is in, and authenticates again, still waits.
+            return self.asker.answer(None, Step::Refuse(ReasonCode::SERVER_BUSY), desk);
+        }
         match self.work {
             Work::Step(mut exchange, data) => {
                 let step = exchange.step(&data);

@@ -11,8 +11,8 @@ use std::time::{Duration, SystemTime};
 use quelea_acl::read_json;
 use quelea_auth::{Credentials, Identity, Later, Limits, Source, Verdict};
 use quelea_broker::config::{AclRule, Durability, IdentityRules, Listener, RateExceeded};
-use quelea_broker::{Broker, Config, Extensions};
-use quelea_codec::{Connect, Packet, ReasonCode, Version};
+use quelea_broker::{Broker, Config, EnhancedAuthenticator, Exchange, Extensions, Step};
+use quelea_codec::{Auth, AuthProperties, Connect, Packet, ReasonCode, Version};
 
 /// Two users, who may have each any client identifier.
 #[test]
@@ -110,6 +110,55 @@ fn an_identity_that_ends_ends_the_connection() {
     assert_eq!(client.code(), 0);
     client.ping();
     assert_eq!(client.closing(), Some(0x87));
+}
+
+/// Who authenticates again in time stays; the others go when their identity ends.
+#[test]
+fn an_identity_that_is_renewed_does_not_end() {
+    let house = House::new(None);
+    let mut renewed = house.enhanced("renewed", "bob brief");
+    let mut brief = house.enhanced("brief", "bob brief");
+    renewed.authenticates("bob");
+    assert_eq!(renewed.read().unwrap()[..3], [0xF0, 15, 0]);
+    assert_eq!(brief.closing(), Some(0x87));
+    renewed.ping();
+    // The new one ends too, if it does.
+    renewed.authenticates("bob brief");
+    assert_eq!(renewed.read().unwrap()[2], 0);
+    assert_eq!(renewed.closing(), Some(0x87));
+}
+
+/// A session stays its user's and its client's.
+#[test]
+fn nobody_becomes_another_by_authenticating_again() {
+    let house = House::new(None);
+    for (data, expected) in [("bob as c", None), ("bob as d", Some(0x87)), ("amy", Some(0x87))] {
+        let mut client = house.enhanced("c", "bob");
+        client.authenticates(data);
+        match expected {
+            Some(reason) => assert_eq!(client.closing(), Some(reason), "{data}"),
+            None => assert_eq!(client.read().unwrap()[..3], [0xF0, 15, 0]),
+        }
+    }
+}
+
+/// Whoever is in and waits in vain is told, as those are who want to come in.
+#[test]
+fn who_authenticates_again_too_late_is_told() {
+    let house = House::with(|config| {
+        config.authentication.at_once_max = Some(1.try_into().unwrap());
+        config.limits.connect_timeout_secs = 1;
+    });
+    let mut client = house.enhanced("c", "bob");
+    let slow = house.connect(Version::V5, "slow", Some(("slower", "x")));
+    house.barrier.wait();
+    client.authenticates("bob");
+    // Its time begins later, so that the time of all before is up when it is answered.
+    client.ping();
+    assert_eq!(house.connect(Version::V5, "late", Some(("bob", "pass bob"))).code(), 0x89);
+    house.barrier.wait();
+    assert_eq!(client.closing(), Some(0x89));
+    drop(slow);
 }
 
 /// Rules that an identity brings count for it alone, whether others are configured or not.
@@ -241,10 +290,39 @@ impl Source for Known {
                 identity.limits = Limits { messages_per_sec, ..Limits::default() };
             }
             "slow" => drop(self.0.wait()),
+            // Whoever waits with it knows that it has begun, and when it ends.
+            "slower" => {
+                self.0.wait();
+                self.0.wait();
+            }
             "brief" => identity.expires_at = Some(SystemTime::now() + Duration::from_secs(1)),
             _ => return Verdict::Next,
         }
         Verdict::Accept(identity)
+    }
+}
+
+/// Takes a client for whom it says it is: `USER`, for a second only with `brief`, with another client id with `as ID`.
+struct Believer;
+
+impl EnhancedAuthenticator for Believer {
+    fn begin(&self, _: &str, _: &str) -> Option<Box<dyn Exchange>> {
+        Some(Box::new(Self))
+    }
+}
+
+impl Exchange for Believer {
+    fn step(&mut self, data: &[u8]) -> Step {
+        let mut words = str::from_utf8(data).unwrap().split(' ');
+        let mut identity = Identity::of_user(words.next().unwrap());
+        match words.next() {
+            Some("brief") => {
+                identity.expires_at = Some(SystemTime::now() + Duration::from_secs(1));
+            }
+            Some(_) => identity.client_id = words.next().map(Into::into),
+            None => {}
+        }
+        Step::Identify(Box::new(identity), Vec::new())
     }
 }
 
@@ -272,11 +350,24 @@ impl House {
         config.stop.flush_timeout_secs = 1;
         let sources: Vec<Arc<dyn Source>> =
             vec![Arc::new(Elsewhere), Arc::new(Known(Arc::clone(&barrier)))];
-        let extensions = Extensions { sources, ..Extensions::default() };
+        let extensions = Extensions { sources, authenticator: Some(Arc::new(Believer)) };
         configure(&mut config);
         let broker = Broker::start_with(config.clone(), extensions).unwrap();
         let address = broker.local_addrs()[0];
         Self { broker: Some(broker), address, barrier, config }
+    }
+
+    /// Comes in by an enhanced authentication.
+    fn enhanced(&self, id: &str, data: &str) -> Client {
+        let mut connect = Connect::new(Version::V5, id);
+        connect.properties.authentication_method = Some(METHOD);
+        connect.properties.authentication_data = Some(data.as_bytes());
+        let mut bytes = Vec::new();
+        Packet::Connect(connect).encode(Version::V5, &mut bytes);
+        let mut client = Client::dial(self.address);
+        client.0.write_all(&bytes).unwrap();
+        assert_eq!(client.code(), 0);
+        client
     }
 
     fn welcome(&self, id: &str, login: (&str, &str)) -> Client {
@@ -322,6 +413,8 @@ fn publish(topic: &str) -> Vec<u8> {
     bytes.extend([0, 7, 0]);
     bytes
 }
+
+const METHOD: &str = "BELIEVE-ME";
 
 struct Client(TcpStream);
 
@@ -371,6 +464,19 @@ impl Client {
         let packet = self.read().unwrap();
         assert_eq!(packet[0], 0x90);
         *packet.last().unwrap()
+    }
+
+    /// Begins to authenticate again.
+    fn authenticates(&mut self, data: &str) {
+        let properties = AuthProperties {
+            method: Some(METHOD),
+            data: Some(data.as_bytes()),
+            ..AuthProperties::default()
+        };
+        let mut bytes = Vec::new();
+        let auth = Auth { reason: ReasonCode::RE_AUTHENTICATE, properties };
+        Packet::Auth(auth).encode(Version::V5, &mut bytes);
+        self.0.write_all(&bytes).unwrap();
     }
 
     fn ping(&mut self) {

@@ -189,8 +189,12 @@ impl Shard {
             Step::Accept(data) => data,
             Step::Identify(identity, data) => {
                 let user = open.identity.as_ref().and_then(|it| it.user.as_deref());
-                // The session is the user's, so it cannot become another's.
-                if user != identity.user.as_deref() {
+                let session = self.sessions.get(open.session);
+                let client_id = session.map(|session| &session.client_id);
+                // The session is the user's and the client's, so it cannot become another's.
+                if user != identity.user.as_deref()
+                    || identity.client_id.as_ref().is_some_and(|it| Some(it) != client_id)
+                {
                     self.end_link(key, Ending::Abnormal(ReasonCode::NOT_AUTHORIZED));
                     return;
                 }
