@@ -13,6 +13,7 @@ use std::path::{Path, PathBuf};
 use std::sync::{Arc, PoisonError, RwLock};
 
 use quelea_codec::ReasonCode;
+use stringprep::saslprep;
 
 use crate::hash::Hash;
 use crate::scram::{self, Conversation, Verifier};
@@ -28,6 +29,8 @@ pub struct PasswordFile {
 /// The users of a file.
 struct Known {
     users: Users,
+    /// By names as SASLprep prepares them, those users who have others and are meant by them alone.
+    prepared: BTreeMap<Box<str>, Box<str>>,
     /// With it the salts of users that are not there are made.
     decoy_key: [u8; 32],
 }
@@ -76,7 +79,7 @@ impl PasswordFile {
         let users = Users::read(path)?;
         let mut decoy_key = [0; 32];
         aws_lc_rs::rand::fill(&mut decoy_key).map_err(|_| PasswordFileError::System)?;
-        Ok(Self { file, users: RwLock::new(Arc::new(Known { users, decoy_key })) })
+        Ok(Self { file, users: RwLock::new(Arc::new(Known::new(users, decoy_key))) })
     }
 
     fn known(&self) -> Arc<Known> {
@@ -85,7 +88,7 @@ impl PasswordFile {
 
     fn replace(&self, users: Users) {
         let mut known = self.users.write().unwrap_or_else(PoisonError::into_inner);
-        *known = Arc::new(Known { users, decoy_key: known.decoy_key });
+        *known = Arc::new(Known::new(users, known.decoy_key));
     }
 }
 
@@ -130,8 +133,24 @@ impl Source for PasswordFile {
     }
 }
 
+impl Known {
+    fn new(users: Users, decoy_key: [u8; 32]) -> Self {
+        let mut prepared: BTreeMap<Box<str>, Option<Box<str>>> = BTreeMap::new();
+        for name in users.0.keys() {
+            let Ok(other) = saslprep(name) else { continue };
+            if *other != **name && !users.0.contains_key(&*other) {
+                let twins = prepared.entry((*other).into());
+                twins.and_modify(|it| *it = None).or_insert_with(|| Some(name.clone()));
+            }
+        }
+        let prepared = prepared.into_iter().filter_map(|(it, name)| Some((it, name?))).collect();
+        Self { users, prepared, decoy_key }
+    }
+}
+
 impl scram::Users for Arc<Known> {
     fn user(&self, name: &str) -> Option<(Verifier, Identity)> {
+        let name = self.prepared.get(name).map_or(name, |it| it);
         let user = self.users.0.get(name)?;
         Some((user.verifier.clone()?, user.identity(name)))
     }
@@ -427,6 +446,36 @@ mod tests {
             source.begin("SCRAM-SHA-256", "").is_some()
                 && source.begin("SCRAM-SHA-1", "").is_none()
         );
+    }
+
+    /// RFC 5802 section 5.1: a client prepares its name and its password, and whoever wrote the file need not know of that.
+    #[test]
+    fn scram_finds_users_by_their_prepared_names() {
+        let known = |names: &[&str]| {
+            let mut users = Users::default();
+            for name in names {
+                users.0.insert((*name).into(), user());
+            }
+            Arc::new(Known::new(users, [0; 32]))
+        };
+        let user_of = |known: &Arc<Known>, name: &str| {
+            let (_, identity) = scram::Users::user(known, name)?;
+            identity.user
+        };
+        // The ligature `fi`, a soft hyphen, and what they become.
+        let ours = known(&["\u{FB01}sh", "b\u{AD}ob", "amy"]);
+        assert_eq!(user_of(&ours, "fish").as_deref(), Some("\u{FB01}sh"));
+        assert_eq!(user_of(&ours, "bob").as_deref(), Some("b\u{AD}ob"));
+        assert_eq!(user_of(&ours, "amy").as_deref(), Some("amy"));
+        // A user with the name itself comes first, and of two others neither is meant.
+        assert_eq!(user_of(&known(&["bob", "b\u{AD}ob"]), "bob").as_deref(), Some("bob"));
+        assert_eq!(user_of(&known(&["bo\u{AD}b", "b\u{AD}ob"]), "bob"), None);
+    }
+
+    fn user() -> User {
+        let verifier = Verifier::of(b"pencil").unwrap();
+        let hash = Hash::of(b"pencil").unwrap();
+        User { hash, verifier: Some(verifier), groups: Box::default() }
     }
 
     #[track_caller]

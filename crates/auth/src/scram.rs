@@ -18,6 +18,7 @@ use std::num::NonZeroU32;
 use aws_lc_rs::hmac::{self, HMAC_SHA256, Key};
 use aws_lc_rs::{constant_time, digest, pbkdf2, rand};
 use quelea_codec::ReasonCode;
+use stringprep::saslprep;
 
 use crate::encoding::{from_base64, to_base64};
 use crate::{Exchange, Identity, Step};
@@ -34,7 +35,7 @@ pub(crate) struct Verifier {
     server_key: Vec<u8>,
 }
 
-/// Who knows users.
+/// Who knows users. Clients give names as SASLprep (RFC 4013) prepares them.
 pub(crate) trait Users: Send + Sync {
     /// Returns what is known of a user's password, and who the user is.
     fn user(&self, name: &str) -> Option<(Verifier, Identity)>;
@@ -68,6 +69,9 @@ impl Verifier {
     pub(crate) fn of(password: &[u8]) -> Option<Self> {
         let mut salt = vec![0; SALT_BYTES];
         rand::fill(&mut salt).ok()?;
+        let text = std::str::from_utf8(password).ok();
+        let prepared = text.and_then(|text| saslprep(text).ok());
+        let password = prepared.as_ref().map_or(password, |it| it.as_bytes());
         Some(Self::with_salt(password, salt, ITERATIONS))
     }
 
@@ -259,6 +263,19 @@ mod tests {
         for text in ["", "$scram-sha-256$i=1$AAAAAAAAAAA=$AA==$AA==", "$scram-sha-256$i=4096$$$"] {
             assert!(Verifier::parse(text).is_none(), "{text}");
         }
+    }
+
+    /// RFC 5802 section 5.1: the client proves that it knows the prepared password.
+    #[test]
+    fn a_verifier_is_of_the_prepared_password() {
+        for (password, prepared) in
+            [("\u{FB01}sh\u{A0}1", "fish 1"), ("pencil", "pencil"), ("bell\u{7}", "bell\u{7}")]
+        {
+            let verifier = Verifier::of(password.as_bytes()).unwrap();
+            let again = Verifier::with_salt(prepared.as_bytes(), verifier.salt.clone(), ITERATIONS);
+            assert!(verifier == again, "{password:?}");
+        }
+        assert!(Verifier::of(b"\xFF\xFE").is_some());
     }
 
     struct One;
