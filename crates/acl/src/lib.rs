@@ -1,7 +1,7 @@
 //! Who may publish and subscribe to what.
 //!
-//! [`Rules`] are read once; [`Rules::permissions`] makes of them what one client may do, with all placeholders
-//! filled in; [`Permissions`] answers for one topic or filter. The first rule that matches decides, and what no
+//! [`Rules`] are read once; a [`Compiler`] makes of them what one client may do, with all placeholders filled in, and
+//! has clients share what is the same for them; [`Permissions`] answers for one topic or filter. The first rule that matches decides, and what no
 //! rule allows is denied.
 //!
 //! A client may bring rules of its own, [`Subject::rules`]: those that its token has, or that a service answered with.
@@ -21,6 +21,7 @@ mod permissions;
 mod recent;
 mod rule;
 mod subject;
+mod table;
 
 pub use draft::{Draft, RulesError, read_json};
 pub use glob::Glob;
@@ -29,3 +30,4 @@ pub use permissions::{Granted, Permissions, Publish, Verdict};
 pub use recent::Recent;
 pub use rule::{Actions, Effect, OwnRules, Rule, Rules, Who};
 pub use subject::Subject;
+pub use table::Compiler;

@@ -124,6 +124,12 @@ impl Pattern {
         Ok(pattern)
     }
 
+    /// Returns the filter that it is for every client, if it has no placeholders.
+    pub(crate) fn fixed(&self) -> Option<Filter> {
+        let is_text = |part| matches!(part, &Part::Text(_));
+        self.levels.iter().flatten().all(is_text).then(|| Filter::new(self.fill(|_| "")))
+    }
+
     /// Fills in what is known of `subject`. Returns nothing when the rule matches nothing.
     pub(crate) fn filter(&self, subject: &Subject, effect: Effect) -> Option<Filter> {
         let is_unusable = |part: &Part| !matches!(part.value(subject), Value::Usable(_));

@@ -1,15 +1,18 @@
 //! What one client may do.
 
 use crate::filter::Filter;
-use crate::rule::{Effect, OwnRules, Rule, Rules};
+use crate::rule::{Effect, OwnRules, Rules};
 use crate::subject::Subject;
+use crate::table::{Entry, Part};
 
 /// Rules compiled for one client: only those about it, with its values filled in.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Permissions {
     subject: Subject,
-    publish: Vec<Entry>,
-    subscribe: Vec<Entry>,
+    configured: Part,
+    /// The rules that it has brought. Boxed, since most bring none.
+    brought: Option<Box<Part>>,
+    own_rules: OwnRules,
     filter_on_delivery: bool,
 }
 
@@ -51,45 +54,23 @@ pub enum Granted {
     },
 }
 
-#[derive(Clone, Debug, PartialEq, Eq)]
-struct Entry {
-    filter: Filter,
-    effect: Effect,
-    qos_max: u8,
-    retain: bool,
-    rule: u32,
-}
-
 impl Permissions {
-    pub(crate) fn new(rules: &Rules, subject: Subject) -> Self {
-        let (mut publish, mut subscribe) = (Vec::new(), Vec::new());
-        let own = subject.rules.as_deref().unwrap_or_default();
-        let configured = || rules.rules.iter().enumerate();
-        let own = || (rules.rules.len()..).zip(own);
-        let ordered: Box<dyn Iterator<Item = (usize, &Rule)>> = match rules.own_rules {
-            OwnRules::Before => Box::new(own().chain(configured())),
-            OwnRules::After => Box::new(configured().chain(own())),
-        };
-        for (number, rule) in ordered.filter(|(_, rule)| rule.who.is(&subject)) {
-            let entries = rule_entries(rule, number as u32, &subject);
-            if rule.actions.publish {
-                publish.extend(entries.iter().cloned());
-            }
-            if rule.actions.subscribe {
-                subscribe.extend(entries);
-            }
-        }
-        Self { subject, publish, subscribe, filter_on_delivery: rules.filter_on_delivery }
+    pub(crate) fn new(rules: &Rules, configured: Part, subject: Subject) -> Self {
+        let first = rules.rules.len() as u32;
+        let brought = subject.rules.as_deref().filter(|rules| !rules.is_empty());
+        let brought = brought.map(|rules| Box::new(Part::new(rules, first, &subject)));
+        let Rules { own_rules, filter_on_delivery, .. } = *rules;
+        Self { subject, configured, brought, own_rules, filter_on_delivery }
     }
 
     /// Decides whether the client may publish a message.
     pub fn publish(&self, publish: Publish<'_>) -> Verdict {
-        let fits = |entry: &&Entry| {
+        let fits = |(entry, filter): &(&Entry, &Filter)| {
             publish.qos <= entry.qos_max
                 && (entry.retain || !publish.retain)
-                && entry.filter.covers(publish.topic)
+                && filter.covers(publish.topic)
         };
-        verdict(self.publish.iter().find(fits))
+        verdict(self.parts().flat_map(Part::publish).find(fits))
     }
 
     /// Decides whether the client may subscribe to a filter, without `$share/{group}/`.
@@ -97,12 +78,12 @@ impl Permissions {
         if self.filter_on_delivery {
             return self.subscribe_in_part(filter);
         }
-        for entry in &self.subscribe {
+        for (entry, topics) in self.subscribe_entries() {
             match entry.effect {
-                Effect::Deny if entry.filter.meets(filter) => {
+                Effect::Deny if topics.meets(filter) => {
                     return Granted::Denied { rule: Some(entry.rule) };
                 }
-                Effect::Allow if entry.filter.covers(filter) => {
+                Effect::Allow if topics.covers(filter) => {
                     return Granted::UpTo(entry.qos_max);
                 }
                 Effect::Allow | Effect::Deny => {}
@@ -113,7 +94,7 @@ impl Permissions {
 
     /// Decides whether the client may be given a message with this topic.
     pub fn receive(&self, topic: &str) -> Verdict {
-        verdict(self.subscribe.iter().find(|entry| entry.filter.covers(topic)))
+        verdict(self.subscribe_entries().find(|(_, topics)| topics.covers(topic)))
     }
 
     /// Returns whether what is delivered must be looked at, because a subscription may be wider than what is allowed.
@@ -136,16 +117,36 @@ impl Permissions {
         &self.subject
     }
 
+    /// Returns whether two clients share what their rules have in common.
+    #[cfg(test)]
+    pub(crate) fn shares_with(&self, other: &Self) -> bool {
+        std::sync::Arc::ptr_eq(&self.configured.table, &other.configured.table)
+    }
+
+    /// Returns the rules in the order in which they are asked.
+    fn parts(&self) -> impl Iterator<Item = &Part> {
+        let (configured, brought) = (Some(&self.configured), self.brought.as_deref());
+        let (first, second) = match self.own_rules {
+            OwnRules::Before => (brought, configured),
+            OwnRules::After => (configured, brought),
+        };
+        first.into_iter().chain(second)
+    }
+
+    fn subscribe_entries(&self) -> impl Iterator<Item = (&Entry, &Filter)> {
+        self.parts().flat_map(Part::subscribe)
+    }
+
     fn subscribe_in_part(&self, filter: &str) -> Granted {
         let mut granted = None::<u8>;
-        for entry in &self.subscribe {
+        for (entry, topics) in self.subscribe_entries() {
             match entry.effect {
-                Effect::Deny if entry.filter.covers(filter) => {
+                Effect::Deny if topics.covers(filter) => {
                     let denied = Granted::Denied { rule: Some(entry.rule) };
                     return granted.map_or(denied, Granted::UpTo);
                 }
                 // What comes with a higher quality than one of the rules allows is more than was granted.
-                Effect::Allow if entry.filter.meets(filter) => {
+                Effect::Allow if topics.meets(filter) => {
                     granted = Some(granted.map_or(entry.qos_max, |it| it.min(entry.qos_max)));
                 }
                 Effect::Allow | Effect::Deny => {}
@@ -162,22 +163,10 @@ impl Verdict {
     }
 }
 
-fn rule_entries(rule: &Rule, number: u32, subject: &Subject) -> Vec<Entry> {
-    let filters = rule.topics.iter().filter_map(|it| it.filter(subject, rule.effect));
-    let entry = |filter| Entry {
-        filter,
-        effect: rule.effect,
-        qos_max: rule.qos_max,
-        retain: rule.retain,
-        rule: number,
-    };
-    filters.map(entry).collect()
-}
-
-fn verdict(entry: Option<&Entry>) -> Verdict {
-    match entry {
-        Some(Entry { effect: Effect::Allow, rule, .. }) => Verdict::Allow { rule: *rule },
-        Some(Entry { effect: Effect::Deny, rule, .. }) => Verdict::Deny { rule: Some(*rule) },
-        None => Verdict::Deny { rule: None },
+fn verdict(decided: Option<(&Entry, &Filter)>) -> Verdict {
+    let Some((entry, _)) = decided else { return Verdict::Deny { rule: None } };
+    match entry.effect {
+        Effect::Allow => Verdict::Allow { rule: entry.rule },
+        Effect::Deny => Verdict::Deny { rule: Some(entry.rule) },
     }
 }

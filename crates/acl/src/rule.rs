@@ -4,6 +4,7 @@ use crate::glob::Glob;
 use crate::pattern::Pattern;
 use crate::permissions::Permissions;
 use crate::subject::Subject;
+use crate::table::Part;
 
 /// Ordered rules: the first that matches decides.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
@@ -86,7 +87,8 @@ pub struct Actions {
 impl Rules {
     /// Returns what `subject` may do.
     pub fn permissions(&self, subject: Subject) -> Permissions {
-        Permissions::new(self, subject)
+        let configured = Part::new(&self.rules, 0, &subject);
+        Permissions::new(self, configured, subject)
     }
 
     /// Returns whether there is anything that `subject` may not do.

@@ -1,9 +1,11 @@
 //! What can a subscriber with these rules ever see? Rules against a model that looks at every topic.
 
+use std::sync::Arc;
+
 use proptest::prelude::*;
 use quelea_acl::{
-    Actions, Effect, Glob, Granted, OwnRules, Pattern, Publish, Recent, Rule, Rules, Subject,
-    Verdict, Who,
+    Actions, Compiler, Effect, Glob, Granted, OwnRules, Pattern, Publish, Recent, Rule, Rules,
+    Subject, Verdict, Who,
 };
 use quelea_topics::matches;
 
@@ -45,7 +47,13 @@ proptest! {
         let subject = Subject { rules: brought, ..us() };
         let own = own.unwrap_or_default();
         let plain = if is_own_first { [own, configured].concat() } else { [configured, own].concat() };
-        let permissions = rules.permissions(subject);
+        let mut compiler = Compiler::new(Arc::new(rules));
+        // Another of the same kind, so that what is shared is.
+        let other = Subject { client_id: "us too".into(), ..us() };
+        let other = compiler.permissions(other);
+        let permissions = compiler.permissions(subject);
+        prop_assert_eq!(&permissions, &compiler.rules().permissions(permissions.subject().clone()));
+        drop(other);
         let topics = topics();
         let sees = |topic: &str| model(&plain, |it| it.actions.subscribe && hits(it, topic));
         let mut recent = Recent::default();

@@ -65,14 +65,17 @@ impl HomeSession {
 impl Shard {
     /// Returns what a client may do that connects, or is back after a restart; nothing when it may do all.
     pub(super) fn access_of(
-        &self,
+        &mut self,
         client_id: &str,
         identity: Option<&Identity>,
         way: Way,
     ) -> Option<Box<Access>> {
-        let rules = &self.rules.access;
-        let subject = subject(client_id, identity, way);
-        rules.restrict(&subject).then(|| Access::new(rules.permissions(subject)))
+        self.access_of_subject(subject(client_id, identity, way))
+    }
+
+    fn access_of_subject(&mut self, subject: Subject) -> Option<Box<Access>> {
+        let is_restricted = self.compiler.rules().restrict(&subject);
+        is_restricted.then(|| Access::new(self.compiler.permissions(subject)))
     }
 
     /// Returns by which way a link's client has come in.
@@ -88,7 +91,8 @@ impl Shard {
         let Some(open) = self.links.get_mut(link).and_then(|link| link.open()) else { return };
         let (key, identity) = (open.session, open.identity.clone());
         let Some(session) = self.sessions.get(key) else { return };
-        let mut access = self.access_of(&session.client_id, identity.as_deref(), way);
+        let subject = subject(&session.client_id, identity.as_deref(), way);
+        let mut access = self.access_of_subject(subject);
         if let Some(access) = &mut access {
             access.check_deliveries();
         }
@@ -167,12 +171,8 @@ impl Shard {
                 Some(access) => Some(access.permissions.subject().clone()),
                 None => self.subject_of(key, io),
             };
-            let Some(subject) = subject else { continue };
-            let rules = &self.rules.access;
-            if !rules.restrict(&subject) {
-                continue;
-            }
-            let mut access = Access::new(rules.permissions(subject));
+            let access = subject.and_then(|subject| self.access_of_subject(subject));
+            let Some(mut access) = access else { continue };
             access.check_deliveries();
             if let Some(session) = self.sessions.get_mut(key) {
                 session.access = Some(access);

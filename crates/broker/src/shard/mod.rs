@@ -63,6 +63,7 @@ use std::collections::VecDeque;
 use std::sync::Arc;
 
 use hashbrown::{HashMap, HashTable};
+use quelea_acl::Compiler;
 use quelea_session::{Effects, Position, SessionLimits, Time};
 use quelea_store::{Operation, SessionNumber, ShardIndex, Submission};
 
@@ -119,6 +120,8 @@ pub(crate) struct Shard {
     drop_log: DropLog,
     /// What was denied is said apart from what was dropped.
     denial_log: DropLog,
+    /// Makes of the rules in force what each client may do.
+    compiler: Compiler,
     /// Sessions that the present rules have not been applied to yet.
     to_judge: Vec<Key>,
     /// Reloads that are waited for.
@@ -180,6 +183,7 @@ impl Shard {
     pub(crate) fn new(index: ShardIndex, shared: Arc<Shared>, now: Time) -> Self {
         let rules = shared.live.rules();
         let limits = rules.session_limits;
+        let compiler = Compiler::new(Arc::clone(&rules.access));
         let outgoing = (0..shared.mailboxes.len()).map(|_| Outgoing::default()).collect();
         let seed = shared.seed;
         Self {
@@ -202,6 +206,7 @@ impl Shard {
             merge: Merge::default(),
             drop_log: DropLog::default(),
             denial_log: DropLog::default(),
+            compiler,
             to_judge: Vec::new(),
             reloads: Vec::new(),
             outgoing,
@@ -305,6 +310,9 @@ impl Shard {
         if let Some(rules) = self.shared.live.newer_than(&self.rules) {
             self.limits = rules.session_limits;
             let has_same_access = self.rules.access == rules.access;
+            if !has_same_access {
+                self.compiler = Compiler::new(Arc::clone(&rules.access));
+            }
             self.rules = rules;
             self.bound_open_links();
             self.end_banned_links();
