@@ -26,11 +26,13 @@ pub(crate) struct Message<'a> {
     pub(crate) payload: &'a str,
     pub(crate) qos: u8,
     pub(crate) retain: bool,
+    /// Of a will: how long it waits.
+    pub(crate) delay_secs: u8,
 }
 
 impl<'a> Message<'a> {
     pub(crate) fn new(topic: &'a str, payload: &'a str) -> Self {
-        Self { topic, payload, qos: 1, retain: false }
+        Self { topic, payload, qos: 1, retain: false, delay_secs: 0 }
     }
 
     pub(crate) fn retained(self) -> Self {
@@ -50,6 +52,19 @@ impl Client {
         let (client, code) =
             Self::connect_with(address, Version::V5, client_id, Some(user), None, true);
         assert_eq!(code, 0, "{user} is let in");
+        client
+    }
+
+    /// Connects as a user, with a will and with a session that stays.
+    pub(crate) fn with_will(
+        address: SocketAddr,
+        client_id: &str,
+        user: &str,
+        will: Message<'_>,
+    ) -> Self {
+        let (client, code) =
+            Self::connect_with(address, Version::V5, client_id, Some(user), Some(will), false);
+        assert_eq!(code, 0, "{user} is let in with this will");
         client
     }
 
@@ -91,7 +106,11 @@ impl Client {
         }
         body.extend(text(client_id));
         if let Some(will) = will {
-            body.extend(is_v5.then_some(0));
+            match will.delay_secs {
+                0 => body.extend(is_v5.then_some(0)),
+                // Will Delay Interval.
+                secs => body.extend([5, 24, 0, 0, 0, secs]),
+            }
             body.extend(text(will.topic));
             body.extend(text(will.payload));
         }

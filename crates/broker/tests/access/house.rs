@@ -53,10 +53,19 @@ impl House {
 
     /// Starts a broker that keeps what it must in `directory`.
     pub(crate) fn on_disk(rules: &str, directory: &Path) -> Self {
+        Self::on_disk_with(rules, directory, Vec::new())
+    }
+
+    /// Starts such a broker that asks `sources` who its clients are.
+    pub(crate) fn on_disk_with(
+        rules: &str,
+        directory: &Path,
+        sources: Vec<Arc<dyn Source>>,
+    ) -> Self {
         let mut config = config(rules);
         config.store.durability = Durability::Interval;
         config.store.data_dir = directory.to_owned();
-        Self::start(config, PathBuf::new(), Extensions::default())
+        Self::start(config, PathBuf::new(), Extensions { sources, ..Extensions::default() })
     }
 
     /// Puts other rules in force, as SIGHUP does.

@@ -85,6 +85,41 @@ fn users_groups_and_claims_decide() {
     assert_eq!(guest.subscribe("home/guest/desk"), 0x87);
 }
 
+/// Of who is away since a restart the log knows the user, and neither groups nor claims: its will is held to that.
+#[test]
+fn wills_after_a_restart_are_those_that_the_user_may_have() {
+    const BY_USER: &str =
+        "[[acl]]\nuser = \"device-by-user\"\nallow = [\"publish\"]\ntopics = [\"last/user\"]\n";
+    let rules = format!(
+        "{BY_USER}[[acl]]\ngroup = \"device\"\nallow = [\"publish\"]\ntopics = [\"last/group\", \"last/${{site}}\"]\n\
+         [[acl]]\nuser = \"admin\"\nallow = [\"subscribe\"]\ntopics = [\"last/#\"]\n"
+    );
+    let directory = std::env::temp_dir().join(format!("quelea-acl-wills-{}", std::process::id()));
+    let house = House::on_disk_with(&rules, &directory, vec![Arc::new(Register)]);
+    let wills = ["last/group", "last/north", "last/user"];
+    let devices: Vec<Client> = wills
+        .iter()
+        .map(|topic| {
+            // Long enough for the broker to be gone before.
+            let will = Message { delay_secs: 3, ..Message::new(topic, "gone").retained() };
+            Client::with_will(house.address, topic, "device-by-user", will)
+        })
+        .collect();
+    devices.into_iter().for_each(Client::vanish);
+    drop(house);
+
+    let house = House::on_disk_with(&rules, &directory, vec![Arc::new(Register)]);
+    while house.totals().dropped_not_authorized < 2 {
+        std::thread::yield_now();
+    }
+    let mut admin = Client::connect_as(house.address, "a", "admin");
+    assert_eq!(admin.subscribe("last/#"), 1);
+    assert_eq!(admin.wait(), ("last/user".to_owned(), "gone".to_owned()));
+    assert!(admin.take().is_empty());
+    drop(house);
+    std::fs::remove_dir_all(directory).unwrap();
+}
+
 /// Rules that come with a reload find who is connected already.
 #[test]
 fn users_are_known_when_rules_come_later() {

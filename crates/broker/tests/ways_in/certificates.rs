@@ -37,6 +37,20 @@ fn a_certificate_is_its_clients_identity() {
     assert_eq!(topics.map(|it| publish(&mut gateway, it)), [0x87, 0x87, 0x87, 0, 0, 0x87]);
 }
 
+/// A certificate is a matter of the connection: rules see it where nobody is asked, and rules that come later too.
+#[test]
+fn rules_see_certificates_where_nobody_is_asked() {
+    let rules = "[[acl]]\ncertificate = \"sensor-*\"\nallow = [\"publish\"]\ntopics = [\"t\"]\n";
+    let site = Site::new("", "", "");
+    let [sensor, other] = ["sensor-7", "other"].map(|it| site.devices.issue(it));
+    let mut early = [&sensor, &other].map(|it| site.welcome(it, "", None));
+    assert_eq!(early.each_mut().map(|it| publish(it, "t")), [0, 0]);
+    site.house.apply(&site.config("", "", rules));
+    assert_eq!(early.each_mut().map(|it| publish(it, "t")), [0, 0x87]);
+    let mut late = [&sensor, &other].map(|it| site.welcome(it, "", None));
+    assert_eq!(late.each_mut().map(|it| publish(it, "t")), [0, 0x87]);
+}
+
 /// Each field can be the user, and none is one if it is there twice.
 #[test]
 fn the_user_stands_where_it_is_said() {
@@ -208,14 +222,15 @@ impl Site {
     ) -> Self {
         let directory = Directory::new();
         let (servers, devices) = (Authority::root("servers"), Authority::root("devices"));
-        let (certificate, key) = servers.issue("localhost").write(&directory, "server");
-        let ca = directory.write("devices.pem", &devices.certificate.pem());
-        let authentication = authentication(&directory);
-        let text = format!(
-            "[authentication]\n{authentication}\n[[listener]]\naddress = \"127.0.0.1:0\"\n{listener}\n\
-             tls.certificate = {certificate:?}\ntls.key = {key:?}\ntls.client_ca = {ca:?}\n{rules}"
-        );
-        Self { house: House::with_config(config(&text), directory), servers, devices }
+        servers.issue("localhost").write(&directory, "server");
+        directory.write("devices.pem", &devices.certificate.pem());
+        let config = config_in(&directory, &authentication(&directory), listener, rules);
+        Self { house: House::with_config(config, directory), servers, devices }
+    }
+
+    /// Returns another configuration of this broker.
+    fn config(&self, authentication: &str, listener: &str, rules: &str) -> Config {
+        config_in(&self.house.directory, authentication, listener, rules)
     }
 
     fn connect(
@@ -292,6 +307,15 @@ fn proxy_header(common_name: &str, verify: u8) -> Vec<u8> {
     let length = (addresses.len() + tlv.len()) as u8;
     let start = b"\r\n\r\n\0\r\nQUIT\n\x21\x11\0";
     [&start[..], &[length], &addresses, &tlv].concat()
+}
+
+fn config_in(directory: &Directory, authentication: &str, listener: &str, rules: &str) -> Config {
+    let [certificate, key, ca] =
+        ["server.pem", "server.key", "devices.pem"].map(|name| directory.path(name));
+    config(&format!(
+        "[authentication]\n{authentication}\n[[listener]]\naddress = \"127.0.0.1:0\"\n{listener}\n\
+         tls.certificate = {certificate:?}\ntls.key = {key:?}\ntls.client_ca = {ca:?}\n{rules}"
+    ))
 }
 
 fn config(text: &str) -> Config {

@@ -50,6 +50,11 @@ impl House {
         self.broker.as_ref().unwrap().reload_files();
     }
 
+    /// Puts another configuration in force, as SIGHUP does.
+    pub(crate) fn apply(&self, config: &Config) {
+        self.broker.as_ref().unwrap().reload(config).unwrap();
+    }
+
     pub(crate) fn totals(&self) -> Totals {
         self.broker.as_ref().unwrap().totals()
     }
