@@ -1,7 +1,10 @@
 //! What must hold for who clients are.
 
 use quelea_auth::service::{question, read_answer};
-use quelea_auth::{Credentials, Identity, Secret, Users, Verdict};
+use quelea_auth::{
+    Certificate, CertificateField, Certificates, Credentials, Identity, Secret, Source as _, Users,
+    Verdict,
+};
 use serde_json::Value;
 
 /// A password file is read or refused by a line that is there, and what is written means what was read.
@@ -17,6 +20,37 @@ pub fn check_password_file(input: &[u8]) {
             assert!(Users::parse(&written) == Ok(users), "{written}");
         }
         Err((line, _)) => assert!((1..=text.lines().count().max(1)).contains(&line)),
+    }
+}
+
+/// Any bytes are a certificate that names its client, or nobody.
+///
+/// # Panics
+///
+/// When a name is none, or a field says two things.
+pub fn check_certificate(input: &[u8]) {
+    let certificate = Some(Certificate::Der(input.into()));
+    let credentials = Credentials { certificate, ..Credentials::default() };
+    for user in [
+        CertificateField::CommonName,
+        CertificateField::Fingerprint,
+        CertificateField::OrganizationalUnit,
+        CertificateField::SanDns,
+        CertificateField::SanEmail,
+        CertificateField::SanUri,
+        CertificateField::Subject,
+    ] {
+        let groups = Some(CertificateField::OrganizationalUnit);
+        let source = Certificates { user, client_id: Some(user), groups };
+        match source.judge(&credentials) {
+            Verdict::Accept(identity) => {
+                let name = identity.user.as_deref().expect("it has a user");
+                assert!(!name.is_empty() && !name.contains(char::is_control), "{name:?}");
+                assert_eq!(identity.client_id, identity.user);
+                assert!(identity.expires_at.is_some() && identity.rules.is_none());
+            }
+            verdict => assert_eq!(verdict, Verdict::Next),
+        }
     }
 }
 

@@ -23,6 +23,7 @@ pub type Target = (&'static str, fn(&[u8]));
 /// All targets.
 pub const TARGETS: &[Target] = &[
     ("acl", acl::check_acl),
+    ("certificate", auth::check_certificate),
     ("client", client::check_server),
     ("config", config::check_config),
     ("framing", codec::check_framing),
@@ -33,6 +34,7 @@ pub const TARGETS: &[Target] = &[
     ("password_file", auth::check_password_file),
     ("proxy", transport::check_proxy),
     ("recovery", recovery::check_recovery),
+    ("rules", acl::check_rules),
     ("service_answer", auth::check_service_answer),
     ("session", session::check_operations),
     ("topics", topics::check_operations),
