@@ -23,6 +23,11 @@ pub trait Source: Send + Sync {
 
     /// Looks whether what it goes by has changed. Called every now and then, where it may take its time.
     fn refresh(&self) {}
+
+    /// Returns what it has counted, by name, for whoever looks after the broker.
+    fn numbers(&self) -> Vec<(&'static str, u64)> {
+        Vec::new()
+    }
 }
 
 /// What a source says about a client.

@@ -42,3 +42,4 @@ pub use exchange::{Exchange, Step};
 pub use holder::CertificateField;
 pub use identity::{Identity, Limits};
 pub use password_file::{PasswordFile, PasswordFileError, Scram, Users, is_user_name};
+pub use watched::Watched;

@@ -6,7 +6,7 @@ use std::path::{Path, PathBuf};
 use std::sync::{Mutex, PoisonError};
 
 /// A file, and how it was when it was read.
-pub(crate) struct Watched {
+pub struct Watched {
     path: PathBuf,
     stamps: Mutex<Stamps>,
 }
@@ -28,18 +28,19 @@ struct Stamp {
 
 impl Watched {
     /// Begins to watch a file, which is to be read after this.
-    pub(crate) fn new(path: &Path) -> Self {
+    pub fn new(path: &Path) -> Self {
         let stamp = Stamp::of(path);
         Self { path: path.to_owned(), stamps: Mutex::new(Stamps { read: stamp, seen: stamp }) }
     }
 
-    pub(crate) fn path(&self) -> &Path {
+    /// Returns where it is.
+    pub fn path(&self) -> &Path {
         &self.path
     }
 
     /// Looks at the file. Returns whether it has to be read: it is another one than at the last reading, and has not
     /// changed since the last look, as one does that is being written.
-    pub(crate) fn has_changed(&self) -> bool {
+    pub fn has_changed(&self) -> bool {
         let mut stamps = self.stamps.lock().unwrap_or_else(PoisonError::into_inner);
         let stamp = Stamp::of(&self.path);
         let is_settled = stamps.seen == stamp;

@@ -10,6 +10,7 @@ use std::sync::Arc;
 use quelea_auth::{Chain, Exchange, PasswordFile, Source, Strangers};
 
 use crate::config::{Authentication, Config, SourceName};
+use crate::service;
 use crate::tokens;
 
 /// The chains of all listeners.
@@ -111,6 +112,13 @@ impl Chains {
         self.doors.get(usize::from(listener)).unwrap_or(&self.elsewhere)
     }
 
+    /// Returns what those who are asked have counted, by their names.
+    pub(crate) fn numbers(&self) -> impl Iterator<Item = (SourceName, &'static str, u64)> {
+        self.made.iter().flat_map(|(name, source)| {
+            source.numbers().into_iter().map(|(number, value)| (*name, number, value))
+        })
+    }
+
     /// Has those who are asked look whether what they go by has changed. Blocks: not for a shard.
     pub(crate) fn refresh(&self) {
         for source in self.made.values().chain(&self.extra) {
@@ -150,6 +158,7 @@ fn make(
             Ok(source.map(|source| Arc::new(source) as Arc<dyn Source>))
         }
         SourceName::Jwt => tokens::source(&settings.jwt),
+        SourceName::Http => service::source(&settings.http),
         SourceName::PasswordFile => {
             let Some(path) = &settings.password_file else { return Ok(None) };
             let file = PasswordFile::open(path).map_err(|error| SourceError {

@@ -21,7 +21,6 @@ mod clock;
 pub mod config;
 mod control;
 mod counters;
-#[allow(dead_code, unused_imports, reason = "sources of identities are its users")]
 mod http;
 mod limits;
 mod live;
@@ -30,6 +29,7 @@ mod net;
 mod os;
 mod post;
 mod retained;
+mod service;
 mod shard;
 #[cfg(feature = "simulation")]
 #[doc(hidden)]

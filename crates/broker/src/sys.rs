@@ -71,6 +71,9 @@ impl Reporter {
             let refused: u64 = shared.entrances.iter().map(|it| it.refused_files()).sum();
             add("tls/files refused", refused.to_string());
         }
+        for (source, name, value) in shared.live.rules().chains.numbers() {
+            add(&format!("authentication/{}/{name}", source.as_str()), value.to_string());
+        }
         add("clients/maximum", self.clients_maximum.to_string());
         for (name, reading) in COUNTS {
             add(name, reading(&totals).to_string());

@@ -7,7 +7,7 @@ use std::path::PathBuf;
 
 use super::setting::settings;
 use super::value::choice;
-use super::{CertificateIdentity, Jwt, Listener};
+use super::{CertificateIdentity, Http, Jwt, Listener};
 
 settings! {
     /// Who clients are. Once somebody is asked, those whom nobody knows are refused, and so are clients without a
@@ -33,6 +33,8 @@ settings! {
         pub certificate: CertificateIdentity = CertificateIdentity::default();
         /// Signed tokens.
         pub jwt: Jwt = Jwt::default();
+        /// A service that is asked.
+        pub http: Http = Http::default();
     }
 }
 
@@ -44,6 +46,8 @@ choice! {
         Certificate = "certificate",
         /// Signed tokens.
         Jwt = "jwt",
+        /// A service that is asked.
+        Http = "http",
         /// Users and their passwords.
         PasswordFile = "password_file",
     }
@@ -64,6 +68,7 @@ impl Authentication {
         match source {
             SourceName::Certificate => self.certificate.user.is_some(),
             SourceName::Jwt => self.jwt.is_configured(),
+            SourceName::Http => self.http.url.is_some(),
             SourceName::PasswordFile => self.password_file.is_some(),
         }
     }
@@ -86,6 +91,7 @@ impl SourceName {
         match self {
             Self::Certificate => "authentication.certificate.user",
             Self::Jwt => "authentication.jwt with jwks, key_file or secret_file",
+            Self::Http => "authentication.http with url",
             Self::PasswordFile => "authentication.password_file",
         }
     }

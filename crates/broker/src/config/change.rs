@@ -149,6 +149,7 @@ const RELOADED: &[&str] = &[
     "acl_file",
     "authentication.certificate.*",
     "authentication.chain",
+    "authentication.http.*",
     "authentication.jwt.*",
     "authentication.password_file",
     "allow_anonymous",

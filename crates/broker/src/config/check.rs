@@ -27,6 +27,7 @@ impl Config {
         self.check_log(&mut note);
         self.check_store(origins, &mut note);
         self.check_limits(&mut note);
+        self.authentication.http.check(&self.limits, &mut note);
         mistakes
     }
 

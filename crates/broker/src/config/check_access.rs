@@ -130,7 +130,7 @@ mod tests {
             "chain = [\"paswords\"]",
             "",
             Some(
-                "authentication.chain must be a list, each \"certificate\", \"jwt\" or \"password_file\", not [\"paswords\"]",
+                "authentication.chain must be a list, each \"certificate\", \"jwt\", \"http\" or \"password_file\", not [\"paswords\"]",
             ),
         );
     }

@@ -3,7 +3,7 @@
 use std::fmt::Write as _;
 
 use super::check::listener_key;
-use super::{Ban, Config, Jwt, Kind, Loaded, Setting, acl, listener_keys};
+use super::{Ban, Config, Http, Jwt, Kind, Loaded, Setting, acl, listener_keys};
 
 impl Loaded {
     /// Returns the configuration in force as a file that would make it, with where each setting came from.
@@ -135,6 +135,9 @@ impl Setting {
         match &self.kind {
             Kind::Path | Kind::Text if self.section == Jwt::SECTION => {
                 Jwt::sample(self.name).to_owned()
+            }
+            Kind::Path | Kind::Text if self.section == Http::SECTION => {
+                Http::sample(self.name).to_owned()
             }
             Kind::Switch => "true".to_owned(),
             Kind::Bytes(range) if *range.end() <= u64::from(u32::MAX) => "\"1 MiB\"".to_owned(),

@@ -12,6 +12,7 @@ mod check;
 mod check_access;
 mod document;
 mod file;
+mod http;
 mod jwt;
 mod limits;
 mod listener;
@@ -38,6 +39,7 @@ pub use authentication::{Authentication, ListenerAuthentication, SourceName};
 pub use ban::{Ban, BanSubject, Bans, Moment};
 pub use certificate::{CertificateField, CertificateIdentity};
 pub use change::{Change, TakesEffect};
+pub use http::{Http, OnFailure};
 pub use jwt::{Jwt, SecretEncoding};
 pub use limits::{Limits, QueueOverflow};
 pub use listener::{
@@ -124,6 +126,7 @@ impl Config {
             Authentication::SETTINGS,
             CertificateIdentity::SETTINGS,
             Jwt::SETTINGS,
+            Http::SETTINGS,
             Limits::SETTINGS,
             Rates::SETTINGS,
             Bans::SETTINGS,

@@ -12,11 +12,13 @@
 //! | `url` | where the service is, and whether that may be asked without TLS |
 //! | `trust` | whom it has to be by its certificate, and who the broker is to it |
 //! | `names` | the addresses of its name |
+//! | `headers` | what goes with a question, out of a file |
 //! | `connections` | connections to it, of which some are kept for the next question |
 //! | `failure` | why there is no answer |
 
 mod connections;
 mod failure;
+mod headers;
 mod names;
 #[cfg(test)]
 mod tests;
@@ -34,6 +36,7 @@ use tokio::time::timeout;
 
 use connections::{Connection, Connections};
 pub(crate) use failure::Failure;
+pub(crate) use headers::read_headers;
 pub(crate) use trust::{Trust, TrustError, TrustFiles};
 pub(crate) use url::{PlainHttp, Url};
 
@@ -88,11 +91,6 @@ impl Endpoint {
         }
         let connections = Connections::new(&url, trust, bounds);
         Self { url, headers: own, connections, bounds }
-    }
-
-    /// Returns where the service is.
-    pub(crate) fn url(&self) -> &Url {
-        &self.url
     }
 
     /// Asks with GET.
