@@ -39,6 +39,8 @@ pub enum Verdict {
     Refuse(ReasonCode),
     /// Someone else may know it.
     Next,
+    /// It cannot tell for now, as a service that is down. Someone else may; if nobody knows it, that is not its fault.
+    Unable,
     /// It has to ask elsewhere, and holds up no thread meanwhile.
     Later(Later),
 }
@@ -55,9 +57,18 @@ pub enum Judged {
     Later {
         /// What it says.
         verdict: Later,
-        /// How many were asked, this one included.
-        asked: usize,
+        /// How far it has come.
+        so_far: SoFar,
     },
+}
+
+/// How far a judgement has come.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct SoFar {
+    /// Sources that were asked.
+    asked: usize,
+    /// One of them could not tell.
+    was_unable: bool,
 }
 
 /// What becomes of a client that brings nothing to say who it is.
@@ -84,32 +95,34 @@ impl Chain {
     ///
     /// A name that nobody knows is never let in as a stranger: who says a name means it.
     pub fn judge(&self, credentials: &Credentials, strangers: Strangers) -> Judged {
-        self.go_on(0, Verdict::Next, credentials, strangers)
+        self.go_on(SoFar::default(), Verdict::Next, credentials, strangers)
     }
 
-    /// Goes on with what the latest of `asked` sources has said.
+    /// Goes on with what the latest source has said.
     pub fn go_on(
         &self,
-        asked: usize,
+        so_far: SoFar,
         latest: Verdict,
         credentials: &Credentials,
         strangers: Strangers,
     ) -> Judged {
-        let (mut asked, mut latest) = (asked, latest);
+        let (mut so_far, mut latest) = (so_far, latest);
         loop {
             match latest {
                 Verdict::Accept(identity) => return Judged::Done(Ok(Some(identity))),
                 Verdict::Refuse(reason) => return Judged::Done(Err(reason)),
-                Verdict::Later(verdict) => return Judged::Later { verdict, asked },
+                Verdict::Later(verdict) => return Judged::Later { verdict, so_far },
+                Verdict::Unable => so_far.was_unable = true,
                 Verdict::Next => {}
             }
-            let Some(source) = self.sources.get(asked) else { break };
-            asked += 1;
+            let Some(source) = self.sources.get(so_far.asked) else { break };
+            so_far.asked += 1;
             latest = source.judge(credentials);
         }
         let is_stranger = credentials.user_name.is_none() && credentials.password.is_none();
         Judged::Done(match (is_stranger, strangers) {
             (true, Strangers::Admitted) => Ok(None),
+            _ if so_far.was_unable => Err(ReasonCode::SERVER_UNAVAILABLE),
             (true, Strangers::Refused) => Err(ReasonCode::NOT_AUTHORIZED),
             (false, _) => Err(ReasonCode::BAD_USER_NAME_OR_PASSWORD),
         })
@@ -186,6 +199,25 @@ mod tests {
         check_later(accepted, bob());
         check_later(Verdict::Refuse(ReasonCode::BANNED), Err(ReasonCode::BANNED));
         check_later(Verdict::Next, Ok(Some(Identity::of_user("b"))));
+        check_later(Verdict::Unable, Ok(Some(Identity::of_user("b"))));
+    }
+
+    /// A client that nobody could judge may be right in all that it says.
+    #[test]
+    fn who_cannot_tell_blames_nobody() {
+        let unavailable = Err(ReasonCode::SERVER_UNAVAILABLE);
+        for (name, strangers, expected) in [
+            (Some("amy"), Strangers::Admitted, unavailable.clone()),
+            (None, Strangers::Refused, unavailable),
+            (None, Strangers::Admitted, Ok(None)),
+        ] {
+            let chain = Chain::new(vec![Arc::new(Slow), Arc::new(Knows("bob", Some("b")))]);
+            let credentials =
+                Credentials { user_name: name.map(Into::into), ..Credentials::default() };
+            let so_far = SoFar { asked: 1, was_unable: false };
+            let judged = chain.go_on(so_far, Verdict::Unable, &credentials, strangers);
+            assert_eq!(done(judged), expected);
+        }
     }
 
     /// Has a source say `verdict` later, before one that knows bob as b.
@@ -195,11 +227,11 @@ mod tests {
             [Arc::new(Knows("amy", None)), Arc::new(Slow), Arc::new(Knows("bob", Some("b")))];
         let chain = Chain::new(sources.into());
         let credentials = Credentials { user_name: Some("bob".into()), ..Credentials::default() };
-        let Judged::Later { asked, .. } = chain.judge(&credentials, Strangers::Refused) else {
+        let Judged::Later { so_far, .. } = chain.judge(&credentials, Strangers::Refused) else {
             panic!("it is not known yet");
         };
-        assert_eq!(asked, 2);
-        let judged = chain.go_on(asked, verdict, &credentials, Strangers::Refused);
+        assert_eq!(so_far.asked, 2);
+        let judged = chain.go_on(so_far, verdict, &credentials, Strangers::Refused);
         assert_eq!(done(judged), expected);
     }
 
@@ -207,7 +239,7 @@ mod tests {
     fn done(judged: Judged) -> Result<Option<Identity>, ReasonCode> {
         match judged {
             Judged::Done(outcome) => outcome,
-            Judged::Later { asked, .. } => panic!("the source {asked} says it later"),
+            Judged::Later { so_far, .. } => panic!("{so_far:?}, and one says it later"),
         }
     }
 

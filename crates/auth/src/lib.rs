@@ -36,7 +36,7 @@ pub mod service;
 mod watched;
 
 pub use certificates::Certificates;
-pub use chain::{Chain, Judged, Later, Source, Strangers, Verdict};
+pub use chain::{Chain, Judged, Later, SoFar, Source, Strangers, Verdict};
 pub use credentials::{Certificate, Credentials, Secret};
 pub use exchange::{Exchange, Step};
 pub use holder::CertificateField;

@@ -13,7 +13,7 @@ use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
 use quelea_auth::{
-    Chain, Credentials, Exchange, Identity, Judged, Later, Step, Strangers, Verdict,
+    Chain, Credentials, Exchange, Identity, Judged, Later, SoFar, Step, Strangers, Verdict,
 };
 use quelea_codec::{ReasonCode, Version};
 use quelea_session::Time;
@@ -111,8 +111,8 @@ pub(crate) struct Judgement {
     chain: Arc<Chain>,
     credentials: Credentials,
     strangers: Strangers,
-    /// Sources that were asked, and what the latest has said.
-    asked: usize,
+    so_far: SoFar,
+    /// What the latest source has said.
     latest: Verdict,
 }
 
@@ -244,8 +244,8 @@ impl Asker {
             Judged::Done(Ok(Some(identity))) => Step::Identify(Box::new(identity), Vec::new()),
             Judged::Done(Ok(None)) => Step::Accept(Vec::new()),
             Judged::Done(Err(reason)) => Step::Refuse(reason),
-            Judged::Later { verdict, asked } => {
-                judgement.asked = asked;
+            Judged::Later { verdict, so_far } => {
+                judgement.so_far = so_far;
                 drop(desk.runtime.spawn(self.wait(judgement, verdict, desk.clone())));
                 return;
             }
@@ -260,7 +260,7 @@ impl Asker {
             // Its client was told that the broker is busy, and is gone.
             return;
         };
-        let others_are_to_be_asked = latest == Verdict::Next;
+        let others_are_to_be_asked = matches!(latest, Verdict::Next | Verdict::Unable);
         judgement.latest = latest;
         if !others_are_to_be_asked {
             return self.judge(judgement, &desk);
@@ -281,12 +281,12 @@ impl Asker {
 
 impl Judgement {
     pub(crate) fn new(chain: Arc<Chain>, credentials: Credentials, strangers: Strangers) -> Self {
-        Self { chain, credentials, strangers, asked: 0, latest: Verdict::Next }
+        Self { chain, credentials, strangers, so_far: SoFar::default(), latest: Verdict::Next }
     }
 
     fn go_on(&mut self) -> Judged {
         let latest = std::mem::replace(&mut self.latest, Verdict::Next);
-        self.chain.go_on(self.asked, latest, &self.credentials, self.strangers)
+        self.chain.go_on(self.so_far, latest, &self.credentials, self.strangers)
     }
 }
 

@@ -55,7 +55,8 @@ settings! {
         pub answer_bytes_max: u32 = 65_536, Bytes(1_024..=16_777_216);
 
         /// What becomes of a client about which there is no answer, or one that makes no sense: it is refused (`refuse`;
-        /// 5.0: 0x88, Server unavailable; 3.x: 0x03), or the next of the chain is asked (`next`).
+        /// 5.0: 0x88, Server unavailable; 3.x: 0x03), or the next of the chain is asked (`next`), and it
+        /// is refused so if nobody knows it.
         pub on_failure: OnFailure = OnFailure::Refuse, Choice(OnFailure::WORDS);
 
         /// So many clients in a row without an answer mean that the service is down: it is not asked for

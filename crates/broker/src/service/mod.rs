@@ -206,7 +206,7 @@ impl Inner {
 
     fn verdict_without_answer(&self) -> Verdict {
         match self.settings.on_failure {
-            OnFailure::Next => Verdict::Next,
+            OnFailure::Next => Verdict::Unable,
             OnFailure::Refuse => Verdict::Refuse(ReasonCode::SERVER_UNAVAILABLE),
         }
     }
@@ -215,7 +215,7 @@ impl Inner {
         match verdict {
             Verdict::Accept(_) => &self.tally.allowed,
             Verdict::Refuse(_) => &self.tally.denied,
-            Verdict::Next | Verdict::Later(_) => &self.tally.passed,
+            Verdict::Next | Verdict::Unable | Verdict::Later(_) => &self.tally.passed,
         }
     }
 

@@ -9,7 +9,7 @@ use serde_json::{Value, json};
 use super::house::{House, PATIENCE, config, load};
 use super::pki::Pki;
 use super::server::{Reply, Server};
-use crate::client;
+use crate::client::{self, Message};
 
 #[test]
 fn clients_are_let_in_and_refused_as_it_says() {
@@ -96,6 +96,42 @@ fn groups_and_claims_are_for_rules() {
     let mut client = client::Client::connect_as(house.address, "c", "bob");
     assert_eq!(client.subscribe("site/x/#"), 1);
     assert_eq!(client.subscribe("site/y/#"), 0x87);
+}
+
+/// What the service says of rules and limits counts for the client that it says it of.
+#[test]
+fn rules_and_limits_come_with_the_answer() {
+    let server = Server::start(|question| match question["username"].as_str() {
+        Some("ruled") => allow(json!({ "acl": [
+            { "deny": ["subscribe"], "topics": ["own/%u/secret/#"] },
+            { "allow": ["publish", "subscribe"], "topics": ["own/%u/#"], "qos_max": 1 },
+        ] })),
+        Some("limited") => allow(json!({ "limits": { "messages_per_sec": 1 } })),
+        Some("wrong") => allow(json!({ "acl": [{ "alow": "publish", "topics": "#" }] })),
+        _ => allow(json!({})),
+    });
+    let house = House::with(&config(server.address, "", "[rates]\nexceeded = \"disconnect\"\n"));
+    let connect = |user| client::Client::connect_as(house.address, user, user);
+    let mut ruled = connect("ruled");
+    // 0x10 is a success that nobody has subscribed to.
+    for (topic, code) in [("own/ruled/a", 0x10), ("own/free/a", 0x87), ("a", 0x87)] {
+        assert_eq!(ruled.publish(Message::new(topic, "x")), code, "{topic}");
+    }
+    for (filter, code) in
+        [("own/ruled/a/#", 1), ("own/ruled/secret/a", 0x87), ("own/#", 0x87), ("#", 0x87)]
+    {
+        assert_eq!(ruled.subscribe(filter), code, "{filter}");
+    }
+    let mut free = connect("free");
+    for topic in ["own/ruled/a", "a", "b", "c", "d", "e"] {
+        assert!(free.publish(Message::new(topic, "x")) < 0x80, "{topic}");
+    }
+    let mut limited = connect("limited");
+    for _ in 0..8 {
+        limited.send(Message { qos: 0, ..Message::new("a", "x") }, &[]);
+    }
+    assert!(limited.is_closed());
+    assert_eq!(house.code("wrong", "wrong"), 0x88, "half of the rules are none");
 }
 
 /// The question that is under way goes where it was asked; the next one elsewhere.
