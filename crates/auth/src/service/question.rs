@@ -1,11 +1,11 @@
 //! What a service is asked.
 
-use aws_lc_rs::digest::{SHA256, digest};
 use quelea_codec::Version;
-use serde_json::{Map, Value, json};
+use serde_json::{Map, Value};
 
 use crate::encoding::to_base64;
-use crate::{Certificate, Credentials};
+use crate::holder::Holder;
+use crate::{Certificate, CertificateField, Credentials};
 
 /// Returns the question about a client, as JSON. It holds the client's password.
 ///
@@ -32,15 +32,8 @@ pub fn question(credentials: &Credentials) -> Vec<u8> {
             Err(_) => say("password_base64", to_base64(password.bytes()).into()),
         };
     }
-    match &credentials.certificate {
-        Some(Certificate::Der(der)) => {
-            let fingerprint = hexadecimal(digest(&SHA256, der).as_ref());
-            say("certificate", json!({ "fingerprint": fingerprint, "der": to_base64(der) }));
-        }
-        Some(Certificate::CommonName(name)) => {
-            say("certificate", json!({ "common_name": &**name }));
-        }
-        None => {}
+    if let Some(certificate) = &credentials.certificate {
+        say("certificate", describe(certificate));
     }
     Value::Object(question).to_string().into_bytes()
 }
@@ -53,9 +46,25 @@ fn protocol(version: Version) -> &'static str {
     }
 }
 
-fn hexadecimal(bytes: &[u8]) -> String {
-    bytes.iter().map(|byte| format!("{byte:02x}")).collect()
+/// Says what a certificate does. Of what it has several of, nothing: the service can look itself.
+fn describe(certificate: &Certificate) -> Value {
+    let mut said = Map::new();
+    if let Some(holder) = Holder::of(certificate) {
+        for (name, field) in FIELDS {
+            said.extend(holder.value(*field).map(|it| ((*name).to_owned(), (*it).into())));
+        }
+    }
+    if let Certificate::Der(der) = certificate {
+        said.insert("der".to_owned(), to_base64(der).into());
+    }
+    said.into()
 }
+
+const FIELDS: &[(&str, CertificateField)] = &[
+    ("common_name", CertificateField::CommonName),
+    ("fingerprint", CertificateField::Fingerprint),
+    ("subject", CertificateField::Subject),
+];
 
 /// Goes up when a service has to know, which new keys are no reason for.
 const FORMAT: u32 = 1;

@@ -3,9 +3,12 @@ use std::time::{Duration, UNIX_EPOCH};
 
 use quelea_acl::read_json;
 use quelea_codec::{ReasonCode, Version};
+use rcgen::DnType;
 use serde_json::{Value, json};
 
 use super::{Fault, question, read_answer};
+use crate::encoding::to_base64;
+use crate::holder::tests::certificate;
 use crate::{Certificate, Credentials, Identity, Limits, Secret, Verdict};
 
 #[test]
@@ -25,17 +28,40 @@ fn a_question_has_what_the_client_says() {
 }
 
 #[test]
-fn a_question_has_what_is_no_text() {
+fn a_password_may_be_no_text() {
     let password = Some(Secret::from(&[0xFF, 0][..]));
-    let certificate = Some(Certificate::Der(b"abc"[..].into()));
-    let expected = json!({
-        "version": 1, "client_id": "", "listener": "", "password_base64": "/wA=",
-        "certificate": {
-            "fingerprint": "ba7816bf8f01cfea414140de5dae2223b00361a396177a9cb410ff61f20015ad",
-            "der": "YWJj",
-        },
+    let expected =
+        json!({ "version": 1, "client_id": "", "listener": "", "password_base64": "/wA=" });
+    check_question(Credentials { password, ..Credentials::default() }, expected);
+}
+
+#[test]
+fn a_question_has_what_a_certificate_says() {
+    let certificate = certificate(|params| {
+        params.distinguished_name.push(DnType::OrganizationName, "Example");
+        params.distinguished_name.push(DnType::CommonName, "sensor 7");
     });
-    check_question(Credentials { password, certificate, ..Credentials::default() }, expected);
+    let Certificate::Der(der) = &certificate else { panic!("it is one") };
+    let digest = aws_lc_rs::digest::digest(&aws_lc_rs::digest::SHA256, der);
+    let digits: String = digest.as_ref().iter().map(|it| format!("{it:02x}")).collect();
+    check_certificate(
+        certificate.clone(),
+        json!({
+            "common_name": "sensor 7", "fingerprint": digits, "subject": "CN=sensor 7,O=Example",
+            "der": to_base64(der),
+        }),
+    );
+    check_certificate(Certificate::CommonName("x".into()), json!({ "common_name": "x" }));
+}
+
+#[track_caller]
+fn check_certificate(certificate: Certificate, expected: Value) {
+    let expected =
+        json!({ "version": 1, "client_id": "", "listener": "", "certificate": expected });
+    check_question(
+        Credentials { certificate: Some(certificate), ..Credentials::default() },
+        expected,
+    );
 }
 
 #[test]
