@@ -106,6 +106,16 @@ impl Client {
         assert_eq!(self.read().unwrap(), [0xD0, 0]);
     }
 
+    /// Subscribes in MQTT 5.0 with QoS 1. Returns what SUBACK says.
+    pub(super) fn subscribe(&mut self, filter: &str) -> u8 {
+        let bytes = filter.len() as u8;
+        let mut packet = vec![0x82, 6 + bytes, 0, 1, 0, 0, bytes];
+        packet.extend(filter.as_bytes());
+        packet.push(1);
+        self.0.write_all(&packet).unwrap();
+        *self.read().unwrap().last().unwrap()
+    }
+
     /// Reads a packet, all of which are short here; nothing at the end.
     pub(super) fn read(&mut self) -> Option<Vec<u8>> {
         let mut packet = vec![0; 2];
