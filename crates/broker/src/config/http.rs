@@ -59,8 +59,8 @@ settings! {
         /// is refused so if nobody knows it.
         pub on_failure: OnFailure = OnFailure::Refuse, Choice(OnFailure::WORDS);
 
-        /// So many clients in a row without an answer mean that the service is down: it is not asked for
-        /// `pause_millis`, and then about one client only, until that has an answer. 0 never gives up.
+        /// So many clients in a row without any answer, or with 502, 503 or 504, mean that the service is down: it is
+        /// not asked for `pause_millis`, and then about one client only, until that has an answer. 0 never gives up.
         pub failures_max: u32 = 5, Count(0..=10_000);
 
         /// How long a service that is down is left alone.

@@ -105,15 +105,10 @@ impl Source for Service {
             return Verdict::Refuse(ReasonCode::SERVER_BUSY);
         };
         let endpoint = Arc::clone(&self.endpoint.lock().unwrap_or_else(PoisonError::into_inner));
-        let question = question(credentials).into();
-        let client = Credentials {
-            client_id: credentials.client_id.clone(),
-            user_name: credentials.user_name.clone(),
-            ..Credentials::default()
-        };
+        let client = credentials.clone();
         Verdict::Later(Later::new(async move {
             let _place = place;
-            inner.ask(&endpoint, question, &client).await
+            inner.ask(&endpoint, &client).await
         }))
     }
 
@@ -146,35 +141,33 @@ impl Source for Service {
 
 impl Inner {
     /// Asks about a client, when it is its turn.
-    async fn ask(&self, endpoint: &Endpoint, question: Bytes, client: &Credentials) -> Verdict {
+    async fn ask(&self, endpoint: &Endpoint, client: &Credentials) -> Verdict {
         let Ok(_slot) = self.slots.acquire().await else { return self.spare() };
         let Some(attempt) = self.breaker.attempt(self.clock.now()) else { return self.spare() };
-        match self.verdict(endpoint, question, client).await {
+        let outcome = self.verdict(endpoint, client).await;
+        let change = match &outcome {
+            Err(trouble) if trouble.is_absence() => attempt.fail(self.clock.now()),
+            Ok(_) | Err(_) => attempt.succeed(),
+        };
+        match outcome {
             Ok(verdict) => {
-                if attempt.succeed() == Some(Change::Closed) {
-                    tracing::info!(url = %self.url, "the service answers again");
-                }
                 count(self.counter_of(&verdict));
+                self.log_change(change);
                 verdict
             }
             Err(trouble) => {
                 count(&self.tally.failed);
                 self.log(&trouble);
-                if attempt.fail(self.clock.now()) == Some(Change::Opened) {
-                    self.log_opening();
-                }
+                self.log_change(change);
                 self.verdict_without_answer()
             }
         }
     }
 
     /// Asks until there is an answer, it is no use, or time is up.
-    async fn verdict(
-        &self,
-        endpoint: &Endpoint,
-        question: Bytes,
-        client: &Credentials,
-    ) -> Result<Verdict, Trouble> {
+    async fn verdict(&self, endpoint: &Endpoint, client: &Credentials) -> Result<Verdict, Trouble> {
+        // Not made before it is asked: what a stranger says may be six times as long in JSON.
+        let question = question(client).into();
         let time = Duration::from_millis(self.settings.timeout_millis.into());
         let answer = timeout(time, self.answer(endpoint, question));
         let body = answer.await.unwrap_or(Err(Trouble::None(Failure::TimedOut)))?;
@@ -235,6 +228,14 @@ impl Inner {
         }
     }
 
+    fn log_change(&self, change: Option<Change>) {
+        match change {
+            Some(Change::Opened) => self.log_opening(),
+            Some(Change::Closed) => tracing::info!(url = %self.url, "the service answers again"),
+            None => {}
+        }
+    }
+
     fn log_opening(&self) {
         let (failures, millis) = (self.settings.failures_max, self.settings.pause_millis);
         let clients = match self.settings.on_failure {
@@ -253,8 +254,17 @@ impl Trouble {
     /// Returns whether the same question may find an answer in a moment.
     fn may_pass(&self) -> bool {
         match self {
-            Self::Fault(_) => false,
             Self::None(failure) => failure.may_pass(),
+            Self::Fault(_) | Self::Status(_) => self.is_absence(),
+        }
+    }
+
+    /// Returns whether the service is not there, or has too much to do. One that answers, however wrongly, is there: it
+    /// must not be in the hands of a client, by what makes the service stumble, that nobody else is asked about.
+    fn is_absence(&self) -> bool {
+        match self {
+            Self::None(Failure::NotHttp | Failure::TooLarge { .. }) | Self::Fault(_) => false,
+            Self::None(_) => true,
             Self::Status(status) => matches!(status.as_u16(), 502..=504),
         }
     }

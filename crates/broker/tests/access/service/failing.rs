@@ -92,8 +92,9 @@ fn what_may_pass_is_asked_again() {
 #[test]
 fn the_next_is_asked_where_that_is_said() {
     let file = Passwords::new("next");
-    let server = Server::start(|_| Reply::Answer(500, String::new()));
-    let settings = "on_failure = \"next\"\nfailures_max = 2\npause_millis = 600000";
+    let server = Server::start(|_| Reply::Answer(503, String::new()));
+    let settings =
+        "on_failure = \"next\"\nfailures_max = 2\nretries_max = 0\npause_millis = 600000";
     let chain = format!(
         "[authentication]\nchain = [\"http\", \"password_file\"]\npassword_file = {:?}",
         file.0
@@ -142,6 +143,24 @@ fn a_service_that_is_down_is_hardly_asked() {
     is_down.store(false, Ordering::SeqCst);
     house.reload(&config(server.address, "failures_max = 4", ""));
     assert_eq!(house.code("c", "allow"), 0);
+}
+
+/// A client that makes the service stumble does not keep the others out.
+#[test]
+fn a_service_that_stumbles_is_not_down() {
+    let server = Server::start(|question| match question["username"].as_str() {
+        Some("stumble") => Reply::Answer(500, String::new()),
+        Some("nonsense") => Reply::Answer(200, "Traceback".to_owned()),
+        Some("long") => Reply::Answer(200, "x".repeat(100_000)),
+        _ => by_user_name(question),
+    });
+    let house = House::new(&server, "failures_max = 1\npause_millis = 600000");
+    for _ in 0..5 {
+        for user in ["stumble", "nonsense", "long"] {
+            assert_eq!(house.code("c", user), 0x88, "{user}");
+        }
+    }
+    assert_eq!(house.code("e", "allow"), 0);
 }
 
 /// More clients than may wait, about whom the service says nothing at all: those who are connected do not notice, nor do
