@@ -56,6 +56,15 @@ impl House {
         })
     }
 
+    /// Connects to a session that outlives the connection.
+    pub(crate) fn lasting(&self, client_id: &str, token: &str) -> Client {
+        let mut connect = Connect::new(Version::V5, client_id);
+        connect.password = Some(token.as_bytes());
+        connect.clean_start = false;
+        connect.properties.session_expiry_secs = Some(600);
+        self.dial(&connect)
+    }
+
     /// Connects with a user name, which is the client id of a device too. Returns what CONNACK says.
     pub(crate) fn login(&self, version: Version, user: &str, password: &str) -> u8 {
         let client_id = format!("dev-{user}");

@@ -135,6 +135,24 @@ fn a_token_that_expires_ends_the_connection() {
     assert_eq!(stays.authenticate_again("OAUTH2-JWT", &issuer.token("bob")), (0xE0, 0x87));
 }
 
+/// The session is its user's, whichever token it comes with, and nobody else's.
+#[test]
+fn a_session_outlives_its_token() {
+    let issuer = Issuer::new("a");
+    let server = Server::start(Mood::Right(Issuer::set(&[&issuer])));
+    let house = House::new("outlives", Jwt { leeway_secs: 0, ..jwks(server.url()) });
+    let soon = issuer.token_for("amy", Duration::from_secs(2));
+    let mut client = house.lasting("c", &soon);
+    assert_eq!(client.connack(), 0);
+    assert_eq!(client.closing(), 0x87);
+    assert_eq!(house.code("c", &soon), 0x86);
+    assert_eq!(house.code("c", &issuer.token("eve")), 0x85);
+    let mut client = house.lasting("c", &issuer.token("amy"));
+    let connack = client.read();
+    // The session is present.
+    assert_eq!(connack[2..4], [1, 0]);
+}
+
 #[test]
 fn an_enhanced_authentication_ends_with_a_wrong_token() {
     let issuer = Issuer::new("a");
