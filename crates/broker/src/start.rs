@@ -210,7 +210,11 @@ impl Broker {
     /// soon after they change; here it has happened on return. Files that are not right are logged, and change nothing.
     pub fn reload_files(&self) {
         let now = Clock::start().wall();
+        // What a source begins is for the control plane, on whatever runtime the caller is.
+        let runtime = self.control.runtime();
+        let guard = runtime.enter();
         self.shared.live.rules().chains.refresh();
+        drop(guard);
         for entrance in &self.shared.entrances {
             entrance.look_at_files(now, Read::Now);
         }

@@ -42,7 +42,7 @@ pub use news::News;
 pub use server_keys::{Fetched, ServerKeys};
 pub use template::{Template, TemplateError};
 
-use crate::{Credentials, Exchange, Identity, Source, Step, Verdict};
+use crate::{Credentials, Exchange, Identity, Later, Source, Step, Verdict};
 use token::Token;
 
 /// Tokens as a source of identities.
@@ -147,13 +147,15 @@ impl Tokens {
 
 impl Source for Tokens {
     fn judge(&self, credentials: &Credentials) -> Verdict {
-        let Some(password) = &credentials.password else { return Verdict::Next };
-        let user_name = credentials.user_name.as_deref();
-        match self.judge.patiently(password.bytes(), &credentials.client_id, user_name) {
-            Ok(Some(identity)) => Verdict::Accept(identity),
-            Ok(None) => Verdict::Next,
-            Err(fault) => Verdict::Refuse(fault.refuse(&credentials.client_id)),
-        }
+        let judged = self.judge.judge_password(credentials);
+        let Some(news) = judged.as_ref().err().and_then(|fault| self.judge.news(fault)) else {
+            return verdict(judged, credentials);
+        };
+        let (judge, credentials) = (Arc::clone(&self.judge), credentials.clone());
+        Verdict::Later(Later::new(async move {
+            news.await;
+            verdict(judge.judge_password(&credentials), &credentials)
+        }))
     }
 
     fn begin(&self, method: &str, client_id: &str) -> Option<Box<dyn Exchange>> {
@@ -169,7 +171,7 @@ impl Source for Tokens {
 
 impl Exchange for Presentation {
     fn step(&mut self, data: &[u8]) -> Step {
-        match self.judge.patiently(data, &self.client_id, None) {
+        match self.judge.patiently(data, &self.client_id) {
             Ok(Some(identity)) => Step::Identify(Box::new(identity), Vec::new()),
             Ok(None) => Step::Refuse(ReasonCode::NOT_AUTHORIZED),
             Err(fault) => Step::Refuse(fault.refuse(&self.client_id)),
@@ -178,14 +180,16 @@ impl Exchange for Presentation {
 }
 
 impl Judge {
+    /// Judges a password, which may be a token.
+    fn judge_password(&self, credentials: &Credentials) -> Result<Option<Identity>, Fault> {
+        let Some(password) = &credentials.password else { return Ok(None) };
+        let user_name = credentials.user_name.as_deref();
+        self.judge(password.bytes(), &credentials.client_id, user_name, now())
+    }
+
     /// Judges a text, and waits for keys if they come in a moment.
-    fn patiently(
-        &self,
-        text: &[u8],
-        client_id: &str,
-        user_name: Option<&str>,
-    ) -> Result<Option<Identity>, Fault> {
-        let judge = || self.judge(text, client_id, user_name, now());
+    fn patiently(&self, text: &[u8], client_id: &str) -> Result<Option<Identity>, Fault> {
+        let judge = || self.judge(text, client_id, None, now());
         let judged = judge();
         let Some(news) = judged.as_ref().err().and_then(|fault| self.news(fault)) else {
             return judged;
@@ -295,6 +299,14 @@ impl fmt::Debug for Tokens {
     }
 }
 
+fn verdict(judged: Result<Option<Identity>, Fault>, credentials: &Credentials) -> Verdict {
+    match judged {
+        Ok(Some(identity)) => Verdict::Accept(identity),
+        Ok(None) => Verdict::Next,
+        Err(fault) => Verdict::Refuse(fault.refuse(&credentials.client_id)),
+    }
+}
+
 fn now() -> SystemTime {
     SystemTime::now()
 }
@@ -303,7 +315,7 @@ fn now() -> SystemTime {
 /// call it.
 const METHODS: &[&str] = &["JWT", "OAUTH2-JWT"];
 
-/// The longest that a judgement waits for keys.
+/// The longest that a step waits for keys, on a thread that others wait for too.
 const WAIT_MAX: Duration = Duration::from_secs(2);
 
 /// The longest token that is looked at.

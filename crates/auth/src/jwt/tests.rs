@@ -1,5 +1,7 @@
 //! Tokens that are good, and those of someone clever.
 
+use std::pin::pin;
+use std::task::{Context, Poll, Waker};
 use std::time::{Duration, UNIX_EPOCH};
 
 use aws_lc_rs::encoding::AsDer as _;
@@ -263,9 +265,9 @@ fn a_missing_key_is_waited_for() {
         }
     };
     let tokens = Tokens::new(rules(), Arc::<ServerKeys>::clone(&ring));
-    let judged = |token: &str| tokens.judge(&login(token, "c", None));
-    let bad = Verdict::Refuse(ReasonCode::BAD_USER_NAME_OR_PASSWORD);
-    let bob = |verdict| matches!(verdict, Verdict::Accept(it) if it.user.as_deref() == Some("bob"));
+    let judged = |token: &str| tokens.begin("JWT", "c").unwrap().step(token.as_bytes());
+    let bad = Step::Refuse(ReasonCode::BAD_USER_NAME_OR_PASSWORD);
+    let bob = |step| matches!(step, Step::Identify(it, _) if it.user.as_deref() == Some("bob"));
     fetch(Ok(&set(&old, "old")));
     assert!(bob(judged(&token(&old, "old"))));
     assert_eq!(judged(&token(&new, "old")), bad);
@@ -275,15 +277,21 @@ fn a_missing_key_is_waited_for() {
         wakes.recv().unwrap();
         fetch(Ok(&set(&new, "new")));
         assert!(bob(waiting.join().unwrap()));
-        let waiting = scope.spawn(|| judged(&token(&new, "bogus")));
+        // A CONNECT is judged later, and holds up no thread.
+        let verdict = tokens.judge(&login(&token(&new, "bogus"), "c", None));
+        let Verdict::Later(later) = verdict else { panic!("{verdict:?}") };
+        let mut later = pin!(later);
+        let mut context = Context::from_waker(Waker::noop());
+        assert!(later.as_mut().poll(&mut context).is_pending());
         wakes.recv().unwrap();
         fetch(Ok(&set(&new, "new")));
-        assert_eq!(waiting.join().unwrap(), bad);
+        let refused = Verdict::Refuse(ReasonCode::BAD_USER_NAME_OR_PASSWORD);
+        assert_eq!(later.as_mut().poll(&mut context), Poll::Ready(refused));
         // Who cannot tell does not say that it is the token's fault.
         let waiting = scope.spawn(|| judged(&token(&new, "newest")));
         wakes.recv().unwrap();
         fetch(Err("dead"));
-        let unavailable = Verdict::Refuse(ReasonCode::SERVER_UNAVAILABLE);
+        let unavailable = Step::Refuse(ReasonCode::SERVER_UNAVAILABLE);
         assert_eq!(waiting.join().unwrap(), unavailable);
         // Nor does anyone wait any more.
         assert_eq!(judged(&token(&new, "newest")), unavailable);

@@ -214,6 +214,7 @@ fn a_dead_server_holds_up_nobody() {
     assert_eq!(house.code("c", &Issuer::new("a").token("amy")), 0x86);
 }
 
+/// A storm of clients with tokens waits for a server that does not answer; nobody waits with them, and each is told.
 #[test]
 fn a_slow_server_holds_up_nobody() {
     let issuer = Issuer::new("a");
@@ -221,10 +222,18 @@ fn a_slow_server_holds_up_nobody() {
     let house = House::new("slow", jwks(server.url()));
     server.wait_for(1);
     let begun = Instant::now();
-    let mut waiting = house.client("c", &issuer.token("amy"));
+    let token = issuer.token("amy");
+    let mut storm: Vec<_> = (0..1_200).map(|it| house.client(&it.to_string(), &token)).collect();
+    // They wait for as long as the server may take; bob does not.
     assert_eq!(house.login(Version::V5, "bob", "pencil"), 0);
-    assert_eq!(waiting.connack(), 0x88);
-    assert!(begun.elapsed() < Duration::from_secs(20), "{:?}", begun.elapsed());
+    server.set(Mood::Right(Issuer::set(&[&issuer])));
+    for client in &mut storm {
+        let code = client.connack();
+        // Who was slow itself may find the server well again.
+        assert!(matches!(code, 0 | 0x88 | 0x89), "{code:#x}");
+    }
+    assert!(begun.elapsed() < Duration::from_secs(30), "{:?}", begun.elapsed());
+    house.wait_for(0, &token);
 }
 
 /// Whatever a server says that is no set of keys, nobody comes in by it, and nobody is kept out.
