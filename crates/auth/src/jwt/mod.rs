@@ -30,6 +30,7 @@ mod token;
 
 use std::fmt;
 use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::{Duration, SystemTime};
 
 use quelea_codec::ReasonCode;
@@ -93,6 +94,8 @@ pub enum UserName {
 struct Judge {
     rules: TokenRules,
     keyring: Arc<dyn Keyring>,
+    /// A thread waits for keys. No other may: there are few, and others wait for them.
+    has_waiting_thread: AtomicBool,
 }
 
 /// What is wrong with a token. It says nothing of what is in it.
@@ -141,7 +144,7 @@ struct Presentation {
 impl Tokens {
     /// Makes a source of rules and keys.
     pub fn new(rules: TokenRules, keyring: Arc<dyn Keyring>) -> Self {
-        Self { judge: Arc::new(Judge { rules, keyring }) }
+        Self { judge: Arc::new(Judge::new(rules, keyring)) }
     }
 }
 
@@ -180,6 +183,10 @@ impl Exchange for Presentation {
 }
 
 impl Judge {
+    fn new(rules: TokenRules, keyring: Arc<dyn Keyring>) -> Self {
+        Self { rules, keyring, has_waiting_thread: AtomicBool::new(false) }
+    }
+
     /// Judges a password, which may be a token.
     fn judge_password(&self, credentials: &Credentials) -> Result<Option<Identity>, Fault> {
         let Some(password) = &credentials.password else { return Ok(None) };
@@ -187,14 +194,19 @@ impl Judge {
         self.judge(password.bytes(), &credentials.client_id, user_name, now())
     }
 
-    /// Judges a text, and waits for keys if they come in a moment.
+    /// Judges a text, and waits for keys if they come in a moment and nobody else does.
     fn patiently(&self, text: &[u8], client_id: &str) -> Result<Option<Identity>, Fault> {
         let judge = || self.judge(text, client_id, None, now());
         let judged = judge();
         let Some(news) = judged.as_ref().err().and_then(|fault| self.news(fault)) else {
             return judged;
         };
-        if news.wait(WAIT_MAX) { judge() } else { Err(Fault::NoKeys) }
+        if self.has_waiting_thread.swap(true, Ordering::AcqRel) {
+            return Err(Fault::NoKeys);
+        }
+        let has_come = news.wait(WAIT_MAX);
+        self.has_waiting_thread.store(false, Ordering::Release);
+        if has_come { judge() } else { Err(Fault::NoKeys) }
     }
 
     /// Judges a text. Nothing comes of one that is no token.
@@ -315,7 +327,7 @@ fn now() -> SystemTime {
 /// call it.
 const METHODS: &[&str] = &["JWT", "OAUTH2-JWT"];
 
-/// The longest that a step waits for keys, on a thread that others wait for too.
+/// The longest that a step waits for keys, on its thread.
 const WAIT_MAX: Duration = Duration::from_secs(2);
 
 /// The longest token that is looked at.

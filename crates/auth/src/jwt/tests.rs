@@ -275,6 +275,13 @@ fn a_missing_key_is_waited_for() {
     std::thread::scope(|scope| {
         let waiting = scope.spawn(|| judged(&token(&new, "new")));
         wakes.recv().unwrap();
+        // One thread waits; a second is for those who need none of this.
+        while !tokens.judge.has_waiting_thread.load(Ordering::Acquire) {
+            std::thread::yield_now();
+        }
+        let unavailable = Step::Refuse(ReasonCode::SERVER_UNAVAILABLE);
+        assert_eq!(judged(&token(&new, "new")), unavailable);
+        wakes.recv().unwrap();
         fetch(Ok(&set(&new, "new")));
         assert!(bob(waiting.join().unwrap()));
         // A CONNECT is judged later, and holds up no thread.
@@ -291,7 +298,6 @@ fn a_missing_key_is_waited_for() {
         let waiting = scope.spawn(|| judged(&token(&new, "newest")));
         wakes.recv().unwrap();
         fetch(Err("dead"));
-        let unavailable = Step::Refuse(ReasonCode::SERVER_UNAVAILABLE);
         assert_eq!(waiting.join().unwrap(), unavailable);
         // Nor does anyone wait any more.
         assert_eq!(judged(&token(&new, "newest")), unavailable);
@@ -363,7 +369,7 @@ fn nothing_secret_is_printed() {
 
 #[track_caller]
 fn check(keys: Keys, token: &str, expected: Result<&str, Fault>) {
-    let judge = Judge { rules: rules(), keyring: Arc::new(Ring::new(Some(keys))) };
+    let judge = Judge::new(rules(), Arc::new(Ring::new(Some(keys))));
     let judged = judge.judge(token.as_bytes(), "c", None, at(1000));
     let judged = judged.map(|it| it.and_then(|it| it.user).unwrap_or_default());
     assert_eq!(judged, expected.map(Into::into));
@@ -371,7 +377,7 @@ fn check(keys: Keys, token: &str, expected: Result<&str, Fault>) {
 
 #[track_caller]
 fn check_is_refused(keys: Keys, token: &str) {
-    let judge = Judge { rules: rules(), keyring: Arc::new(Ring::new(Some(keys))) };
+    let judge = Judge::new(rules(), Arc::new(Ring::new(Some(keys))));
     let judged = judge.judge(token.as_bytes(), "c", None, at(1000));
     assert!(matches!(judged, Err(Fault::Algorithm | Fault::Signature)), "{judged:?}");
 }

@@ -119,6 +119,8 @@ fn a_token_that_expires_ends_the_connection() {
     let issuer = Issuer::new("a");
     let server = Server::start(Mood::Right(Issuer::set(&[&issuer])));
     let house = House::new("expires", Jwt { leeway_secs: 0, ..jwks(server.url()) });
+    // From here on the keys are there: of those who come before, one thread waits for them.
+    assert_eq!(house.code("c", &issuer.token("amy")), 0);
     let soon = || issuer.token_for("amy", Duration::from_secs(3));
     let mut plain = house.client("plain", &soon());
     let mut stays = house.enhanced("stays", "OAUTH2-JWT", &soon());
