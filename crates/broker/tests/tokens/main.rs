@@ -121,7 +121,7 @@ fn a_token_that_expires_ends_the_connection() {
     let house = House::new("expires", Jwt { leeway_secs: 0, ..jwks(server.url()) });
     // From here on the keys are there: of those who come before, one thread waits for them.
     assert_eq!(house.code("c", &issuer.token("amy")), 0);
-    let soon = || issuer.token_for("amy", Duration::from_secs(3));
+    let soon = || issuer.token_for("amy", Duration::from_secs(6));
     let mut plain = house.client("plain", &soon());
     let mut stays = house.enhanced("stays", "OAUTH2-JWT", &soon());
     let mut leaves = house.enhanced("leaves", "JWT", &soon());
@@ -143,7 +143,7 @@ fn a_session_outlives_its_token() {
     let issuer = Issuer::new("a");
     let server = Server::start(Mood::Right(Issuer::set(&[&issuer])));
     let house = House::new("outlives", Jwt { leeway_secs: 0, ..jwks(server.url()) });
-    let soon = issuer.token_for("amy", Duration::from_secs(2));
+    let soon = issuer.token_for("amy", Duration::from_secs(4));
     let mut client = house.lasting("c", &soon);
     assert_eq!(client.connack(), 0);
     assert_eq!(client.closing(), 0x87);
