@@ -15,22 +15,23 @@ pub(crate) fn run(minutes: &str) -> Result<(), String> {
     let quelea = serving::build_quelea("dev")?;
     let mut failures = Vec::new();
     for version in ["3.1.1", "5"] {
-        soak(&Broker::quelea(&quelea)?, version, minutes, &mut failures);
-        soak(&Broker::mosquitto()?, version, minutes, &mut failures);
+        soak(&Broker::quelea(&quelea)?, version, "exact", minutes, &mut failures);
+        soak(&Broker::mosquitto()?, version, "exact", minutes, &mut failures);
     }
-    // It speaks 3.1.1 only.
-    soak(&Broker::nats(&nats, &nats_configuration()?)?, "3.1.1", minutes, &mut failures);
+    // It speaks 3.1.1 only, and is not judged as strictly: the test says why.
+    let nats = Broker::nats(&nats, &nats_configuration()?)?;
+    soak(&nats, "3.1.1", "loose", minutes, &mut failures);
     if failures.is_empty() { Ok(()) } else { Err(format!("failed: {}", failures.join(", "))) }
 }
 
-fn soak(broker: &Broker, version: &str, minutes: f64, failures: &mut Vec<String>) {
+fn soak(broker: &Broker, version: &str, kind: &str, minutes: f64, failures: &mut Vec<String>) {
     println!("\n=== {} with MQTT {version} ===", broker.name);
     let mut command = program::cargo();
     command.args(["test", "--quiet", "--package", "quelea-client", "--test", "soak"]);
     command.args(["--", "--ignored", "--nocapture"]);
     command.env("QUELEA_SOAK_BROKER", broker.address.to_string());
     command.env("QUELEA_SOAK_SECS", format!("{:.0}", (minutes * 60.0).max(1.0)));
-    command.env("QUELEA_SOAK_VERSION", version);
+    command.env("QUELEA_SOAK_VERSION", version).env("QUELEA_SOAK_BROKER_IS", kind);
     if let Err(error) = program::run(&mut command) {
         failures.push(format!("{} with MQTT {version}: {error}", broker.name));
     }
@@ -49,7 +50,7 @@ fn nats_configuration() -> Result<PathBuf, String> {
         "server_name: soak\n\
          listen: \"127.0.0.1:-1\"\n\
          jetstream {{ store_dir: \"{}\" }}\n\
-         mqtt {{ listen: \"127.0.0.1:-1\" }}\n",
+         mqtt {{ listen: \"127.0.0.1:-1\", ack_wait: \"10s\" }}\n",
         directory.join("jetstream").display()
     );
     fs::write(&path, text).map_err(told)?;

@@ -5,7 +5,7 @@
 #[path = "../support/mod.rs"]
 mod support;
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::net::SocketAddr;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
@@ -20,10 +20,23 @@ use tokio::sync::Semaphore;
 /// What arrived of one topic, which has one QoS.
 #[derive(Default)]
 struct Arrived {
-    /// The highest number so far: each first arrival is above the one before.
-    last: Option<u64>,
+    /// One past the highest number so far.
+    next: u64,
+    /// Numbers below it that have not come, and may: of a loose broker.
+    missing: BTreeSet<u64>,
     count: u64,
     repeated: u64,
+}
+
+/// What a broker makes of connections that break.
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum Broker {
+    /// What was under way is sent again first, and at QoS 2 not for a second time.
+    Exact,
+    /// NATS Server 2.14: what was under way it sends again after a time, and others meanwhile (its pull request 8360).
+    /// Some messages at QoS 2 it also sends at QoS 0, when their PUBREL comes behind a PUBLISH at QoS 0 (8414): those are
+    /// passed over. A few it sends a second time when a publisher has come back (8416).
+    Loose,
 }
 
 /// Needs a broker, which `cargo xtask soak` names in the environment.
@@ -36,6 +49,10 @@ async fn nothing_is_lost_and_nothing_grows() {
     let version = match &*variable("QUELEA_SOAK_VERSION") {
         "3.1.1" => Version::V311,
         _ => Version::V5,
+    };
+    let kind = match &*variable("QUELEA_SOAK_BROKER_IS") {
+        "loose" => Broker::Loose,
+        _ => Broker::Exact,
     };
     let options = |id: &str| {
         let backoff = Backoff::new(Duration::from_millis(1), Duration::from_millis(50));
@@ -58,12 +75,13 @@ async fn nothing_is_lost_and_nothing_grows() {
     let mut arrived: BTreeMap<QoS, Arrived> = BTreeMap::new();
     let mut memory = Vec::new();
     let mut next_look = Instant::now() + duration / 4;
+    let mut next = async || soon("a message", messages.next()).await.unwrap();
     loop {
-        let message = soon("a message", messages.next()).await.unwrap();
+        let message = next().await;
         if message.topic() == "soak/end" {
             break;
         }
-        if take(&message, &mut arrived) && message.qos() > QoS::AtMostOnce {
+        if take(&message, kind, &mut arrived) && message.topic() != "soak/0" {
             window.add_permits(1);
         }
         if Instant::now() >= next_look {
@@ -73,6 +91,12 @@ async fn nothing_is_lost_and_nothing_grows() {
     }
     // The publisher still waits for the end of its last exchange, which takes a relay.
     let published = soon("the publisher", publishing).await.unwrap();
+    let is_late = |(qos, sent): (&QoS, &u64), arrived: &BTreeMap<QoS, Arrived>| {
+        *qos > QoS::AtMostOnce && arrived.get(qos).is_none_or(|it| it.count < *sent)
+    };
+    while kind == Broker::Loose && published.iter().any(|it| is_late(it, &arrived)) {
+        take(&next().await, kind, &mut arrived);
+    }
     cutting.abort();
     for (qos, sent) in published {
         let Arrived { count, repeated, .. } = arrived.remove(&qos).unwrap_or_default();
@@ -80,7 +104,10 @@ async fn nothing_is_lost_and_nothing_grows() {
         match qos {
             QoS::AtMostOnce => assert!(count <= sent && repeated == 0),
             QoS::AtLeastOnce => assert_eq!(count, sent),
-            QoS::ExactlyOnce => assert_eq!((count, repeated), (sent, 0)),
+            QoS::ExactlyOnce => {
+                assert_eq!(count, sent);
+                assert!(repeated == 0 || kind == Broker::Loose);
+            }
         }
     }
     assert_eq!(messages.dropped(), 0);
@@ -114,18 +141,28 @@ async fn publish(client: Client, window: Arc<Semaphore>, until: Instant) -> BTre
 }
 
 /// Notes a message. Returns whether it is the first of its number.
-fn take(message: &Message, arrived: &mut BTreeMap<QoS, Arrived>) -> bool {
+fn take(message: &Message, kind: Broker, arrived: &mut BTreeMap<QoS, Arrived>) -> bool {
     let number = message.text().unwrap().parse().unwrap();
-    let seen = arrived.entry(message.qos()).or_default();
-    if seen.last.is_some_and(|it| number <= it) {
-        assert_ne!(message.qos(), QoS::ExactlyOnce, "{number} came twice");
+    let digit = message.topic().bytes().last().unwrap();
+    let qos = QoS::from_byte(digit - b'0').unwrap();
+    if message.qos() != qos {
+        assert!(message.qos() == QoS::AtMostOnce && kind == Broker::Loose, "{message:?}");
+        return false;
+    }
+    let seen = arrived.entry(qos).or_default();
+    if number < seen.next && !seen.missing.remove(&number) {
+        assert!(qos < QoS::ExactlyOnce || kind == Broker::Loose, "{number} came twice");
         seen.repeated += 1;
         return false;
     }
-    if message.qos() > QoS::AtMostOnce {
-        assert_eq!(number, seen.last.map_or(0, |it| it + 1), "some are missing");
+    if number > seen.next {
+        match (kind, qos) {
+            (Broker::Loose, _) => seen.missing.extend(seen.next..number),
+            (Broker::Exact, QoS::AtMostOnce) => {}
+            (Broker::Exact, _) => panic!("{number} instead of {}", seen.next),
+        }
     }
-    seen.last = Some(number);
+    seen.next = seen.next.max(number + 1);
     seen.count += 1;
     true
 }
