@@ -111,12 +111,17 @@ impl<'a> Publish<'a> {
         self
     }
 
-    /// Returns the message as a session takes it. `forwarded` are its properties.
-    pub(crate) fn content<'b>(&self, forwarded: &'b [u8], now: Time) -> session::Content<'b>
+    /// Returns the message as a session takes it. `forwarded` are its properties; few messages expire, so that the time
+    /// is seldom asked for.
+    pub(crate) fn content<'b>(
+        &self,
+        forwarded: &'b [u8],
+        now: impl FnOnce() -> Time,
+    ) -> session::Content<'b>
     where
         'a: 'b,
     {
-        let expires_at = self.expiry.map(|expiry| now.plus_millis(millis(expiry)));
+        let expires_at = self.expiry.map(|expiry| now().plus_millis(millis(expiry)));
         session::Content { topic: self.topic, payload: self.payload, forwarded, expires_at }
     }
 

@@ -49,6 +49,7 @@ struct Entry {
     filter: String,
     /// Where the filter that topics are matched against begins: behind `$share/name/`.
     plain_from: usize,
+    has_wildcard: bool,
     options: SubscriptionOptions,
     sinks: Vec<Sink>,
     state: State,
@@ -129,6 +130,7 @@ impl Registry {
         }
         let entry = Entry {
             plain_from: filter.len() - plain(filter).len(),
+            has_wildcard: filter.contains(['+', '#']),
             filter: filter.to_owned(),
             options,
             sinks: sink.into_iter().collect(),
@@ -215,14 +217,14 @@ impl Registry {
         self.targets.clear();
         for id in subscription_ids {
             let entry = self.entries.get(&id);
-            if entry.is_some_and(|it| matches(it.plain(), topic)) {
+            if entry.is_some_and(|it| it.matches(topic)) {
                 self.targets.push(id);
             }
         }
         match &self.table {
             _ if !self.targets.is_empty() => {}
             None => {
-                let hits = self.entries.iter().filter(|(_, entry)| matches(entry.plain(), topic));
+                let hits = self.entries.iter().filter(|(_, entry)| entry.matches(topic));
                 self.targets.extend(hits.map(|(id, _)| *id));
             }
             Some(table) => {
@@ -412,6 +414,11 @@ impl Registry {
 impl Entry {
     fn plain(&self) -> &str {
         &self.filter[self.plain_from..]
+    }
+
+    fn matches(&self, topic: &str) -> bool {
+        // Without a wildcard there is no need to look at levels.
+        self.plain() == topic || (self.has_wildcard && matches(self.plain(), topic))
     }
 }
 

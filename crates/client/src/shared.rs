@@ -197,8 +197,9 @@ impl Shared {
     /// Writes a message at QoS 0 behind what the driving task is about to send, if it may go at once. It takes no room
     /// in the queue, and all that there will be to say of it is known.
     fn send_now(&self, publish: &Publish<'_>, forwarded: &[u8]) -> Option<PublishHandle> {
-        let now = self.now();
-        let content = publish.content(forwarded, now);
+        let content = publish.content(forwarded, || self.now());
+        // To one that does not expire all times are the same.
+        let now = content.expires_at.map_or(Time::ZERO, |_| self.now());
         let mut core = self.lock();
         let Core { session, out, out_bytes_max, lifecycle, .. } = &mut *core;
         // Whoever wrote the first bytes has woken the task.
@@ -269,7 +270,7 @@ impl Shared {
         forwarded: &[u8],
         room: Room<'_>,
     ) -> Result<(PublishHandle, Option<KeptReply>), PublishError> {
-        let content = publish.content(forwarded, self.now());
+        let content = publish.content(forwarded, || self.now());
         let (reply, receiver) = oneshot::channel();
         let ticket = Ticket { owner: Owner::Handle(reply), bytes: room.bytes };
         let mut core = self.lock();
