@@ -8,6 +8,7 @@ mod bench;
 mod config;
 mod conform;
 mod connection;
+mod doctor;
 mod failure;
 mod layers;
 mod lines;
@@ -77,6 +78,9 @@ enum Command {
     /// Judges any broker by the statements of the MQTT standards.
     #[command(after_help = conform::AFTER_HELP)]
     Conform(conform::ConformArgs),
+    /// Measures what a broker can do and where its limits are, and says what follows.
+    #[command(after_help = doctor::AFTER_HELP)]
+    Doctor(doctor::DoctorArgs),
     /// Checks or shows the broker's configuration.
     Config(ConfigSubcommand),
     /// Prints a configuration made from one of Mosquitto's, and what could not be carried over.
@@ -105,6 +109,9 @@ fn main() -> ExitCode {
         Some(Command::Bench(args)) => return bench::run(&args),
         Some(Command::Conform(args)) => {
             return conform::run(&args).unwrap_or_else(|failure| failure.tell());
+        }
+        Some(Command::Doctor(args)) => {
+            return doctor::run(&args).unwrap_or_else(|failure| failure.tell());
         }
         Some(Command::Config(config)) => config::run(&config.command),
         Some(Command::Migrate(args)) => migrate::run(&args),

@@ -51,6 +51,36 @@ fn statements_are_chosen_by_id_and_version() {
 }
 
 #[test]
+fn doctor_measures_what_was_configured() {
+    let broker = Served::start_with(|config| {
+        config.limits.qos_max = 1;
+        config.limits.topic_alias_max = 5;
+        config.limits.shared_available = false;
+        config.limits.packet_bytes_max = 20_000;
+    });
+    let output = quelea(&["doctor", &broker.address, "--json"]);
+    assert_eq!(output.status.code(), Some(0), "{}", text(&output.stderr));
+    let object: Value = serde_json::from_slice(&output.stdout).expect("it is JSON");
+    let abilities = object["abilities"].as_array().expect("it is a list");
+    let measured = |name: &str| {
+        let found = abilities.iter().find(|it| it["name"] == name);
+        found.unwrap_or_else(|| panic!("no {name} in {object:#}"))["measured"].clone()
+    };
+    assert_eq!(measured("MQTT 3.1.1"), true);
+    assert_eq!(measured("highest QoS"), 1);
+    assert_eq!(measured("retained messages"), true);
+    assert_eq!(measured("shared subscriptions"), false);
+    assert_eq!(measured("topic aliases of a client"), 5);
+    assert_eq!(measured("bytes of a packet"), 20_000);
+    assert_eq!(measured("sessions that outlive a connection"), true);
+    for it in abilities {
+        assert_eq!(it["contradicts"], false, "{it:#}");
+        let is_known = !it["measured"].is_null();
+        assert!(is_known || it["name"] == "messages in flight from a client", "{it:#}");
+    }
+}
+
+#[test]
 fn who_is_no_broker_is_told_apart() {
     let listener = std::net::TcpListener::bind("127.0.0.1:0").expect("there is a port");
     let address = listener.local_addr().expect("it is bound").to_string();
@@ -68,8 +98,13 @@ struct Served {
 
 impl Served {
     fn start() -> Self {
+        Self::start_with(|_| {})
+    }
+
+    fn start_with(configure: impl FnOnce(&mut Config)) -> Self {
         let mut config = Config::default();
         config.store.durability = Durability::Memory;
+        configure(&mut config);
         config.listeners = vec![Listener::new(([127, 0, 0, 1], 0).into())];
         let broker = Broker::start(config).expect("a broker starts");
         let address = broker.local_addrs()[0].to_string();

@@ -18,6 +18,7 @@ pub struct Broker<'a> {
     /// The version that clients of this case speak unless they say otherwise.
     pub version: Version,
     target: &'a Target,
+    patience: Duration,
     topic_root: String,
     connection_count: Cell<usize>,
     leftovers: RefCell<Leftovers>,
@@ -42,6 +43,7 @@ impl<'a> Broker<'a> {
         Self {
             version,
             target,
+            patience: target.patience,
             topic_root: target.topic_root(),
             connection_count: Cell::new(0),
             leftovers: RefCell::default(),
@@ -49,6 +51,12 @@ impl<'a> Broker<'a> {
             findings: RefCell::default(),
             chapter: Cell::new(None),
         }
+    }
+
+    /// Waits for answers for as long as `patience` says.
+    pub(crate) fn with_patience(mut self, patience: Duration) -> Self {
+        self.patience = patience;
+        self
     }
 
     /// Judges some of the case's statements apart: what fails in `step` is theirs alone, and the case goes on.
@@ -68,6 +76,11 @@ impl<'a> Broker<'a> {
         statements: &[&'static str],
         step: impl FnOnce() -> Outcome,
     ) -> Outcome {
+        // A second failure of the same statements would tell nothing new, and could take long.
+        let mut ids = statements.iter().flat_map(|it| statement::binding(it, self.version));
+        if ids.all(|id| self.has_failed(id)) {
+            return Ok(());
+        }
         let start = self.evidence.borrow().len();
         let verdict = Verdict::of(&step());
         let evidence = start..self.evidence.borrow().len();
@@ -86,13 +99,32 @@ impl<'a> Broker<'a> {
         }
     }
 
-    fn find(&self, statements: &'static str, verdict: Verdict, evidence: Range<usize>) {
+    fn has_failed(&self, id: &str) -> bool {
+        let findings = self.findings.borrow();
+        findings.iter().any(|it| it.id == id && matches!(it.verdict, Verdict::Fail(_)))
+    }
+
+    fn find(&self, statements: &str, verdict: Verdict, evidence: Range<usize>) {
         // A claim about what came before has no packets of its own.
         let evidence = if evidence.is_empty() { 0..evidence.end } else { evidence };
-        let ids = statement::binding(statements, self.version);
-        let findings =
-            ids.map(|id| Finding { id, verdict: verdict.clone(), evidence: evidence.clone() });
-        self.findings.borrow_mut().extend(findings);
+        let mut findings = self.findings.borrow_mut();
+        let mut blame = |statements: &str, verdict: &Verdict| {
+            let ids = statement::binding(statements, self.version).filter_map(|id| {
+                statement::all().iter().map(|it| it.id).find(|known| *known == id)
+            });
+            findings.extend(ids.map(|id| Finding {
+                id,
+                verdict: verdict.clone(),
+                evidence: evidence.clone(),
+            }));
+        };
+        match verdict.other_fault(self.version) {
+            Some((cited, unjudged)) => {
+                blame(cited, &verdict);
+                blame(statements, &unjudged);
+            }
+            None => blame(statements, &verdict),
+        }
     }
 
     /// Returns what there is to say of each of the case's statements.
@@ -104,11 +136,13 @@ impl<'a> Broker<'a> {
             self.find(current, verdict.clone(), start..all.end);
         }
         // A failure of the current statements says nothing of those that no step was about.
-        let rest = match verdict {
-            Verdict::Fail(why) if chapter.is_some() => {
-                Verdict::Skip(format!("the case ended before it could be judged: {why}"))
+        let rest = match (verdict.other_fault(self.version), &verdict) {
+            (None, Verdict::Fail(why)) if chapter.is_some() => Verdict::skip_after(why),
+            (None, _) => verdict,
+            (Some((cited, unjudged)), _) => {
+                self.find(cited, verdict.clone(), all.clone());
+                unjudged
             }
-            verdict => verdict,
         };
         let mut findings = self.findings.take();
         for id in statements {
@@ -153,7 +187,7 @@ impl<'a> Broker<'a> {
     fn client_of(&self, version: Version, stream: Box<dyn Stream>) -> Client {
         self.connection_count.set(self.connection_count.get() + 1);
         let label = self.connection_count.get();
-        Client::new(stream, version, self.target, label, self.evidence.clone())
+        Client::new(stream, version, self, label, self.evidence.clone())
     }
 
     /// Connects a client with a clean session and a client identifier of its own, as `options` changes it,
@@ -223,13 +257,22 @@ impl<'a> Broker<'a> {
         format!("{}/{levels}", self.topic_root)
     }
 
+    /// Returns the target's topics, and those of this case among them, by what they begin with.
+    pub(crate) fn topic_stems(&self) -> [String; 2] {
+        [self.target.topic_stem(), self.topic_root.clone()]
+    }
+
+    pub(crate) fn target(&self) -> &'a Target {
+        self.target
+    }
+
     /// Returns a client identifier that nobody used before.
     pub(crate) fn id(&self) -> String {
         self.target.client_id()
     }
 
     pub(crate) fn limits(&self) -> Limits<'a> {
-        self.target.limits()
+        self.target.limits(self.version)
     }
 
     /// Says whether Quelea's own choices are judged too.
@@ -237,17 +280,34 @@ impl<'a> Broker<'a> {
         self.target.is_quelea
     }
 
+    /// Says whether clients of this case give a user name or a password.
+    pub(crate) fn wants_credentials(&self) -> bool {
+        self.target.username.is_some() || self.target.password.is_some()
+    }
+
     pub(crate) fn challenge_method(&self) -> Option<&str> {
         self.target.challenge_method.as_deref()
     }
 
     pub(crate) fn patience(&self) -> Duration {
-        self.target.patience
+        self.patience
     }
 
     /// Skips the case for other brokers: the specification leaves them another choice.
     pub(crate) fn need_quelea(&self, choice: &str) -> Outcome {
         self.need(self.is_quelea(), &format!("the specification leaves a choice: {choice}"))
+    }
+
+    /// Makes a failure of other brokers a skip: the statement binds clients, and the text does not call it an error.
+    pub(crate) fn may_tolerate(&self, outcome: Outcome) -> Outcome {
+        match outcome {
+            Err(Failure::Broken { what, .. }) if !self.is_quelea() => {
+                Err(Failure::skipped(format!(
+                    "the statement binds clients, and the broker tolerates what breaks it: {what}"
+                )))
+            }
+            outcome => outcome,
+        }
     }
 
     pub(crate) fn need_qos(&self, qos: u8) -> Outcome {

@@ -3,7 +3,9 @@
 use std::fmt;
 use std::ops::Range;
 use std::panic::Location;
+use std::time::Duration;
 
+use crate::client::NOTHING_CAME;
 use crate::statement;
 use crate::{Broker, Target, Version};
 
@@ -75,7 +77,12 @@ pub struct Finding {
 impl Case {
     /// Runs the case for one version against the broker at `target`.
     pub fn run(&self, target: &Target, version: Version) -> Report {
-        let broker = Broker::new(target, version);
+        self.run_with(target, version, target.patience)
+    }
+
+    /// Like [`Self::run`], with another patience than the target's.
+    pub fn run_with(&self, target: &Target, version: Version, patience: Duration) -> Report {
+        let broker = Broker::new(target, version).with_patience(patience);
         let outcome = match target.refusal(version) {
             None => (self.run)(&broker),
             Some(why) => {
@@ -99,6 +106,17 @@ impl Case {
     }
 }
 
+impl Report {
+    /// Says whether it is a failure that an answer was waited for in vain may have led to.
+    pub fn is_late_failure(&self) -> bool {
+        let is_late = |it: &Finding| {
+            matches!(it.verdict, Verdict::Fail(_))
+                && self.evidence[it.evidence.clone()].iter().any(|it| it.contains(NOTHING_CAME))
+        };
+        self.findings.iter().any(is_late)
+    }
+}
+
 impl Verdict {
     pub(crate) fn of(outcome: &Outcome) -> Self {
         match outcome {
@@ -106,6 +124,21 @@ impl Verdict {
             Err(Failure::Skipped(why)) => Self::Skip(why.clone()),
             Err(failure @ Failure::Broken { .. }) => Self::Fail(failure.to_string()),
         }
+    }
+
+    /// Returns the statements that a failure itself cites for `version`, if it does, and what is left to say of those
+    /// that were to be judged: a broker that breaks one rule while another is looked at has not broken that.
+    pub(crate) fn other_fault(&self, version: Version) -> Option<(&str, Self)> {
+        match self {
+            Self::Fail(why) if statement::binding(why, version).next().is_some() => {
+                Some((why, Self::skip_after(why)))
+            }
+            _ => None,
+        }
+    }
+
+    pub(crate) fn skip_after(why: &str) -> Self {
+        Self::Skip(format!("the case ended before it could be judged: {why}"))
     }
 }
 

@@ -8,7 +8,7 @@ use std::time::{Duration, Instant};
 
 use crate::broker::Evidence;
 use crate::wire::{ConnAck, Packet, Publish, property as id, split_packet};
-use crate::{Failure, Outcome, Stream, Target, Version};
+use crate::{Broker, Failure, Outcome, Stream, Version};
 
 /// One connection to the broker.
 #[derive(Debug)]
@@ -17,6 +17,8 @@ pub struct Client {
     pub(crate) last_packet_id: u16,
     pub(crate) marker_topic: Option<String>,
     marker_root: String,
+    /// What topics of this run begin with, and those of this case among them.
+    topic_stems: [String; 2],
     stream: Box<dyn Stream>,
     is_quelea: bool,
     patience: Duration,
@@ -42,7 +44,7 @@ impl Client {
     pub(crate) fn new(
         stream: Box<dyn Stream>,
         version: Version,
-        target: &Target,
+        broker: &Broker<'_>,
         label: usize,
         evidence: Evidence,
     ) -> Self {
@@ -50,10 +52,11 @@ impl Client {
             version,
             last_packet_id: 0,
             marker_topic: None,
-            marker_root: target.topic_root(),
+            marker_root: broker.target().topic_root(),
+            topic_stems: broker.topic_stems(),
             stream,
-            is_quelea: target.is_quelea,
-            patience: target.patience,
+            is_quelea: broker.is_quelea(),
+            patience: broker.patience(),
             buffer: Vec::new(),
             inbox: VecDeque::new(),
             connack: ConnAck::default(),
@@ -149,6 +152,40 @@ impl Client {
         }
     }
 
+    /// Waits for the broker to close although it was asked for a PINGRESP, and returns what it sent before.
+    ///
+    /// Whoever answers may have an error on its way, and has a fifth of the patience for the close then.
+    #[track_caller]
+    pub(crate) fn expect_close_or_pong(&mut self) -> Outcome<Vec<Packet>> {
+        let mut packets = Vec::new();
+        loop {
+            match self.receive(self.patience) {
+                Ok(Arrival::Packet(Packet::PingResp)) if self.is_quelea => {
+                    return Err(Failure::broken("a PINGRESP came instead of a close"));
+                }
+                Ok(Arrival::Packet(Packet::PingResp)) => {
+                    let rest = self.expect_close_within(self.patience / 5).map_err(|_| {
+                        Failure::broken(format!("the broker goes on; got {packets:?}"))
+                    })?;
+                    packets.extend(rest);
+                    return Ok(packets);
+                }
+                Ok(Arrival::Packet(packet)) => packets.push(packet),
+                Ok(Arrival::Closed) => return Ok(packets),
+                Ok(Arrival::TimedOut) => {
+                    let what = format!(
+                        "the connection is still open after {:?}; got {packets:?}",
+                        self.patience
+                    );
+                    return Err(Failure::broken(what));
+                }
+                Err(malformed) => {
+                    return Err(Failure::broken(format!("the broker sent {malformed}")));
+                }
+            }
+        }
+    }
+
     /// Waits for the next packet, or for the broker to close, which is `None`.
     #[track_caller]
     pub(crate) fn expect_close_or_packet(&mut self) -> Outcome<Option<Packet>> {
@@ -167,7 +204,7 @@ impl Client {
     pub(crate) fn expect_bytes_until_close(&mut self) -> Outcome<Vec<u8>> {
         let mut bytes = std::mem::take(&mut self.buffer);
         let _ = self.stream.set_read_timeout(self.patience);
-        match self.stream.read_to_end(&mut bytes) {
+        match (&mut self.stream).take(BYTES_UNTIL_CLOSE_MAX).read_to_end(&mut bytes) {
             Err(error) if matches!(error.kind(), ErrorKind::WouldBlock | ErrorKind::TimedOut) => {
                 Err(Failure::broken(format!("the connection is still open; got {bytes:02x?}")))
             }
@@ -241,8 +278,11 @@ impl Client {
         choose: impl Fn(&Packet) -> Option<T>,
     ) -> Outcome<T> {
         let mut early = VecDeque::new();
+        // A broker that never stops sending other things does not hold the suite up.
+        let deadline = Instant::now() + self.patience * 4;
         let found = loop {
-            match self.receive(self.patience) {
+            let left = deadline.saturating_duration_since(Instant::now());
+            match self.receive(self.patience.min(left)) {
                 Ok(Arrival::Packet(packet)) => match choose(&packet) {
                     Some(found) => break Ok(found),
                     None => early.push_back(packet),
@@ -278,7 +318,12 @@ impl Client {
                 let bytes: Vec<u8> = self.buffer.drain(..size).collect();
                 self.log('<', &bytes);
                 self.largest_packet_bytes = self.largest_packet_bytes.max(size);
-                return Ok(Arrival::Packet(self.resolve_alias(packet?)?));
+                let packet = self.resolve_alias(packet?)?;
+                if !self.is_stray(&packet) {
+                    return Ok(Arrival::Packet(packet));
+                }
+                self.evidence.borrow_mut().push(format!("#{} passes this over", self.label));
+                continue;
             }
             // A read timeout of zero would mean none.
             let left = deadline.saturating_duration_since(Instant::now());
@@ -291,6 +336,8 @@ impl Client {
                     if matches!(error.kind(), ErrorKind::WouldBlock | ErrorKind::TimedOut) =>
                 {
                     if Instant::now() >= deadline {
+                        let line = format!("#{} {NOTHING_CAME} within {limit:?}", self.label);
+                        self.evidence.borrow_mut().push(line);
                         return Ok(Arrival::TimedOut);
                     }
                 }
@@ -303,6 +350,20 @@ impl Client {
     fn closed(&mut self) -> Arrival {
         self.evidence.borrow_mut().push(format!("#{} closed", self.label));
         Arrival::Closed
+    }
+
+    /// Says whether a packet is a message of another case, which nobody here subscribed to: a fault, but of the broker's
+    /// subscriptions, and none that this case should be judged by.
+    fn is_stray(&self, packet: &Packet) -> bool {
+        let Packet::Publish(publish) = packet else { return false };
+        let [run, case] = &self.topic_stems;
+        let is_own = |root: &String| {
+            publish
+                .topic
+                .strip_prefix(root.as_str())
+                .is_some_and(|it| it.is_empty() || it.starts_with('/'))
+        };
+        publish.topic.starts_with(run.as_str()) && !is_own(case) && !is_own(&self.marker_root)
     }
 
     /// Puts the topic name where the broker sent only its alias.
@@ -330,6 +391,12 @@ impl Client {
         self.evidence.borrow_mut().push(line);
     }
 }
+
+/// What the evidence says where an answer was waited for in vain.
+pub(crate) const NOTHING_CAME: &str = "nothing came";
+
+/// More than any broker has to say before it closes.
+const BYTES_UNTIL_CLOSE_MAX: u64 = 64 * 1024;
 
 /// Returns the publish of a packet that is one.
 pub(crate) fn as_publish(packet: &Packet) -> Option<Publish> {

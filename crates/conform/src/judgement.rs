@@ -1,12 +1,14 @@
 //! A broker's judgement, statement by statement, out of what the cases found.
 //!
-//! Cases run beside each other, because most of them wait. One that fails runs once more, alone, and that run counts:
-//! a broker that is slow under the load of the others has broken nothing.
+//! Cases run beside each other, because most of them wait. One that fails runs once more, alone, and that run counts.
+//! Where an answer did not come it runs a third time, and waits for much longer: a broker that is slow, under the load
+//! of the others or by itself, has broken nothing.
 
 use std::collections::BTreeMap;
 use std::sync::Mutex;
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::thread;
+use std::time::Duration;
 
 use crate::case::Finding;
 use crate::statement::{self, Statement};
@@ -83,12 +85,14 @@ pub fn judge(
     progress: &(dyn Fn(usize, usize) + Sync),
 ) -> Vec<Judgement> {
     let runs = plan.runs();
-    let mut reports = run_beside(target, &runs, plan.concurrency, progress);
-    for ((case, version), report) in runs.iter().zip(&mut reports) {
-        if plan.concurrency > 1 && matches!(report.verdict, Verdict::Fail(_)) {
-            *report = case.run(target, *version);
-        }
+    let mut reports = run_beside(target, &runs, plan.concurrency, target.patience, progress);
+    let is_failure = |it: &Report| matches!(it.verdict, Verdict::Fail(_));
+    if plan.concurrency > 1 {
+        run_again(target, &runs, &mut reports, is_failure, 1, target.patience, progress);
     }
+    let patience = target.patience * LONG_PATIENCE;
+    let is_late = Report::is_late_failure;
+    run_again(target, &runs, &mut reports, is_late, plan.concurrency, patience, progress);
     let mut found = Found::new();
     for ((case, version), report) in runs.iter().zip(&reports) {
         for finding in &report.findings {
@@ -113,6 +117,7 @@ fn run_beside(
     target: &Target,
     runs: &[Run],
     concurrency: usize,
+    patience: Duration,
     progress: &(dyn Fn(usize, usize) + Sync),
 ) -> Vec<Report> {
     let (next, done) = (AtomicUsize::new(0), AtomicUsize::new(0));
@@ -121,7 +126,7 @@ fn run_beside(
         loop {
             let index = next.fetch_add(1, Ordering::Relaxed);
             let Some((case, version)) = runs.get(index) else { return };
-            let report = case.run(target, *version);
+            let report = case.run_with(target, *version, patience);
             reports.lock().expect("no case panics").insert(index, report);
             progress(done.fetch_add(1, Ordering::Relaxed) + 1, runs.len());
         }
@@ -133,6 +138,25 @@ fn run_beside(
         work();
     });
     reports.into_inner().expect("no case panics").into_values().collect()
+}
+
+/// Runs those again whose reports are chosen, and puts the new reports in the place of the old.
+fn run_again(
+    target: &Target,
+    runs: &[Run],
+    reports: &mut [Report],
+    is_chosen: impl Fn(&Report) -> bool,
+    concurrency: usize,
+    patience: Duration,
+    progress: &(dyn Fn(usize, usize) + Sync),
+) {
+    let chosen: Vec<usize> = (0..runs.len()).filter(|it| is_chosen(&reports[*it])).collect();
+    let again: Vec<Run> = chosen.iter().map(|it| runs[*it]).collect();
+    for (index, report) in
+        chosen.into_iter().zip(run_beside(target, &again, concurrency, patience, progress))
+    {
+        reports[index] = report;
+    }
 }
 
 fn judgement(statement: &'static Statement, version: Version, found: &Found<'_>) -> Judgement {
@@ -171,6 +195,9 @@ fn abridge(lines: &[String]) -> Vec<String> {
 fn is_cited(id: &str, version: Version) -> bool {
     crate::cases().any(|it| it.versions.contains(&version) && it.statements(version).contains(&id))
 }
+
+/// How many times as long an answer is waited for that did not come before.
+const LONG_PATIENCE: u32 = 8;
 
 /// How many lines of evidence a judgement has at most.
 pub const EVIDENCE_LINES_MAX: usize = 60;

@@ -16,6 +16,7 @@ mod case;
 mod cases;
 mod client;
 mod connect;
+pub mod doctor;
 mod exchange;
 mod judgement;
 pub mod ledger;

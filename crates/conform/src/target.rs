@@ -7,7 +7,7 @@ use std::time::{Duration, SystemTime, UNIX_EPOCH};
 use std::{io, process};
 
 use crate::wire::{ConnAck, property as id};
-use crate::{Broker, Dial, Failure, Stream, Version, WebSocket, stream};
+use crate::{Broker, Dial, Failure, Outcome, Stream, Version, WebSocket, stream};
 
 /// A broker to judge.
 #[derive(Debug)]
@@ -33,6 +33,14 @@ pub struct Target {
     run: String,
     names: AtomicU64,
     limits: [OnceLock<Result<ConnAck, String>>; 3],
+    granted: [OnceLock<Granted>; 3],
+}
+
+/// What a broker grants to a client that asks for everything.
+#[derive(Clone, Copy, Debug)]
+struct Granted {
+    qos_max: u8,
+    has_wildcards: bool,
 }
 
 impl Target {
@@ -62,6 +70,7 @@ impl Target {
             run: format!("{:08x}", run as u32),
             names: AtomicU64::new(0),
             limits: Default::default(),
+            granted: Default::default(),
         }
     }
 
@@ -75,9 +84,26 @@ impl Target {
         self.connack(version).err()
     }
 
-    /// Returns what the CONNACK of MQTT 5.0 said about the broker; an empty one if it does not speak 5.0.
-    pub(crate) fn limits(&self) -> Limits<'_> {
-        Limits(self.connack(Version::V5).ok())
+    /// Returns what the broker offers to clients of `version`: what CONNACK of MQTT 5.0 said of it, if it speaks that,
+    /// and what it grants when it is asked for everything.
+    pub(crate) fn limits(&self, version: Version) -> Limits<'_> {
+        let granted = *self.granted[version as usize].get_or_init(|| {
+            let all = Granted { qos_max: 2, has_wildcards: true };
+            // A broker that does not answer has not refused anything: that is for the cases to see.
+            self.ask_for_all(version).unwrap_or(all)
+        });
+        Limits { connack: self.connack(Version::V5).ok(), granted, version }
+    }
+
+    fn ask_for_all(&self, version: Version) -> Outcome<Granted> {
+        let broker = Broker::new(self, version);
+        let (plain, wild) = (broker.topic("t"), broker.topic("#"));
+        let mut client = broker.client()?;
+        let suback = client.request_subscribe(&[(&plain, 2), (&wild, 0)], |it| it)?;
+        let [plain, wild] = suback.reasons[..] else {
+            return Err(Failure::broken("two filters, and another number of results"));
+        };
+        Ok(Granted { qos_max: plain.min(2), has_wildcards: wild < 0x80 })
     }
 
     /// Opens a connection.
@@ -101,7 +127,12 @@ impl Target {
 
     /// Returns the first level of topics that nobody used before.
     pub(crate) fn topic_root(&self) -> String {
-        format!("quelea-conform-{}-{}", self.run, self.names.fetch_add(1, Ordering::Relaxed))
+        format!("{}{}", self.topic_stem(), self.names.fetch_add(1, Ordering::Relaxed))
+    }
+
+    /// Returns what all topics of this run begin with.
+    pub(crate) fn topic_stem(&self) -> String {
+        format!("quelea-conform-{}-", self.run)
     }
 
     fn connack(&self, version: Version) -> Result<&ConnAck, &str> {
@@ -118,11 +149,16 @@ impl Target {
 
 /// What a broker announced in its CONNACK, with the defaults of what it left out.
 #[derive(Clone, Copy, Debug)]
-pub(crate) struct Limits<'a>(Option<&'a ConnAck>);
+pub(crate) struct Limits<'a> {
+    connack: Option<&'a ConnAck>,
+    granted: Granted,
+    version: Version,
+}
 
 impl Limits<'_> {
     pub(crate) fn qos_max(self) -> u8 {
-        self.number(id::MAXIMUM_QOS).unwrap_or(2) as u8
+        let announced = self.number(id::MAXIMUM_QOS).unwrap_or(2) as u8;
+        announced.min(self.granted.qos_max)
     }
 
     pub(crate) fn receive_maximum(self) -> u32 {
@@ -139,10 +175,14 @@ impl Limits<'_> {
 
     /// Says whether the broker offers what one of the `..._AVAILABLE` properties is about.
     pub(crate) fn offers(self, property: u8) -> bool {
-        self.number(property) != Some(0)
+        // MQTT 5.0 has a word for what there is not; 3.x has only the refusal.
+        let is_refused = property == id::WILDCARD_SUBSCRIPTION_AVAILABLE
+            && !self.version.is_v5()
+            && !self.granted.has_wildcards;
+        self.number(property) != Some(0) && !is_refused
     }
 
     fn number(self, property: u8) -> Option<u32> {
-        self.0.and_then(|connack| connack.properties.number(property))
+        self.connack.and_then(|connack| connack.properties.number(property))
     }
 }

@@ -25,11 +25,12 @@ cases! {
         broker.need(granted.is_none(), "the broker sets the Keep Alive itself")?;
         let start = Instant::now();
         let packets = client.expect_close_within(broker.patience() * 2)?;
-        claim(
-            start.elapsed() >= Duration::from_millis(1_400),
-            "closed before 1.5 times Keep Alive",
-        )?;
         if client.is_quelea() {
+            // A server may cut a silent client off earlier.
+            claim(
+                start.elapsed() >= Duration::from_millis(1_400),
+                "closed before 1.5 times Keep Alive",
+            )?;
             claim(
                 start.elapsed() < Duration::from_secs(4),
                 "closed long after 1.5 times Keep Alive",

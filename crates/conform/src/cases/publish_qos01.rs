@@ -1,6 +1,7 @@
 //! QoS 0 and 1, both ways, and what of a message reaches the subscribers.
 
 use crate::case::{cases, claim, claim_eq};
+use crate::client::as_publish;
 use crate::exchange::reason::NO_MATCHING_SUBSCRIBERS;
 use crate::wire::{Body, Packet, publish};
 
@@ -53,7 +54,9 @@ cases! {
         publisher.publish(message.dup())?;
         for _ in 0..3 {
             let delivered = subscriber.take("again")?;
-            claim(!delivered.is_dup, "DUP on a first delivery")?;
+            broker.judge("[MQTT-3.3.1-3] v3.1.1 [MQTT-3.3.1-3]", || {
+                claim(!delivered.is_dup, "DUP on a first delivery")
+            })?;
         }
     }
 
@@ -112,7 +115,9 @@ cases! {
             let mut subscriber = broker.connect(|it| it.client_id(&client_id).keep_session())?;
             let again = subscriber.expect_publish("x")?;
             claim_eq("packet identifier", again.packet_id, first.packet_id)?;
-            claim(again.is_dup, "no DUP on a repetition")?;
+            broker.judge("[MQTT-3.3.1-1] v3.1.1 [MQTT-3.3.1-1]", || {
+                claim(again.is_dup, "no DUP on a repetition")
+            })?;
             subscriber.expect_silence()?;
             subscriber.break_off()?;
         }
@@ -272,7 +277,7 @@ cases! {
         }
     }
 
-    /// [Q5-4.6-1, MQTT-4.6.0-1] v3.1.1 [MQTT-4.6.0-1, MQTT-4.6.0-6] What is sent again on the next connection comes in the order it was sent first,
+    /// [Q5-4.6-1, MQTT-4.6.0-1] v3.1.1 [MQTT-4.6.0-1] What is sent again on the next connection comes in the order it was sent first,
     /// before what is new.
     #[versions(V31, V311, V5)]
     fn repetitions_keep_their_order(broker) {
@@ -290,18 +295,25 @@ cases! {
         for payload in payloads {
             first.push(subscriber.expect_publish(payload)?);
         }
-        // The second is acknowledged, so that its place is empty.
-        subscriber.acknowledge(&first[1])?;
+        // One in the middle is acknowledged, so that its place is empty.
+        subscriber.acknowledge(&first[2])?;
         subscriber.expect_silence()?;
         subscriber.break_off()?;
         publisher.publish(publish(&topic, "e").qos(1))?;
         let mut subscriber = broker.connect(|it| it.client_id(&client_id).keep_session())?;
-        for index in [0, 2, 3] {
+        if !broker.is_quelea() {
+            // The statement is about what is sent again; what is new may come before.
+            let new = subscriber.wait_for("e", |packet| {
+                as_publish(packet).filter(|it| it.payload == b"e")
+            })?;
+            subscriber.acknowledge(&new)?;
+        }
+        for index in [0, 1, 3] {
             let again = subscriber.expect_publish(payloads[index])?;
             claim_eq("packet identifier", again.packet_id, first[index].packet_id)?;
-            claim(again.is_dup, "no DUP on a repetition")?;
         }
-        let new = subscriber.expect_publish("e")?;
-        claim(!new.is_dup, "DUP on a first delivery")?;
+        if broker.is_quelea() {
+            subscriber.expect_publish("e")?;
+        }
     }
 }

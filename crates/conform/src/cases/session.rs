@@ -3,6 +3,7 @@
 use std::time::{Duration, Instant};
 
 use crate::case::{cases, claim, claim_eq};
+use crate::client::as_publish;
 use crate::exchange::reason::{PROTOCOL_ERROR, SESSION_TAKEN_OVER};
 use crate::wire::{Body, Packet, Properties, property as id, publish};
 use crate::{Broker, Outcome, Version};
@@ -58,7 +59,9 @@ cases! {
     #[versions(V311, V5)]
     fn sessions_are_found_by_client_id(broker) {
         let client_id = broker.id();
-        broker.connect(|it| it.client_id(&client_id).keep_session())?.disconnect()?;
+        let mut client = broker.connect(|it| it.client_id(&client_id).keep_session())?;
+        client.subscribe(&broker.topic("t"), 0)?;
+        client.disconnect()?;
         for other in [client_id.to_uppercase(), client_id[1..].to_owned()] {
             let client = broker.connect(|it| it.client_id(&other).keep_session())?;
             claim(!client.is_session_present(), format!("{other} has the session of {client_id}"))?;
@@ -196,7 +199,7 @@ cases! {
         second.expect_silence()?;
     }
 
-    /// [MQTT-3.1.4-3, MQTT-3.1.2-5] v3.1.1 [MQTT-3.1.4-2, MQTT-3.1.2-4] A takeover takes up the session with all that is in flight.
+    /// [MQTT-3.1.4-3, MQTT-3.1.2-5, MQTT-3.3.1-1] v3.1.1 [MQTT-3.1.4-2, MQTT-3.1.2-4, MQTT-3.3.1-1] A takeover takes up the session with all that is in flight.
     #[versions(V31, V311, V5)]
     fn takeover_resumes_the_session(broker) {
         broker.need_qos(1)?;
@@ -207,11 +210,15 @@ cases! {
         let mut publisher = broker.client()?;
         publisher.publish(publish(&topic, "in flight").qos(1))?;
         let delivered = first.expect_publish("in flight")?;
+        broker.turn_to("[MQTT-3.1.4-3] v3.1.1 [MQTT-3.1.4-2]");
         let mut second = broker.connect(|it| it.client_id(&client_id).keep_session())?;
         first.expect_close()?;
+        broker.turn_to("[MQTT-3.1.2-5] v3.1.1 [MQTT-3.1.2-4]");
         let again = second.expect_publish("in flight")?;
         claim_eq("packet identifier", again.packet_id, delivered.packet_id)?;
-        claim(again.is_dup, "no DUP on a repetition")?;
+        broker.judge("[MQTT-3.3.1-1] v3.1.1 [MQTT-3.3.1-1]", || {
+            claim(again.is_dup, "no DUP on a repetition")
+        })?;
         second.send_puback(again.packet_id);
         publisher.publish(publish(&topic, "live").qos(1))?;
         second.take("live")?;
@@ -320,8 +327,12 @@ fn check_ids(broker: &Broker<'_>) -> Outcome {
         vec![client.expect_publish("old 1")?.packet_id, client.expect_publish("old 2")?.packet_id];
     client.break_off()?;
     let mut client = broker.connect(|it| it.client_id(&client_id).keep_session())?;
-    client.expect_publish("old 1")?;
-    client.expect_publish("old 2")?;
+    // In which order they come again is another statement's business.
+    for payload in ["old 1", "old 2"] {
+        client.wait_for(payload, |packet| {
+            as_publish(packet).filter(|it| it.payload == payload.as_bytes())
+        })?;
+    }
     for index in 0..5 {
         let payload = format!("new {index}");
         publisher.publish(publish(&topic, &payload).qos(1 + index % 2))?;

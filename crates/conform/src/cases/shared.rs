@@ -206,6 +206,7 @@ cases! {
         member.send_pubrec(first.packet_id);
         member.expect_pubrel()?;
         member.break_off()?;
+        broker.turn_to("[MQTT-4.8.2-4]");
         let mut other = broker.client()?;
         other.subscribe(&filter, 2)?;
         other.expect_silence_after(&mut publisher)?;
@@ -214,6 +215,7 @@ cases! {
         let again = member.expect_publish("second")?;
         claim_eq("packet identifier", again.packet_id, second.packet_id)?;
         member.break_off()?;
+        broker.turn_to("[MQTT-4.8.2-5]");
         // A clean start ends the session of the member.
         broker.connect(|it| it.client_id(&client_id))?.disconnect()?;
         other.expect_silence_after(&mut publisher)?;

@@ -59,7 +59,7 @@ impl<'a> Reader<'a> {
                 return if is_shortest {
                     Ok(value)
                 } else {
-                    Err("an integer longer than needed".into())
+                    Err("an integer longer than needed, [MQTT-1.5.5-1]".into())
                 };
             }
         }
@@ -74,7 +74,8 @@ impl<'a> Reader<'a> {
     pub(crate) fn text(&mut self) -> Read<String> {
         let text = std::str::from_utf8(self.binary()?).map_err(|_| "a string that is not UTF-8")?;
         if text.contains('\0') {
-            return Err("a string with U+0000".into());
+            let statements = "[MQTT-1.5.4-2] v3.1.1 [MQTT-1.5.3-2]";
+            return Err(format!("a string with U+0000, {statements}"));
         }
         Ok(text.to_owned())
     }

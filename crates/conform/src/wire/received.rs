@@ -1,4 +1,7 @@
 //! The packets that a server sends, checked by every rule that needs no memory of earlier packets.
+//!
+//! What is wrong is said in words that cite the statement which was broken: that one is to blame then, whatever the
+//! case was about.
 
 use super::property_table::property as id;
 use super::publish::Publish;
@@ -174,7 +177,9 @@ fn check_flags(packet_type: u8, flags: u8) -> Read<()> {
     if flags == expected {
         Ok(())
     } else {
-        Err(format!("flags {flags:#03x} in packet type {packet_type}"))
+        Err(format!(
+            "flags {flags:#03x} in packet type {packet_type}, [MQTT-2.1.3-1] v3.1.1 [MQTT-2.2.2-1]"
+        ))
     }
 }
 
@@ -184,7 +189,13 @@ fn read_connack(reader: &mut Reader<'_>, version: Version) -> Read<ConnAck> {
     let reason = reader.byte()?;
     // The first byte is reserved in 3.1; in the others it holds one flag, which only success may set.
     if flags > 1 || flags == 1 && (version == Version::V31 || reason != 0) {
-        return Err(format!("Connect Acknowledge Flags {flags:#04x} with reason {reason:#04x}"));
+        let statement = match flags {
+            1 => "[MQTT-3.2.2-6] v3.1.1 [MQTT-3.2.2-4]",
+            _ => "[MQTT-3.2.2-1]",
+        };
+        return Err(format!(
+            "Connect Acknowledge Flags {flags:#04x} with reason {reason:#04x}, {statement}"
+        ));
     }
     check_reason(2, reason, version)?;
     let properties = if version.is_v5() { reader.properties(2)? } else { PropertyList::default() };
@@ -218,12 +229,18 @@ fn read_publish(reader: &mut Reader<'_>, first_byte: u8, version: Version) -> Re
     let received = if version.is_v5() { reader.properties(3)? } else { PropertyList::default() };
     let alias = received.number(id::TOPIC_ALIAS);
     let rule = match () {
-        () if qos == 3 => "a PUBLISH of QoS 3",
-        () if qos == 0 && is_dup => "a PUBLISH of QoS 0 with DUP",
-        () if qos > 0 && packet_id == 0 => "packet identifier 0",
-        () if topic.contains(['+', '#']) => "a wildcard in a topic name",
-        () if topic.is_empty() && alias.is_none() => "neither a topic name nor a topic alias",
-        () if alias == Some(0) => "topic alias 0",
+        () if qos == 3 => "a PUBLISH of QoS 3, [MQTT-3.3.1-4] v3.1.1 [MQTT-3.3.1-4]",
+        () if qos == 0 && is_dup => {
+            "a PUBLISH of QoS 0 with DUP, [MQTT-3.3.1-2] v3.1.1 [MQTT-3.3.1-2]"
+        }
+        () if qos > 0 && packet_id == 0 => "packet identifier 0, [MQTT-2.2.1-4]",
+        () if topic.contains(['+', '#']) => {
+            "a wildcard in a topic name, [MQTT-3.3.2-2] v3.1.1 [MQTT-3.3.2-2]"
+        }
+        () if topic.is_empty() && alias.is_none() => {
+            "neither a topic name nor a topic alias, [MQTT-4.7.3-1] v3.1.1 [MQTT-4.7.3-1]"
+        }
+        () if alias == Some(0) => "topic alias 0, [MQTT-3.3.2-8]",
         () if received.number(id::SUBSCRIPTION_IDENTIFIER) == Some(0) => {
             "subscription identifier 0"
         }
@@ -259,7 +276,7 @@ fn read_disconnect(reader: &mut Reader<'_>, packet_type: u8) -> Read<Disconnect>
     let (reason, properties) = read_reason(reader, packet_type)?;
     // A server never sends a Session Expiry Interval here, [MQTT-3.14.2-2].
     if packet_type == 14 && properties.number(id::SESSION_EXPIRY_INTERVAL).is_some() {
-        return Err("a DISCONNECT with a Session Expiry Interval".into());
+        return Err("a DISCONNECT with a Session Expiry Interval, [MQTT-3.14.2-2]".into());
     }
     Ok(Disconnect { reason, properties })
 }
@@ -310,7 +327,20 @@ fn check_reason(packet_type: u8, reason: u8, version: Version) -> Read<()> {
     if allowed.contains(&reason) {
         Ok(())
     } else {
-        Err(format!("reason code {reason:#04x} in packet type {packet_type} of {version}"))
+        let statement = match packet_type {
+            2 => "[MQTT-3.2.2-8]",
+            4 => "[MQTT-3.4.2-1]",
+            5 => "[MQTT-3.5.2-1]",
+            6 => "[MQTT-3.6.2-1]",
+            7 => "[MQTT-3.7.2-1]",
+            9 => "[MQTT-3.9.3-2] v3.1.1 [MQTT-3.9.3-2]",
+            11 => "[MQTT-3.11.3-2]",
+            14 => "[MQTT-3.14.2-1]",
+            _ => "[MQTT-3.15.2-1]",
+        };
+        Err(format!(
+            "reason code {reason:#04x} in packet type {packet_type} of {version}, {statement}"
+        ))
     }
 }
 
