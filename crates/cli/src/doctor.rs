@@ -12,7 +12,7 @@ use serde_json::{Value, json};
 
 use crate::failure::Failure;
 use crate::progress::Progress;
-use crate::target::{TargetArgs, UNREACHABLE};
+use crate::target::TargetArgs;
 
 /// What `quelea doctor` is asked to do.
 #[derive(Clone, Debug, Args)]
@@ -41,10 +41,7 @@ Exit codes:
 
 pub(crate) fn run(args: &DoctorArgs) -> Result<ExitCode, Failure> {
     let target = args.target.target()?;
-    if !Version::ALL.iter().any(|it| target.speaks(*it)) {
-        let why = target.refusal(Version::V311).unwrap_or_default();
-        return Err(Failure::new(format!("no client is accepted: {why}")).with_code(UNREACHABLE));
-    }
+    TargetArgs::check(&target, &Version::ALL)?;
     let progress = RefCell::new(Progress::new(args.quiet));
     let abilities = examine(&target, &|next| progress.borrow_mut().show(next));
     drop(progress);

@@ -32,6 +32,10 @@ pub(crate) struct TargetArgs {
     #[arg(long, value_name = "SECS", default_value_t = 5, value_parser = clap::value_parser!(u64).range(1..=600))]
     timeout: u64,
 
+    /// What topics begin with, for a broker that allows only some.
+    #[arg(long, value_name = "PREFIX", default_value = "", hide_default_value = true)]
+    topic: String,
+
     #[command(flatten)]
     tls: TlsArgs,
 }
@@ -50,6 +54,7 @@ impl TargetArgs {
         };
         let mut target = Target::new(address);
         target.patience = patience;
+        target.topic_prefix.clone_from(&self.topic);
         target.username.clone_from(&self.username);
         target.password = self.pw.as_ref().map(|it| it.as_bytes().to_owned());
         target.dial = Some(match &way.path {
@@ -60,6 +65,25 @@ impl TargetArgs {
             None => below,
         });
         Ok(target)
+    }
+
+    /// Fails unless a client of one of the versions is accepted, and gets what is published on the suite's topics.
+    pub(crate) fn check(target: &Target, versions: &[Version]) -> Result<(), Failure> {
+        let spoken = versions.iter().find(|it| target.speaks(**it));
+        let why = match spoken {
+            Some(version) if target.delivers(*version) => return Ok(()),
+            Some(_) => "no message comes on a topic that begins with quelea-conform-: if the broker allows only other \
+                        topics, --topic says what they begin with"
+                .to_owned(),
+            None => {
+                let refusals = versions.iter().filter_map(|version| {
+                    let why = target.refusal(*version)?;
+                    Some(format!("no client of MQTT {version} is accepted: {why}"))
+                });
+                refusals.collect::<Vec<_>>().join("\n")
+            }
+        };
+        Err(Failure::new(why).with_code(UNREACHABLE))
     }
 
     /// Returns the broker as it was named.

@@ -244,7 +244,10 @@ impl<'a> Broker<'a> {
     #[track_caller]
     pub(crate) fn retain(&self, topic: &str, payload: &str) -> Outcome {
         self.will_retain(topic);
-        self.client()?.publish(wire::publish(topic, payload).qos(1).retain())
+        let qos = self.limits().qos_max().min(1);
+        let mut publisher = self.client()?;
+        publisher.publish(wire::publish(topic, payload).qos(qos).retain())?;
+        publisher.ping()
     }
 
     /// Remembers that the case leaves a retained message on `topic`.
@@ -257,7 +260,7 @@ impl<'a> Broker<'a> {
         format!("{}/{levels}", self.topic_root)
     }
 
-    /// Returns the target's topics, and those of this case among them, by what they begin with.
+    /// Returns the topics of the suite, and those of this case among them, by what they begin with.
     pub(crate) fn topic_stems(&self) -> [String; 2] {
         [self.target.topic_stem(), self.topic_root.clone()]
     }
@@ -353,9 +356,11 @@ impl<'a> Broker<'a> {
             return;
         }
         if let Ok(mut client) = self.client() {
+            let qos = self.limits().qos_max().min(1);
             for topic in retained {
-                let _ = client.publish(wire::publish(&topic, "").qos(1).retain());
+                let _ = client.publish(wire::publish(&topic, "").qos(qos).retain());
             }
+            let _ = client.ping();
         }
     }
 

@@ -84,7 +84,11 @@ impl Case {
     pub fn run_with(&self, target: &Target, version: Version, patience: Duration) -> Report {
         let broker = Broker::new(target, version).with_patience(patience);
         let outcome = match target.refusal(version) {
-            None => (self.run)(&broker),
+            None => {
+                // So that each client knows them.
+                target.limits(version);
+                (self.run)(&broker)
+            }
             Some(why) => {
                 Err(Failure::Skipped(format!("no client of MQTT {version} is accepted: {why}")))
             }

@@ -17,9 +17,11 @@ pub struct Client {
     pub(crate) last_packet_id: u16,
     pub(crate) marker_topic: Option<String>,
     marker_root: String,
-    /// What topics of this run begin with, and those of this case among them.
+    /// What topics of the suite begin with, and those of this case among them.
     topic_stems: [String; 2],
     stream: Box<dyn Stream>,
+    /// The highest QoS of a message that the broker is known to take.
+    pub(crate) qos_max: u8,
     is_quelea: bool,
     patience: Duration,
     /// Bytes that are no whole packet yet.
@@ -55,6 +57,7 @@ impl Client {
             marker_root: broker.target().topic_root(),
             topic_stems: broker.topic_stems(),
             stream,
+            qos_max: broker.target().known_qos_max(version),
             is_quelea: broker.is_quelea(),
             patience: broker.patience(),
             buffer: Vec::new(),
@@ -356,14 +359,14 @@ impl Client {
     /// subscriptions, and none that this case should be judged by.
     fn is_stray(&self, packet: &Packet) -> bool {
         let Packet::Publish(publish) = packet else { return false };
-        let [run, case] = &self.topic_stems;
+        let [suite, case] = &self.topic_stems;
         let is_own = |root: &String| {
             publish
                 .topic
                 .strip_prefix(root.as_str())
                 .is_some_and(|it| it.is_empty() || it.starts_with('/'))
         };
-        publish.topic.starts_with(run.as_str()) && !is_own(case) && !is_own(&self.marker_root)
+        publish.topic.starts_with(suite.as_str()) && !is_own(case) && !is_own(&self.marker_root)
     }
 
     /// Puts the topic name where the broker sent only its alias.

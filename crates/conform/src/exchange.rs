@@ -52,6 +52,9 @@ impl Client {
     #[track_caller]
     pub(crate) fn publish(&mut self, message: Publish) -> Outcome {
         let qos = message.qos;
+        if qos > self.qos_max && !self.is_quelea() {
+            return Err(Failure::skipped(format!("no QoS {qos}")));
+        }
         let packet_id = self.send_publish(message);
         let reason = match qos {
             0 => 0,

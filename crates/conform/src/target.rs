@@ -6,7 +6,7 @@ use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
 use std::{io, process};
 
-use crate::wire::{ConnAck, property as id};
+use crate::wire::{ConnAck, property as id, publish};
 use crate::{Broker, Dial, Failure, Outcome, Stream, Version, WebSocket, stream};
 
 /// A broker to judge.
@@ -27,6 +27,8 @@ pub struct Target {
     pub username: Option<String>,
     /// The password that goes with it.
     pub password: Option<Vec<u8>>,
+    /// What topics begin with, for a broker that allows only some; empty otherwise.
+    pub topic_prefix: String,
     /// An authentication method of the broker that sends a challenge and takes it back as the answer.
     pub challenge_method: Option<String>,
     /// In hexadecimal; part of every topic and client identifier, so that two runs do not meet.
@@ -66,6 +68,7 @@ impl Target {
             is_quelea: false,
             username: None,
             password: None,
+            topic_prefix: String::new(),
             challenge_method: None,
             run: format!("{:08x}", run as u32),
             names: AtomicU64::new(0),
@@ -84,6 +87,20 @@ impl Target {
         self.connack(version).err()
     }
 
+    /// Says whether a message reaches a client that has subscribed to its topic. A broker that forbids the topics of the
+    /// suite would fail almost everything, and would be right.
+    pub fn delivers(&self, version: Version) -> bool {
+        let broker = Broker::new(self, version);
+        let deliver = || {
+            let topic = broker.topic("t");
+            let mut client = broker.client()?;
+            client.subscribe(&topic, 0)?;
+            client.publish(publish(&topic, "x"))?;
+            client.expect_publish("x")
+        };
+        deliver().is_ok()
+    }
+
     /// Returns what the broker offers to clients of `version`: what CONNACK of MQTT 5.0 said of it, if it speaks that,
     /// and what it grants when it is asked for everything.
     pub(crate) fn limits(&self, version: Version) -> Limits<'_> {
@@ -93,6 +110,14 @@ impl Target {
             self.ask_for_all(version).unwrap_or(all)
         });
         Limits { connack: self.connack(Version::V5).ok(), granted, version }
+    }
+
+    /// Returns the highest QoS that the broker offers, as far as it has been asked.
+    pub(crate) fn known_qos_max(&self, version: Version) -> u8 {
+        match self.granted[version as usize].get() {
+            Some(_) => self.limits(version).qos_max(),
+            None => 2,
+        }
     }
 
     fn ask_for_all(&self, version: Version) -> Outcome<Granted> {
@@ -127,12 +152,13 @@ impl Target {
 
     /// Returns the first level of topics that nobody used before.
     pub(crate) fn topic_root(&self) -> String {
-        format!("{}{}", self.topic_stem(), self.names.fetch_add(1, Ordering::Relaxed))
+        let number = self.names.fetch_add(1, Ordering::Relaxed);
+        format!("{}{}-{number}", self.topic_stem(), self.run)
     }
 
-    /// Returns what all topics of this run begin with.
+    /// Returns what the topics of all runs begin with.
     pub(crate) fn topic_stem(&self) -> String {
-        format!("quelea-conform-{}-", self.run)
+        format!("{}quelea-conform-", self.topic_prefix)
     }
 
     fn connack(&self, version: Version) -> Result<&ConnAck, &str> {

@@ -6,11 +6,11 @@ use std::process::ExitCode;
 use std::sync::Mutex;
 
 use clap::Args;
-use quelea_conform::{Plan, Target, Version, judge};
+use quelea_conform::{Plan, Version, judge};
 
 use crate::failure::Failure;
 use crate::progress::Progress;
-use crate::target::{TargetArgs, UNREACHABLE, version};
+use crate::target::{TargetArgs, version};
 
 /// What `quelea conform` is asked to do.
 #[derive(Clone, Debug, Args)]
@@ -71,7 +71,7 @@ pub(crate) fn run(args: &ConformArgs) -> Result<ExitCode, Failure> {
     let plan = args.plan()?;
     let mut target = args.target.target()?;
     target.is_quelea = args.strict;
-    check_versions(&target, &plan.versions)?;
+    TargetArgs::check(&target, &plan.versions)?;
     let progress = Mutex::new(Progress::new(args.quiet));
     let judgements = judge(&target, &plan, &|done, all| {
         if let Ok(mut progress) = progress.lock() {
@@ -103,18 +103,4 @@ impl ConformArgs {
             false => Ok(plan),
         }
     }
-}
-
-/// Fails if the broker accepts no client at all: there would be nothing but skips.
-fn check_versions(target: &Target, versions: &[Version]) -> Result<(), Failure> {
-    if versions.iter().any(|it| target.speaks(*it)) {
-        return Ok(());
-    }
-    let refusals = versions.iter().filter_map(|version| {
-        target
-            .refusal(*version)
-            .map(|why| format!("no client of MQTT {version} is accepted: {why}"))
-    });
-    let refusals: Vec<String> = refusals.collect();
-    Err(Failure::new(refusals.join("\n")).with_code(UNREACHABLE))
 }

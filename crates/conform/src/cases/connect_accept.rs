@@ -18,6 +18,7 @@ cases! {
     /// before all else.
     #[versions(V31, V311, V5)]
     fn packets_may_follow_connect_at_once(broker) {
+        broker.need_qos(1)?;
         let topic = broker.topic("t");
         let mut client = broker.open()?;
         let mut bytes = broker.connect_options(broker.version).bytes();
@@ -123,10 +124,15 @@ cases! {
         let topic = broker.topic("will");
         let mut watcher = broker.client()?;
         watcher.subscribe(&topic, 0)?;
+        // Another user may have other rights.
+        let named = broker.connect_options(broker.version).username("name").password(b"secret");
+        let mut client = broker.send_connect(&named)?;
+        skip_if_refused(&mut client)?;
+        client.publish(publish(&topic, "allowed"))?;
+        let is_allowed = watcher.expect_publish("allowed").is_ok();
+        broker.need(is_allowed, "such a user may not publish here")?;
         let will = crate::connect::Will::new(&topic, "last words");
-        let connect =
-            broker.connect_options(broker.version).will(will).username("name").password(b"secret");
-        let mut client = broker.send_connect(&connect)?;
+        let mut client = broker.send_connect(&named.client_id(&broker.id()).will(will))?;
         skip_if_refused(&mut client)?;
         client.break_off()?;
         watcher.expect_publish("last words")?;

@@ -1,10 +1,12 @@
 //! The PUBLISH packet, which goes both ways.
 
+use std::fmt;
+
 use super::{Body, Properties, PropertyList};
 use crate::Version;
 
 /// A PUBLISH packet.
-#[derive(Clone, Debug, Default)]
+#[derive(Clone, Default)]
 pub struct Publish {
     /// The topic name, empty when a topic alias stands for it.
     pub topic: String,
@@ -22,6 +24,19 @@ pub struct Publish {
     pub received: PropertyList,
     /// The properties of a packet to send.
     pub properties: Properties,
+}
+
+impl fmt::Debug for Publish {
+    /// Shows what verdicts are about, and of a payload the beginning.
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let Self { topic, qos, packet_id, is_dup, is_retained, .. } = self;
+        let text: String = self.text().chars().take(24).collect();
+        let rest = if text.len() < self.payload.len() { " …" } else { "" };
+        write!(f, "QoS {qos} id {packet_id}")?;
+        f.write_str(if *is_dup { " DUP" } else { "" })?;
+        f.write_str(if *is_retained { " RETAIN" } else { "" })?;
+        write!(f, " {topic:?} {text:?}{rest} {:?}", self.received.0)
+    }
 }
 
 /// Makes a PUBLISH packet of QoS 0.
