@@ -121,6 +121,12 @@ pub(crate) struct ConnectionArgs {
     #[command(flatten)]
     tls: TlsArgs,
 
+    /// Takes flags from this file, one a line, before those that are given. [default: ~/.config/quelea/COMMAND, or else
+    /// ~/.config/mosquitto_COMMAND]
+    // `options_file` has read it.
+    #[arg(short = 'o', long, value_name = "FILE", help_heading = "Options")]
+    options_file: Option<PathBuf>,
+
     /// Says on standard error what happens.
     #[arg(short, long, help_heading = "Options")]
     debug: bool,

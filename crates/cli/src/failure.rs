@@ -31,6 +31,11 @@ impl Failure {
         Self { message: String::new(), ..self }
     }
 
+    /// Returns whether it is that the time was over.
+    pub(crate) fn is_timeout(&self) -> bool {
+        self.code == TIMED_OUT
+    }
+
     /// Returns the exit code.
     pub(crate) fn code(&self) -> u8 {
         self.code

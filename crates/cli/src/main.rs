@@ -13,13 +13,17 @@ mod failure;
 mod layers;
 mod lines;
 mod logging;
+mod manual;
 mod migrate;
+mod options_file;
 mod passwd;
+mod payload;
 mod print;
 mod progress;
 mod properties;
 mod publish;
 mod received;
+mod request;
 mod serve;
 mod show;
 mod store;
@@ -32,7 +36,7 @@ mod way;
 
 use std::process::ExitCode;
 
-use clap::{Args, Parser, Subcommand};
+use clap::{Args, CommandFactory, Parser, Subcommand};
 
 use config::{ConfigArgs, ConfigCommand};
 
@@ -73,6 +77,8 @@ enum Command {
     Record(traffic::record::RecordArgs),
     /// Publishes a recording again, in its own time or faster, to the same topics or others.
     Replay(traffic::replay::ReplayArgs),
+    /// Publishes a request, and prints the response.
+    Rr(request::RequestArgs),
     /// Loads a broker, this one or another, and measures it.
     Bench(bench::Args),
     /// Judges any broker by the statements of the MQTT standards.
@@ -89,6 +95,10 @@ enum Command {
     Passwd(passwd::PasswdArgs),
     /// Looks at a data directory while no broker has it, and copies it.
     Store(store::StoreArgs),
+    /// Prints what a shell needs to complete the flags.
+    Completions(manual::CompletionsArgs),
+    /// Prints the manual, or writes its pages.
+    Man(manual::ManArgs),
 }
 
 #[derive(Debug, Args)]
@@ -98,7 +108,11 @@ struct ConfigSubcommand {
 }
 
 fn main() -> ExitCode {
-    let cli = Cli::parse();
+    let words = match options_file::expand(std::env::args_os().collect(), Cli::command()) {
+        Ok(words) => words,
+        Err(failure) => return failure.tell(),
+    };
+    let cli = Cli::parse_from(words);
     let result = match cli.command {
         None => serve::run(&cli.serve),
         Some(Command::Serve(args)) => serve::run(&args),
@@ -106,6 +120,7 @@ fn main() -> ExitCode {
         Some(Command::Sub(args)) => subscribe::run(&args),
         Some(Command::Record(args)) => traffic::record::run(&args),
         Some(Command::Replay(args)) => traffic::replay::run(&args),
+        Some(Command::Rr(args)) => request::run(&args),
         Some(Command::Bench(args)) => return bench::run(&args),
         Some(Command::Conform(args)) => {
             return conform::run(&args).unwrap_or_else(|failure| failure.tell());
@@ -117,6 +132,8 @@ fn main() -> ExitCode {
         Some(Command::Migrate(args)) => migrate::run(&args),
         Some(Command::Passwd(args)) => passwd::run(&args),
         Some(Command::Store(args)) => store::run(&args),
+        Some(Command::Completions(args)) => manual::complete(&args, Cli::command()),
+        Some(Command::Man(args)) => manual::man(&args, Cli::command()),
     };
     match result {
         Ok(()) => ExitCode::SUCCESS,
@@ -126,8 +143,6 @@ fn main() -> ExitCode {
 
 #[cfg(test)]
 mod tests {
-    use clap::CommandFactory;
-
     use super::*;
 
     #[test]

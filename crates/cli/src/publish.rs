@@ -1,10 +1,7 @@
 //! `quelea pub`: publishes messages, and leaves when the broker has all of them.
 
 use std::collections::VecDeque;
-use std::fs;
 use std::future::Future;
-use std::io::{self, Read};
-use std::path::{Path, PathBuf};
 use std::pin::Pin;
 use std::task::{Context, Poll, Waker};
 use std::time::Duration;
@@ -16,6 +13,7 @@ use tokio::time::sleep;
 use crate::connection::{self, Connection, ConnectionArgs, Role, check_topic};
 use crate::failure::Failure;
 use crate::lines::Lines;
+use crate::payload::{PayloadArgs, stdin_failed};
 use crate::progress::Progress;
 use crate::properties::MessageProperties;
 use crate::watch::{self, Happened, Watch};
@@ -42,25 +40,12 @@ pub(crate) struct PublishArgs {
     #[arg(short, long, required_unless_present = "url")]
     topic: Option<String>,
 
-    /// The message.
-    #[arg(short, long, group = "source", allow_hyphen_values = true)]
-    message: Option<String>,
-
-    /// Sends the content of a file; - is standard input.
-    #[arg(short, long, value_name = "FILE", group = "source")]
-    file: Option<PathBuf>,
+    #[command(flatten)]
+    payload: PayloadArgs,
 
     /// Sends each line of standard input as a message of its own.
     #[arg(short = 'l', long, group = "source")]
     stdin_line: bool,
-
-    /// Sends all of standard input as one message.
-    #[arg(short = 's', long, group = "source")]
-    stdin_file: bool,
-
-    /// Sends an empty message; with -r, this removes the retained one.
-    #[arg(short, long, group = "source")]
-    null_message: bool,
 
     /// The QoS: 0, 1 or 2.
     #[arg(short, long, default_value = "0", value_parser = connection::qos)]
@@ -97,28 +82,12 @@ pub(crate) fn run(args: &PublishArgs) -> Result<(), Failure> {
     let topic = topic.ok_or_else(|| Failure::usage("there is no topic in the URL: add -t"))?;
     check_topic(&topic)?;
     // What is to be sent is there before the connection, which would otherwise wait for a slow disk or pipe.
-    let message = args.whole_message()?;
+    let message = args.payload.read()?;
     let published = watch::runtime()?.block_on(args.publish(connection, &topic, message));
     published.map_err(|failure| args.connection.tell(failure))
 }
 
 impl PublishArgs {
-    /// Returns the one message that there is to send, or nothing when there is one in each line.
-    fn whole_message(&self) -> Result<Option<Vec<u8>>, Failure> {
-        let mut whole = Vec::new();
-        let reads_stdin = self.stdin_file || self.file.as_deref() == Some(Path::new("-"));
-        if let Some(message) = &self.message {
-            whole.extend_from_slice(message.as_bytes());
-        } else if reads_stdin {
-            io::stdin().read_to_end(&mut whole).map_err(stdin_failed)?;
-        } else if let Some(file) = &self.file {
-            whole = read_file(file)?;
-        } else if self.stdin_line {
-            return Ok(None);
-        }
-        Ok(Some(whole))
-    }
-
     async fn publish(
         &self,
         mut connection: Connection,
@@ -335,14 +304,6 @@ impl Tally {
             }
         }
     }
-}
-
-fn read_file(file: &Path) -> Result<Vec<u8>, Failure> {
-    fs::read(file).map_err(|error| Failure::new(format!("cannot read {}: {error}", file.display())))
-}
-
-fn stdin_failed(error: io::Error) -> Failure {
-    Failure::new(format!("cannot read standard input: {error}"))
 }
 
 fn delay(text: &str) -> Result<Duration, String> {

@@ -110,8 +110,9 @@ fn messages_go_through_tls_and_websocket() {
             &["bench", "pairs", "--host", url, "--qos", "1", "--duration", "0.2", "--quiet"],
             *flags,
         ];
-        let measured =
-            quelea(&[&bench.concat()[..], &["--warmup", "0", "--size", "3000"]].concat());
+        let measured = quelea(
+            &[&bench.concat()[..], &["--warmup", "0", "--size", "3000", "--clients", "2"]].concat(),
+        );
         assert_success(&measured);
     }
     let refuse = |url: &str, flags: &[&str], why: &str| {

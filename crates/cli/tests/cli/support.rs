@@ -126,15 +126,20 @@ impl Subscriber {
     pub(crate) fn lines_until(&mut self, is_last: impl Fn(&str) -> bool) -> Vec<String> {
         let mut lines = Vec::new();
         loop {
-            let mut line = String::new();
-            let count = self.output.read_line(&mut line).expect("it is UTF-8");
-            assert!(count > 0, "it ended after {lines:?}");
-            let line = line.trim_end_matches('\n');
-            if is_last(line) {
+            let line = self.line();
+            if is_last(&line) {
                 return lines;
             }
-            lines.push(line.to_owned());
+            lines.push(line);
         }
+    }
+
+    /// Returns the next line that it prints.
+    pub(crate) fn line(&mut self) -> String {
+        let mut line = String::new();
+        let count = self.output.read_line(&mut line).expect("it is UTF-8");
+        assert!(count > 0, "it has ended");
+        line.trim_end_matches('\n').to_owned()
     }
 
     /// Returns what it prints until it ends.
