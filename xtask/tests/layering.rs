@@ -82,6 +82,8 @@ const ONLY_IN: &[(&str, &[&str])] = &[
     ("clap", &["quelea-cli"]),
     ("hyper", &["quelea-broker"]),
     ("mio", &["quelea-broker", "quelea-cli", "quelea-crash"]),
+    ("ratatui-core", &["quelea-cli"]),
+    ("ratatui-crossterm", &["quelea-cli"]),
     ("rustls", &["quelea-broker", "quelea-cli"]),
     ("socket2", &["quelea-broker", "quelea-cli"]),
     ("tokio", &["quelea-broker", "quelea-cli", "quelea-client", "quelea-testkit"]),

@@ -221,6 +221,20 @@ impl ConnectionArgs {
         Ok(Connection { address, options, version, tells, on_loss, properties })
     }
 
+    /// Returns the flags with another broker: a host, `HOST:PORT` or a URL.
+    pub(crate) fn at(mut self, broker: &str) -> Self {
+        let is_plain = !broker.contains("://") && !broker.ends_with(']');
+        let host_and_port = broker.rsplit_once(':').filter(|(host, _)| {
+            // An IPv6 address has colons of its own.
+            is_plain && (!host.contains(':') || host.ends_with(']'))
+        });
+        match host_and_port.and_then(|(host, port)| Some((host, port.parse().ok()?))) {
+            Some((host, port)) => (self.host, self.port) = (unbracketed(host), Some(port)),
+            None => self.host = unbracketed(broker),
+        }
+        self
+    }
+
     /// Returns a failure as it is to be told.
     pub(crate) fn tell(&self, failure: Failure) -> Failure {
         if self.quiet { failure.silenced() } else { failure }
@@ -376,6 +390,16 @@ impl Connection {
         self.options = self.options.clone().queue(queue);
     }
 
+    /// Says nothing on standard error, where the screen is.
+    pub(crate) fn silenced(self) -> Self {
+        Self { tells: Tells::Nothing, ..self }
+    }
+
+    /// Returns where the broker is, for people.
+    pub(crate) fn place(&self) -> &str {
+        &self.address.place
+    }
+
     pub(crate) fn version(&self) -> Version {
         self.version
     }
@@ -414,6 +438,12 @@ pub(crate) fn qos(text: &str) -> Result<QoS, String> {
 /// Returns how many values a `-D` has that begins with these.
 fn wanted(words: &[String]) -> usize {
     if words.get(1).is_some_and(|name| name == "user-property") { 4 } else { 3 }
+}
+
+/// Returns an IPv6 address without its brackets.
+fn unbracketed(host: &str) -> String {
+    let inner = host.strip_prefix('[').and_then(|it| it.strip_suffix(']'));
+    inner.unwrap_or(host).to_owned()
 }
 
 fn version(text: &str) -> Result<Version, String> {
@@ -491,6 +521,30 @@ mod tests {
         assert_eq!(session_expiry("60"), Ok(60));
         session_expiry("-2").expect_err("this is no time");
         session_expiry("4294967296").expect_err("this is too long");
+    }
+
+    #[test]
+    fn a_broker_may_be_a_host_a_port_or_a_url() {
+        use clap::Parser as _;
+        #[derive(Debug, clap::Parser)]
+        #[command(disable_help_flag = true)]
+        struct Flags {
+            #[command(flatten)]
+            connection: ConnectionArgs,
+        }
+        for (broker, host, port) in [
+            ("a", "a", None),
+            ("a:1", "a", Some(1)),
+            ("a:b", "a:b", None),
+            ("::1", "::1", None),
+            ("[::1]", "::1", None),
+            ("[::1]:7", "::1", Some(7)),
+            ("mqtt://a:1", "mqtt://a:1", None),
+        ] {
+            let flags = Flags::try_parse_from(["quelea"]).expect("there are defaults");
+            let flags = flags.connection.at(broker);
+            assert_eq!((&*flags.host, flags.port), (host, port), "{broker}");
+        }
     }
 
     /// MQTT 3.1 allows 23 bytes.

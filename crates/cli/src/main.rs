@@ -29,6 +29,7 @@ mod show;
 mod store;
 mod subscribe;
 mod target;
+mod top;
 mod traffic;
 mod trouble;
 mod watch;
@@ -79,6 +80,8 @@ enum Command {
     Replay(traffic::replay::ReplayArgs),
     /// Publishes a request, and prints the response.
     Rr(request::RequestArgs),
+    /// Shows a broker's topics in the terminal, with their rates and last values.
+    Top(top::TopArgs),
     /// Loads a broker, this one or another, and measures it.
     Bench(bench::Args),
     /// Judges any broker by the statements of the MQTT standards.
@@ -121,6 +124,7 @@ fn main() -> ExitCode {
         Some(Command::Record(args)) => traffic::record::run(&args),
         Some(Command::Replay(args)) => traffic::replay::run(&args),
         Some(Command::Rr(args)) => request::run(&args),
+        Some(Command::Top(args)) => top::run(&args),
         Some(Command::Bench(args)) => return bench::run(&args),
         Some(Command::Conform(args)) => {
             return conform::run(&args).unwrap_or_else(|failure| failure.tell());
