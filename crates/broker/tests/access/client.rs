@@ -1,4 +1,4 @@
-//! A client that knows just enough of MQTT 3.1.1 and 5.0, and may do all that a decent one would not.
+//! A client that knows just enough of MQTT 3.1, 3.1.1 and 5.0, and may do all that a decent one would not.
 
 use std::collections::VecDeque;
 use std::io::{Read, Write};
@@ -7,6 +7,7 @@ use std::time::Duration;
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Version {
+    V31,
     V311,
     V5,
 }
@@ -68,6 +69,14 @@ impl Client {
         client
     }
 
+    /// Connects with a user name, to a session that outlives the connection.
+    pub(crate) fn resume_as(address: SocketAddr, client_id: &str, user: &str) -> Self {
+        let (client, code) =
+            Self::connect_with(address, Version::V5, client_id, Some(user), None, false);
+        assert_eq!(code, 0, "{user} is let in");
+        client
+    }
+
     /// Connects, and returns what CONNACK says.
     pub(crate) fn try_connect(
         address: SocketAddr,
@@ -90,14 +99,19 @@ impl Client {
         let mut stream = TcpStream::connect(address).unwrap();
         stream.set_read_timeout(Some(PATIENCE)).unwrap();
         stream.set_nodelay(true).unwrap();
-        let mut body = text("MQTT");
+        let (name, level) = match version {
+            Version::V31 => ("MQIsdp", 3),
+            Version::V311 => ("MQTT", 4),
+            Version::V5 => ("MQTT", 5),
+        };
+        let mut body = text(name);
         let is_v5 = version == Version::V5;
         let mut flags = if is_clean { 2 } else { 0 };
         if let Some(will) = will {
             flags |= 4 | (will.qos << 3) | (u8::from(will.retain) << 5);
         }
         flags |= if user.is_some() { 0x80 } else { 0 };
-        body.extend([if is_v5 { 5 } else { 4 }, flags, 0, 60]);
+        body.extend([level, flags, 0, 60]);
         if is_v5 && is_clean {
             body.push(0);
         } else if is_v5 {
@@ -124,12 +138,42 @@ impl Client {
 
     /// Subscribes with QoS 1 and returns what SUBACK says.
     pub(crate) fn subscribe(&mut self, filter: &str) -> u8 {
+        self.send_subscribe(filter);
+        *self.answer(0x90).last().unwrap()
+    }
+
+    /// Subscribes to several filters at once with QoS 1, and returns what SUBACK says of each.
+    pub(crate) fn subscribe_all(&mut self, filters: &[&str]) -> Vec<u8> {
+        let mut body = self.id().to_vec();
+        body.extend(self.no_properties());
+        for filter in filters {
+            body.extend(text(filter));
+            body.push(1);
+        }
+        self.stream.write_all(&packet(0x82, &body)).unwrap();
+        let answer = self.answer(0x90);
+        answer[answer.len() - filters.len()..].to_vec()
+    }
+
+    /// Subscribes and waits for nothing.
+    pub(crate) fn send_subscribe(&mut self, filter: &str) {
         let mut body = self.id().to_vec();
         body.extend(self.no_properties());
         body.extend(text(filter));
         body.push(1);
         self.stream.write_all(&packet(0x82, &body)).unwrap();
-        *self.answer(0x90).last().unwrap()
+    }
+
+    /// Publishes with QoS 2, to the end of the exchange, and returns what PUBREC says.
+    pub(crate) fn publish_exactly_once(&mut self, message: Message<'_>) -> u8 {
+        self.send(Message { qos: 2, ..message }, &[]);
+        let answer = self.answer(0x50);
+        let told = answer.get(2).copied().unwrap_or(0);
+        if told < 0x80 {
+            self.stream.write_all(&[0x62, 2, answer[0], answer[1]]).unwrap();
+            self.answer(0x70);
+        }
+        told
     }
 
     /// Publishes with QoS 1 and returns what PUBACK says.

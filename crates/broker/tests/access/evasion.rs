@@ -1,7 +1,7 @@
 //! Someone clever tries to get around the rules.
 
 use crate::client::{Client, Message, Version};
-use crate::house::House;
+use crate::house::{House, config};
 
 const DENIED: u8 = 0x87;
 
@@ -189,4 +189,126 @@ fn retained_messages_and_overlapping_filters_show_nothing() {
     assert_eq!(device.wait().0, "device/d1/down/a");
     assert_eq!(device.wait().0, "device/d1/down/a");
     assert!(device.take().is_empty());
+}
+
+/// PUBREC says no, and the exchange is over with it: what comes again under its identifier is a message like any other.
+#[test]
+fn exactly_once_is_denied_too() {
+    let house = House::new(RULES);
+    let mut admin = house.connect(Version::V5, "admin");
+    assert_eq!(admin.subscribe("#"), 1);
+    let denied = Message::new("device/d2/up", "denied");
+    for (version, told) in [(Version::V5, DENIED), (Version::V311, 0), (Version::V31, 0)] {
+        let mut device = house.connect(version, "d1");
+        let before = house.totals().dropped_not_authorized;
+        for _ in 0..3 {
+            assert_eq!(device.publish_exactly_once(denied), told);
+        }
+        // Above the QoS that the rule allows.
+        assert_eq!(device.publish_exactly_once(Message::new("device/d1/up", "denied")), told);
+        assert_eq!(house.totals().dropped_not_authorized, before + 4);
+        assert_eq!(device.publish_exactly_once(Message::new("free/x", "allowed")), 0);
+        assert_eq!(admin.wait().1, "allowed");
+    }
+    assert!(admin.take().is_empty());
+}
+
+/// MQTT 3.1 has no word for a denied subscription.
+#[test]
+fn the_oldest_clients_are_closed_or_granted_nothing() {
+    let house = House::new(RULES);
+    let mut device = house.connect(Version::V31, "d1");
+    assert_eq!(device.subscribe("free/x"), 1);
+    device.send_subscribe("device/d2/down");
+    assert!(device.is_closed());
+    let will = Message::new("device/d2/up", "will");
+    let (_, code) = Client::try_connect(house.address, Version::V31, "d1", Some(will), true);
+    assert_eq!(code, 5);
+
+    let house =
+        House::new(&format!("{RULES}\n[policy]\nv31_denied_subscribe = \"grant-nothing\"\n"));
+    let mut admin = house.connect(Version::V5, "admin");
+    let mut device = house.connect(Version::V31, "d1");
+    let granted = device.subscribe_all(&["free/x", "device/d2/down", "free/#"]);
+    assert_eq!(granted, [1, 0, 0], "QoS 0 of nothing");
+    for topic in ["device/d2/down", "free/private/x", "free/y", "free/x"] {
+        admin.publish(Message::new(topic, topic));
+    }
+    assert_eq!(device.wait().0, "free/x");
+    assert!(device.take().is_empty());
+}
+
+/// Each filter of a SUBSCRIBE is judged by itself.
+#[test]
+fn one_filter_does_not_carry_another() {
+    let house = House::new(RULES);
+    let mut device = house.connect(Version::V5, "d1");
+    let granted = device.subscribe_all(&["free/a", "device/d2/down", "#", "+/private/x", "free/b"]);
+    assert_eq!(granted, [1, DENIED, DENIED, DENIED, 1]);
+}
+
+/// What looks like a shared subscription is looked through once, and is what it says.
+#[test]
+fn shared_names_hide_nothing() {
+    let house = House::new(RULES);
+    let mut admin = house.connect(Version::V5, "admin");
+    let mut device = house.connect(Version::V5, "d1");
+    for filter in [
+        "$share/free/x/#",
+        "$share/g/device/d2/#",
+        "$share/g//x",
+        "$SHARE/g/free/x",
+        "$share/g/$SYS/#",
+    ] {
+        assert_eq!(device.subscribe(filter), DENIED, "{filter}");
+    }
+    // As many names as it likes are as many groups, and none has more in it.
+    for group in ["g", "h", "device", "$"] {
+        assert_eq!(device.subscribe(&format!("$share/{group}/free/x")), 1);
+    }
+    admin.publish(Message::new("free/x", "four"));
+    admin.publish(Message::new("device/d2/up", "none"));
+    let topics: Vec<String> = (0..4).map(|_| device.wait().0).collect();
+    assert_eq!(topics, ["free/x"; 4]);
+    assert!(device.take().is_empty());
+}
+
+/// Who may not publish to a topic cannot empty it either.
+#[test]
+fn what_others_retain_stays() {
+    let house = House::new(RULES);
+    let mut admin = house.connect(Version::V5, "admin");
+    assert_eq!(admin.publish(Message::new("device/d2/state", "on").retained()), 0x10);
+    let mut device = house.connect(Version::V5, "d1");
+    assert_eq!(device.publish(Message::new("device/d2/state", "").retained()), DENIED);
+    assert_eq!(
+        device.publish(Message::new("device/d1/state", "").retained()),
+        DENIED,
+        "retain = false"
+    );
+    assert_eq!(admin.subscribe("+/d2/#"), 1);
+    assert_eq!(admin.wait(), ("device/d2/state".to_owned(), "on".to_owned()));
+}
+
+/// An alias that was good stands for its topic, not for the right to it.
+#[test]
+fn aliases_outlive_no_right() {
+    let open = "[[acl]]\nallow = [\"publish\", \"subscribe\"]\ntopics = [\"#\"]\n";
+    let house = House::new(open);
+    let mut device = house.connect(Version::V5, "d1");
+    let alias = [0x23, 0, 1];
+    assert_eq!(device.publish_with(Message::new("device/d2/up", "a"), &alias), 0x10);
+    assert_eq!(device.publish_with(Message::new("", "b"), &alias), 0x10);
+    house.reload(&config(RULES)).unwrap();
+    assert_eq!(device.publish_with(Message::new("", "c"), &alias), DENIED);
+}
+
+/// Nobody speaks for the broker, whatever the rules say.
+#[test]
+fn statistics_are_the_brokers_own() {
+    let house = House::new(RULES);
+    let mut admin = house.connect(Version::V5, "admin");
+    assert_eq!(admin.subscribe("$SYS/broker/forged"), 1);
+    assert_eq!(admin.publish(Message::new("$SYS/broker/forged", "x")), DENIED);
+    assert!(admin.take().is_empty());
 }

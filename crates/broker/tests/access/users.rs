@@ -1,6 +1,7 @@
 //! Rules about users, their groups and what else is known of them.
 
 use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
 
 use quelea_auth::{Credentials, Identity, Source, Verdict};
 
@@ -118,6 +119,54 @@ fn wills_after_a_restart_are_those_that_the_user_may_have() {
     assert!(admin.take().is_empty());
     drop(house);
     std::fs::remove_dir_all(directory).unwrap();
+}
+
+/// A name with a wildcard or a level in it stands for nothing that others have.
+#[test]
+fn user_names_inject_nothing() {
+    let house = House::with_source(RULES, Arc::new(Register));
+    for user in ["+", "#", "bob/desk", "bob/..", "/", "$SYS", "+/desk"] {
+        let mut clever = Client::connect_as(house.address, "c", user);
+        for filter in ["home/bob/desk", "home/+/desk", "home/#", "home/bob", "$SYS/#", "#"] {
+            assert_eq!(clever.subscribe(filter), 0x87, "{user} {filter}");
+        }
+    }
+}
+
+/// Lets the same user be a device for as long as it is one.
+struct Demoted(Arc<AtomicBool>);
+
+impl Source for Demoted {
+    fn judge(&self, credentials: &Credentials) -> Verdict {
+        let group = if self.0.load(Ordering::SeqCst) { "former" } else { "device" };
+        let user = credentials.user_name.clone();
+        let groups = [group.into()].into();
+        let claims = [("site".into(), "north".into())].into();
+        Verdict::Accept(Identity { user, groups, claims, ..Identity::default() })
+    }
+}
+
+/// What a session has subscribed to, and what waits in it, is held to what its client may do when it comes back.
+#[test]
+fn sessions_keep_no_right_that_their_client_has_lost() {
+    let is_demoted = Arc::new(AtomicBool::new(false));
+    let house = House::with_source(RULES, Arc::new(Demoted(Arc::clone(&is_demoted))));
+    let mut device = Client::resume_as(house.address, "d1", "dan");
+    assert_eq!(device.subscribe("site/north/device/d1/#"), 1);
+    assert_eq!(device.subscribe("home/dan/desk"), 1);
+    device.vanish();
+    let mut admin = Client::connect_as(house.address, "a", "admin");
+    for topic in ["site/north/device/d1/a", "home/dan/desk"] {
+        assert_eq!(admin.publish(Message::new(topic, "while it was away")), 0);
+    }
+    is_demoted.store(true, Ordering::SeqCst);
+    let mut device = Client::resume_as(house.address, "d1", "dan");
+    assert_eq!(device.wait().0, "home/dan/desk");
+    admin.publish(Message::new("site/north/device/d1/a", "later"));
+    assert_eq!(admin.publish(Message::new("home/dan/desk", "later")), 0);
+    assert_eq!(device.wait(), ("home/dan/desk".to_owned(), "later".to_owned()));
+    assert!(device.take().is_empty());
+    assert_eq!(device.publish(Message::new("site/north/device/d1/up", "x")), 0x87);
 }
 
 /// Rules that come with a reload find who is connected already.
