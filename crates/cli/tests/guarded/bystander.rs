@@ -47,7 +47,7 @@ impl Felt {
     /// Fails if others could not live with it. The bounds of time are wide, since the machine has other things to do:
     /// what they exclude is a broker that stands still.
     #[track_caller]
-    pub(crate) fn is_bearable(&self, memory_bytes_max: u64) {
+    pub(crate) fn assert_bearable(&self, memory_bytes_max: u64) {
         let last = self.latencies.len().saturating_sub(1);
         let at = |part: usize| self.latencies.get(last * part / 100).copied().unwrap_or_default();
         let (p50, p99, most) = (at(50), at(99), at(100));
