@@ -219,6 +219,8 @@ impl File<'_> {
     fn origin(&self, span: &Range<usize>) -> Origin {
         let before = &self.text.as_bytes()[..span.start.min(self.text.len())];
         let line = 1 + before.iter().filter(|byte| **byte == b'\n').count();
+        // What is missing at the end of the file is missing on its last line.
+        let line = line.min(self.text.lines().count().max(1));
         Origin::File { file: self.name.to_owned(), line }
     }
 }
