@@ -81,7 +81,8 @@ struct Published {
     endpoint: Arc<Endpoint>,
     /// It may be time to fetch them sooner than at the next look.
     wake: Arc<Notify>,
-    is_fetched: AtomicBool,
+    /// There is a task that fetches them.
+    has_begun: AtomicBool,
 }
 
 impl Published {
@@ -95,7 +96,7 @@ impl Published {
         let keep = Duration::from_secs(settings.keep_keys_secs.into());
         let keys = ServerKeys::new(&url.to_string(), keep, Box::new(move || notify.notify_one()));
         let endpoint = Arc::new(Endpoint::new(url, trust, Vec::new(), BOUNDS));
-        Ok(Self { keys: Arc::new(keys), endpoint, wake, is_fetched: AtomicBool::new(false) })
+        Ok(Self { keys: Arc::new(keys), endpoint, wake, has_begun: AtomicBool::new(false) })
     }
 }
 
@@ -115,7 +116,7 @@ impl Keyring for Published {
     /// Begins to fetch them. The control plane looks at its sources as soon as it runs, and every second.
     fn refresh(&self) {
         let Ok(runtime) = Handle::try_current() else { return };
-        if !self.is_fetched.swap(true, Ordering::Relaxed) {
+        if !self.has_begun.swap(true, Ordering::Relaxed) {
             let (endpoint, wake) = (Arc::clone(&self.endpoint), Arc::clone(&self.wake));
             runtime.spawn(fetch_when_due(Arc::downgrade(&self.keys), endpoint, wake));
         }

@@ -128,7 +128,8 @@ impl Keys {
     }
 }
 
-/// So many signatures are checked for one token at most, with about 30 microseconds each.
+/// So many signatures are checked for one token at most: by the slowest algorithms, ES384 and ES512, that takes some tens
+/// of milliseconds, about as long as to hash a password.
 const KEYS_MAX: usize = 32;
 
 const NO_KEY: KeysError = "it has no key for signatures of a kind that is known";

@@ -40,10 +40,12 @@ impl Mapping {
     }
 }
 
-/// Returns a name of a user or a client: it is not empty, and nothing that MQTT would not take (section 1.5.4).
+/// Returns a name of a user or a client: it is not empty, and nothing that MQTT would not take (section 1.5.4), which
+/// claims in a row can be longer than.
 fn name(template: &Template, claims: &Map<String, Value>) -> Result<Box<str>, Fault> {
     let name = template.fill(claims).map_err(Fault::Claim)?;
-    let is_name = !name.is_empty() && !name.contains(char::is_control);
+    let has_length = (1..=usize::from(u16::MAX)).contains(&name.len());
+    let is_name = has_length && !name.contains(char::is_control);
     if is_name { Ok(name.into()) } else { Err(Fault::Claim(template.to_string().into())) }
 }
 
@@ -149,6 +151,17 @@ mod tests {
             let groups = read(&claims).map(|it| it.groups.to_vec());
             let expected = expected.map(|them| them.into_iter().map(Into::into).collect());
             assert_eq!(groups, expected.map_err(|it| Fault::Claim(it.into())), "{roles}");
+        }
+    }
+
+    #[test]
+    fn names_have_a_length() {
+        for (length, is_name) in [(65_533, true), (65_534, false)] {
+            let sub = "x".repeat(length);
+            let claims = format!(r#"{{"sub": "{sub}", "device": "d", "tenant": {{"id": 1}}}}"#);
+            let claims: Map<String, Value> = serde_json::from_str(&claims).unwrap();
+            let named = name(&Template::parse("${tenant.id}-${sub}").unwrap(), &claims);
+            assert_eq!(named.is_ok(), is_name, "{length}");
         }
     }
 

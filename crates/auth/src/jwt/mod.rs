@@ -323,9 +323,9 @@ fn now() -> SystemTime {
     SystemTime::now()
 }
 
-/// The methods of enhanced authentication that take a token as their data. The second is what brokers of Azure
-/// call it.
-const METHODS: &[&str] = &["JWT", "OAUTH2-JWT"];
+/// The methods of enhanced authentication that take a token as their data. The others are what Azure Event Grid calls
+/// it, by who has issued the token.
+const METHODS: &[&str] = &["JWT", "OAUTH2-JWT", "CUSTOM-JWT"];
 
 /// The longest that a step waits for keys, on its thread.
 const WAIT_MAX: Duration = Duration::from_secs(2);

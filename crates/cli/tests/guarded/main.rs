@@ -10,3 +10,4 @@ mod abuse;
 mod bystander;
 mod migration;
 mod securing;
+mod tokens;

@@ -60,18 +60,18 @@ fn follow(document: &str) -> bool {
 }
 
 /// Returns the blocks of a document, each with the word behind its fence.
-fn blocks(document: &str) -> impl Iterator<Item = (&str, &str)> {
+pub(crate) fn blocks(document: &str) -> impl Iterator<Item = (&str, &str)> {
     // What lies between fences is outside, inside, outside, …
     document.split("```").skip(1).step_by(2).filter_map(|it| it.split_once('\n'))
 }
 
 /// Returns the commands of a block, each with what it says.
-fn commands(block: &str) -> impl Iterator<Item = (&str, &str)> {
+pub(crate) fn commands(block: &str) -> impl Iterator<Item = (&str, &str)> {
     block.split("$ ").skip(1).filter_map(|it| it.split_once('\n'))
 }
 
 /// A shell in a directory, that finds `quelea`.
-fn shell(scratch: &Scratch, directory: &str, script: &str) -> Command {
+pub(crate) fn shell(scratch: &Scratch, directory: &str, script: &str) -> Command {
     let binary = Path::new(quelea().get_program()).to_owned();
     let bin = binary.parent().expect("it is in a directory").display();
     let mut command = Command::new("sh");
