@@ -93,14 +93,18 @@ impl Bounds {
         meters.map(|(meter, _)| meter.wait_millis(now)).max().unwrap_or(0)
     }
 
-    /// Counts a packet that has arrived.
-    pub(crate) fn charge_input(&self, now: Time, used: Use, rates: &Rates) {
+    /// Counts a packet that has arrived. Returns how long a connection must wait that sends on.
+    pub(crate) fn charge_input(&self, now: Time, used: Use, rates: &Rates) -> u64 {
+        let mut wait = 0;
         for row in self.input_meters(rates) {
+            let Some((meter, per_sec)) = row.metered else { continue };
             let count = if row.is_for_bytes { used.bytes } else { used.messages };
-            if let (Some((meter, per_sec)), 1..) = (row.metered, count) {
+            if count > 0 {
                 meter.charge(now, count, per_sec);
             }
+            wait = meter.wait_millis(now).max(wait);
         }
+        wait
     }
 
     /// Returns how much of `output` may be written, counting what had not been looked at.
@@ -221,9 +225,8 @@ mod tests {
         let bounds = Bounds::default();
         let now = Time::from_millis(1_000);
         let used = Use { messages: 1, bytes: 99 };
-        bounds.charge_input(now, used, &rates);
-        assert_eq!(bounds.input_wait_millis(now, &rates), 0);
-        bounds.charge_input(now, used, &rates);
+        assert_eq!(bounds.charge_input(now, used, &rates), 0);
+        assert_eq!(bounds.charge_input(now, used, &rates), 981);
         assert_eq!(bounds.input_wait_millis(now, &rates), 981);
         assert_eq!(bounds.input_wait_millis(now, &Rates::default()), 0, "no rate, no wait");
     }

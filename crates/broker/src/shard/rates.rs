@@ -88,7 +88,9 @@ impl Shard {
         else {
             return true;
         };
-        let is_over = bounds.input_wait_millis(now, rates) > 0;
+        // Who is paused is not read from: what is read is counted, whatever it makes.
+        let may_be_refused = rates.exceeded != RateExceeded::Pause;
+        let is_over = may_be_refused && bounds.input_wait_millis(now, rates) > 0;
         bounds.is_over = false;
         match rates.exceeded {
             RateExceeded::Disconnect if is_over => return self.end_for_rate(key),
@@ -98,12 +100,8 @@ impl Shard {
             }
             RateExceeded::Disconnect | RateExceeded::Pause | RateExceeded::Refuse => {}
         }
-        bounds.charge_input(
-            now,
-            Use { messages: u64::from(is_publish), bytes: bytes as u64 },
-            rates,
-        );
-        let wait = bounds.input_wait_millis(now, rates);
+        let used = Use { messages: u64::from(is_publish), bytes: bytes as u64 };
+        let wait = bounds.charge_input(now, used, rates);
         let waits = match rates.exceeded {
             RateExceeded::Pause => wait > 0,
             RateExceeded::Refuse => wait > 0 && !is_publish,
