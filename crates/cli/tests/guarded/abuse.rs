@@ -3,6 +3,7 @@
 //! | abuse | test |
 //! |---|---|
 //! | connections from one address, too many and too fast | `a_flood_of_connections_from_one_address` |
+//! | the same through a proxy | `proxy.rs` of `ways_in`, in the broker's tests |
 //! | a client that comes and goes | `a_client_that_flaps`; `bans.rs` of the stress tests |
 //! | wrong passwords, one after the other | `an_address_that_guesses_passwords`; storms of them: `passwords.rs` of the broker |
 //! | a fleet that comes back at once | `a_fleet_that_comes_back_at_once`; `storm.rs` of the stress tests |
