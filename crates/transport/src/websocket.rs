@@ -210,6 +210,15 @@ impl Decoder {
 
 /// Appends a frame that holds all of `payload`. A client gives a mask that nobody can foresee.
 pub fn append_frame(out: &mut Vec<u8>, opcode: Opcode, payload: &[u8], mask: Option<[u8; 4]>) {
+    append(out, FINAL, opcode, payload, mask);
+}
+
+/// Appends a frame of a server after which its message goes on with [`Opcode::Continuation`].
+pub fn append_fragment(out: &mut Vec<u8>, opcode: Opcode, payload: &[u8]) {
+    append(out, 0, opcode, payload, None);
+}
+
+fn append(out: &mut Vec<u8>, fin: u8, opcode: Opcode, payload: &[u8], mask: Option<[u8; 4]>) {
     let byte = match opcode {
         Opcode::Continuation => 0x0,
         Opcode::Binary => 0x2,
@@ -217,7 +226,7 @@ pub fn append_frame(out: &mut Vec<u8>, opcode: Opcode, payload: &[u8], mask: Opt
         Opcode::Ping => 0x9,
         Opcode::Pong => 0xA,
     };
-    out.push(FINAL | byte);
+    out.push(fin | byte);
     let masked = if mask.is_some() { MASKED } else { 0 };
     match payload.len() {
         length @ 0..=125 => out.push(masked | length as u8),

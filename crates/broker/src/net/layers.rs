@@ -161,7 +161,7 @@ impl Layered {
         while taken < bytes.len() && self.unsent.is_empty() {
             let chunk = &bytes[taken..bytes.len().min(taken + CHUNK_BYTES)];
             taken += chunk.len();
-            match &self.websocket {
+            match &mut self.websocket {
                 None => self.say(chunk, &mut tools.outbox)?,
                 Some(websocket) => {
                     tools.frame.clear();

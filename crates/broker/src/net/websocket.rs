@@ -5,14 +5,30 @@ use std::net::IpAddr;
 
 use quelea_transport::upgrade::{self, HEAD_BYTES_MAX, Rules};
 use quelea_transport::websocket::{
-    CLOSE_NORMAL, CLOSE_WITHOUT_CODE, Decoder, Opcode, Side, append_frame,
+    CLOSE_NORMAL, CLOSE_WITHOUT_CODE, Decoder, Opcode, Side, append_fragment, append_frame,
 };
 
 /// One connection's WebSocket.
 pub(super) struct WebSocket {
     stage: Stage,
+    /// How far the packet is that is being sent.
+    packet: Packet,
     /// Our Close is said: no frame may follow it.
     is_closed: bool,
+}
+
+/// Where a packet ends, which comes in pieces of any length.
+///
+/// A WebSocket message may hold any number of packets, or a part of one ([MQTT-6.0.0-2]). But there are clients in the
+/// field that take a message for a packet: Paho's for C (1.3) leaves a second one where it is until more arrives. So
+/// a message holds one packet, of two bytes more.
+enum Packet {
+    /// The next byte is the first of a packet.
+    Ended,
+    /// So much of its Remaining Length has gone by (section 1.5.5).
+    Length { value: u32, shift: u32 },
+    /// So many bytes are still to come.
+    Body { bytes: u32 },
 }
 
 enum Stage {
@@ -33,7 +49,7 @@ pub(super) struct Taken {
 
 impl WebSocket {
     pub(super) fn new() -> Self {
-        Self { stage: Stage::Upgrading(Vec::new()), is_closed: false }
+        Self { stage: Stage::Upgrading(Vec::new()), packet: Packet::Ended, is_closed: false }
     }
 
     /// Takes in what arrived, and appends what is to be said to `answer`, also when this fails: then that is the
@@ -95,10 +111,19 @@ impl WebSocket {
         }
     }
 
-    /// Appends a frame with all of `data`.
-    pub(super) fn frame(&self, data: &[u8], out: &mut Vec<u8>) {
-        if !self.is_closed {
-            append_frame(out, Opcode::Binary, data, None);
+    /// Appends all of `data`, which is packets, each in a message of its own.
+    pub(super) fn frame(&mut self, mut data: &[u8], out: &mut Vec<u8>) {
+        while !data.is_empty() && !self.is_closed {
+            let opcode = match self.packet {
+                Packet::Ended => Opcode::Binary,
+                Packet::Length { .. } | Packet::Body { .. } => Opcode::Continuation,
+            };
+            let (piece, rest) = data.split_at(self.packet.take(data));
+            match self.packet {
+                Packet::Ended => append_frame(out, opcode, piece, None),
+                Packet::Length { .. } | Packet::Body { .. } => append_fragment(out, opcode, piece),
+            }
+            data = rest;
         }
     }
 
@@ -116,6 +141,39 @@ impl WebSocket {
         let payload = code.to_be_bytes();
         let payload = if code == CLOSE_WITHOUT_CODE { &[][..] } else { &payload };
         append_frame(out, Opcode::Close, payload, None);
+    }
+}
+
+impl Packet {
+    /// Goes on by what of `data` belongs to the packet, and returns how much that is.
+    fn take(&mut self, data: &[u8]) -> usize {
+        let mut taken = 0;
+        while let Some(byte) = data.get(taken) {
+            match self {
+                Self::Ended => *self = Self::Length { value: 0, shift: 0 },
+                Self::Length { value, shift } => {
+                    let value = *value | u32::from(byte & 0x7F) << *shift;
+                    *self = match byte & 0x80 {
+                        0 => Self::Body { bytes: value },
+                        _ => Self::Length { value, shift: (*shift + 7).min(21) },
+                    };
+                }
+                Self::Body { .. } => break,
+            }
+            taken += 1;
+            if let Self::Body { bytes: 0 } = self {
+                break;
+            }
+        }
+        if let Self::Body { bytes } = self {
+            let piece = (*bytes).min((data.len() - taken) as u32);
+            *bytes -= piece;
+            taken += piece as usize;
+            if *bytes == 0 {
+                *self = Self::Ended;
+            }
+        }
+        taken
     }
 }
 
@@ -138,4 +196,49 @@ pub(super) fn named(
 
 fn invalid(error: impl Into<Box<dyn std::error::Error + Send + Sync>>) -> io::Error {
     io::Error::new(io::ErrorKind::InvalidData, error)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_message_is_a_packet_however_it_is_cut() {
+        let ping = vec![0xD0, 0];
+        let publish = [&[0x30, 0x82, 0x01][..], &[7; 130]].concat();
+        let acknowledgement = vec![0x40, 2, 0, 9];
+        let packets = [ping.clone(), publish, ping, acknowledgement];
+        let data = packets.concat();
+        for length in 1..=data.len() {
+            let mut websocket =
+                WebSocket { stage: open(), packet: Packet::Ended, is_closed: false };
+            let mut out = Vec::new();
+            data.chunks(length).for_each(|chunk| websocket.frame(chunk, &mut out));
+            assert_eq!(messages(&out), packets, "cut into pieces of {length}");
+        }
+    }
+
+    fn open() -> Stage {
+        Stage::Open(Decoder::new(Side::Client))
+    }
+
+    /// Takes apart what a server has said: frames without a mask.
+    fn messages(mut frames: &[u8]) -> Vec<Vec<u8>> {
+        let mut messages = vec![Vec::new()];
+        while let [first, length, rest @ ..] = frames {
+            let (length, rest) = match length {
+                126 => (usize::from(rest[0]) << 8 | usize::from(rest[1]), &rest[2..]),
+                length => (usize::from(*length), rest),
+            };
+            let message = messages.last_mut().unwrap();
+            assert_eq!(first & 0x0F == 0, !message.is_empty(), "what goes on is what has begun");
+            message.extend_from_slice(&rest[..length]);
+            if first & 0x80 != 0 {
+                messages.push(Vec::new());
+            }
+            frames = &rest[length..];
+        }
+        assert!(messages.pop().unwrap().is_empty(), "the last message has not ended");
+        messages
+    }
 }
