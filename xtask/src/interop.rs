@@ -1,13 +1,14 @@
 //! `cargo xtask interop`: clients of other projects against a running broker.
 //!
 //! The programs are in `tests/interop`. Each gets the broker's host and port, prints a line `ok - NAME` or
-//! `not ok - NAME: WHY` for each case, and fails if a case did.
+//! `not ok - NAME: WHY` for each case, and fails if a case did. Then come the matrix of clients and the examples.
 
 use std::fs;
 use std::path::{Path, PathBuf};
 use std::process::Command;
 use std::time::{Duration, Instant};
 
+use crate::matrix::{self, Extent};
 use crate::program::{self, Next, Program};
 use crate::serving::{self, Broker};
 use crate::test::Counts;
@@ -16,9 +17,10 @@ use crate::tools;
 /// Runs every program and fails if a case did.
 pub(crate) fn run(options: &[&str]) -> Result<(), String> {
     let counts = match options {
-        [] => count()?,
+        [] => ours(Extent::All, false)?,
+        ["--document"] => ours(Extent::All, true)?,
         ["--mosquitto"] => against(&mosquitto()?)?,
-        _ => return Err("interop takes no option but --mosquitto".to_owned()),
+        _ => return Err("interop takes --document or --mosquitto".to_owned()),
     };
     println!("{counts}");
     if counts.failed == 0 {
@@ -28,12 +30,19 @@ pub(crate) fn run(options: &[&str]) -> Result<(), String> {
     }
 }
 
-/// Runs every program against our own broker, which must also stop well afterwards.
+/// Runs what is quick enough for every change.
 pub(crate) fn count() -> Result<Counts, String> {
+    ours(Extent::Some, false)
+}
+
+/// Runs every program against our own broker, which must also stop well afterwards.
+fn ours(extent: Extent, is_documented: bool) -> Result<Counts, String> {
     let binary = serving::build_quelea("dev")?;
     let mut counts = judge(Broker::quelea(&binary)?, against)?;
     counts += judge(ways_in(&binary)?, by_each_way)?;
     counts += judge(for_proxies(&binary)?, behind_proxies)?;
+    counts += matrix::matrix(extent, is_documented)?;
+    counts += matrix::examples(extent)?;
     Ok(counts)
 }
 
@@ -147,7 +156,8 @@ fn behind_proxies(broker: &Broker) -> Result<Counts, String> {
     Ok(counts)
 }
 
-fn certificates() -> PathBuf {
+/// The directory of the certificates that other programs than the first make use of.
+pub(crate) fn certificates() -> PathBuf {
     program::target_directory().join("interop-certificates")
 }
 
@@ -175,7 +185,8 @@ fn against(broker: &Broker) -> Result<Counts, String> {
     Ok(counts)
 }
 
-fn follow(mut program: Program) -> Result<Counts, String> {
+/// Passes on what a program says of its cases, and counts them.
+pub(crate) fn follow(mut program: Program) -> Result<Counts, String> {
     let deadline = Instant::now() + PROGRAM_PATIENCE;
     let mut counts = Counts::default();
     loop {
@@ -203,5 +214,5 @@ fn follow(mut program: Program) -> Result<Counts, String> {
 /// The broker logs the end of a connection at once; the rest is the machine's.
 const LOG_PATIENCE: Duration = Duration::from_secs(10);
 
-/// One program with all its cases; each takes well under a minute.
-const PROGRAM_PATIENCE: Duration = Duration::from_secs(240);
+/// One program with all its cases; each but the matrix, with all its clients, takes well under a minute.
+const PROGRAM_PATIENCE: Duration = Duration::from_secs(1_200);

@@ -11,6 +11,7 @@ mod bench;
 mod crash;
 mod fuzz;
 mod interop;
+mod matrix;
 mod program;
 mod serving;
 mod simulate;
@@ -56,8 +57,10 @@ Usage: cargo xtask COMMAND
 
   test                     everything that must pass: format, clippy, tests, clients of other projects,
                            crashes
-  interop [--mosquitto]    clients of other projects against Quelea (or, to check the programs
-                           themselves, against Mosquitto)
+  interop [--document | --mosquitto]
+                           clients of other projects, in every language, against Quelea, and the
+                           examples (--document: writes the table of docs/clients.md; --mosquitto: the
+                           programs themselves are checked, against Mosquitto)
   bench [--quick]          the scenarios of docs/performance.md against Quelea and Mosquitto in turn;
                            writes the table there (--quick: short runs, and nothing is written)
   bench access [--quick]   what passwords, rules and rates cost, and a storm of passwords; writes the

