@@ -1,6 +1,7 @@
 //! From the session to the application: who gets a message, and who says that it may be forgotten.
 
 use std::sync::Arc;
+use std::task::Waker;
 use std::time::Duration;
 
 use quelea_codec::{PublishProperties, ReasonCode};
@@ -20,7 +21,7 @@ impl Core {
         incoming: &Incoming<'_>,
     ) -> Option<String> {
         let Incoming { topic, publish, receipt } = incoming;
-        let Self { session, registry, claims, out, .. } = self;
+        let Self { session, registry, claims, out, wakers, .. } = self;
         let mut message = message(incoming);
         registry.find(topic, publish.properties.subscription_ids.iter());
         let is_wanted = registry.receivers().next().is_some();
@@ -39,7 +40,7 @@ impl Core {
                 let whole = Whole::new(receipt, Arc::downgrade(shared), keeping);
                 for sink in registry.receivers() {
                     message.receipt = keeps(&sink).then(|| whole.part());
-                    sink.push(message.clone());
+                    sink.push(message.clone(), wakers);
                 }
                 None
             }
@@ -47,7 +48,7 @@ impl Core {
                 if let Some(receipt) = *receipt {
                     session.acknowledge(receipt, ReasonCode::SUCCESS, out);
                 }
-                hand_out(registry.receivers(), message);
+                hand_out(registry.receivers(), message, wakers);
                 (!is_wanted).then(|| topic.to_string())
             }
         }
@@ -64,21 +65,26 @@ impl Core {
             if !self.registry.receivers().any(|it| it.keeps_receipt(message.qos)) {
                 message.acknowledge();
             }
-            hand_out(self.registry.receivers(), message);
+            hand_out(self.registry.receivers(), message, &mut self.wakers);
         }
+        self.wakers.drain(..).for_each(Waker::wake);
     }
 }
 
 /// Gives each receiver the message. Nearly always there is one, and nothing is cloned.
-fn hand_out<'a>(mut sinks: impl Iterator<Item = &'a Sink>, message: Message) {
+fn hand_out<'a>(
+    mut sinks: impl Iterator<Item = &'a Sink>,
+    message: Message,
+    wakers: &mut Vec<Waker>,
+) {
     let Some(mut sink) = sinks.next() else {
         return;
     };
     for next in sinks {
-        sink.push(message.clone());
+        sink.push(message.clone(), wakers);
         sink = next;
     }
-    sink.push(message);
+    sink.push(message, wakers);
 }
 
 fn message(incoming: &Incoming<'_>) -> Message {

@@ -1,6 +1,7 @@
 //! The task that drives a client: it connects, and connects again, whatever the application does or doesn't do.
 
 use std::sync::Arc;
+use std::task::Waker;
 
 use quelea_codec::{ConnAckProperties, Disconnect, DisconnectProperties, Packet, ReasonCode};
 use quelea_session::client::{Event as SessionEvent, Resumption};
@@ -216,11 +217,14 @@ impl Driver {
         let mut core = shared.lock();
         let now = shared.now();
         core.session.heard(now);
-        link.frames(packet_bytes_max, |frame| {
+        let handled = link.frames(packet_bytes_max, |frame| {
             let packet = Packet::decode(frame, version)?;
             self.handle(&mut core, now, &packet)
-        })?;
+        });
+        let wakers = std::mem::take(&mut core.wakers);
         drop(core);
+        wakers.into_iter().for_each(Waker::wake);
+        handled?;
         self.answer_challenge()
     }
 

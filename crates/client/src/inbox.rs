@@ -71,13 +71,14 @@ impl Inbox {
             && (overflow == Overflow::HoldBack || acknowledge == Acknowledge::Manually)
     }
 
-    /// Adds a message, as far as the rules allow. Returns how many were dropped for it.
-    pub(crate) fn push(&self, message: Message) -> u64 {
+    /// Adds a message, as far as the rules allow. Who waits for it is added to `wakers`, to be woken when no more come at
+    /// once: or it would contend with the task for the queue, message by message.
+    pub(crate) fn push(&self, message: Message, wakers: &mut Vec<Waker>) {
         let mut queue = self.lock();
         if queue.is_ended {
             drop(queue);
             message.acknowledge();
-            return 0;
+            return;
         }
         // Those that keep their receipt are bounded by the Receive Maximum.
         let is_full =
@@ -87,7 +88,7 @@ impl Inbox {
             Overflow::DropOldest => queue.messages.pop_front(),
             Overflow::DropNewest | Overflow::HoldBack => {
                 queue.dropped += 1;
-                return 1;
+                return;
             }
         };
         queue.dropped += u64::from(dropped.is_some());
@@ -95,15 +96,11 @@ impl Inbox {
         if !is_full || self.buffering.capacity > 0 {
             queue.messages.push_back(message);
         }
-        let waker = queue.waker.take();
+        wakers.extend(queue.waker.take());
         drop(queue);
-        if let Some(waker) = waker {
-            waker.wake();
-        }
-        dropped.map_or(0, |message| {
+        if let Some(message) = dropped {
             message.acknowledge();
-            1
-        })
+        }
     }
 
     /// Takes the next message; `None` when there will be none.
@@ -199,9 +196,9 @@ mod tests {
     #[test]
     fn an_ended_queue_gives_what_it_has() {
         let inbox = Inbox::new(Buffering::default());
-        inbox.push(message("a"));
+        inbox.push(message("a"), &mut Vec::new());
         inbox.end();
-        inbox.push(message("b"));
+        inbox.push(message("b"), &mut Vec::new());
         let mut context = Context::from_waker(Waker::noop());
         assert!(matches!(inbox.poll_next(&mut context), Poll::Ready(Some(_))));
         assert!(matches!(inbox.poll_next(&mut context), Poll::Ready(None)));
@@ -212,7 +209,7 @@ mod tests {
     fn check(overflow: Overflow, expected: &[&str], dropped: u64) {
         let inbox = Inbox::new(Buffering { capacity: 2, overflow, ..Buffering::default() });
         for payload in ["a", "b", "c"] {
-            inbox.push(message(payload));
+            inbox.push(message(payload), &mut Vec::new());
         }
         let left: Vec<Message> = std::iter::from_fn(|| inbox.try_next()).collect();
         let left: Vec<&str> = left.iter().filter_map(Message::text).collect();

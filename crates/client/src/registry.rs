@@ -10,6 +10,7 @@
 
 use std::collections::{BTreeMap, VecDeque};
 use std::sync::Arc;
+use std::task::Waker;
 
 use quelea_codec::{PacketId, QoS, SubscriptionOptions, UserProperties, check_topic_filter};
 use quelea_session::client::{ClientSession, Unsent};
@@ -446,11 +447,9 @@ impl Sink {
         matches!(self, Self::Inbox(it) if Arc::ptr_eq(it, inbox))
     }
 
-    pub(crate) fn push(&self, message: Message) {
+    pub(crate) fn push(&self, message: Message, wakers: &mut Vec<Waker>) {
         match self {
-            Self::Inbox(inbox) => {
-                inbox.push(message);
-            }
+            Self::Inbox(inbox) => inbox.push(message, wakers),
             Self::Responses(responses) => responses.push(message),
         }
     }

@@ -6,6 +6,7 @@
 
 use std::io;
 use std::sync::{Arc, Mutex, MutexGuard, OnceLock, PoisonError};
+use std::task::Waker;
 use std::time::Duration;
 
 use quelea_codec::{AckProperties, QoS, ReasonCode};
@@ -61,6 +62,8 @@ pub(crate) struct Core {
     pub(crate) reauthenticates: bool,
     /// Scratch.
     pub(crate) done: Vec<Done<Ticket>>,
+    /// Who has got messages of the packets that are being handled.
+    pub(crate) wakers: Vec<Waker>,
 }
 
 /// How far the file for accepted messages has come.
@@ -134,6 +137,7 @@ impl Shared {
             },
             reauthenticates: false,
             done: Vec::new(),
+            wakers: Vec::new(),
         };
         // What came back counts, even beyond a limit that was lowered since.
         let room = options.queue.messages_max.saturating_sub(recovered.messages);
