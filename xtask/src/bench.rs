@@ -16,7 +16,7 @@ use crate::tools;
 pub(crate) mod access;
 pub(crate) mod client;
 pub(crate) mod durable;
-mod report;
+pub(crate) mod report;
 pub(crate) mod tls;
 
 /// What is measured, and what the design allows.

@@ -8,6 +8,7 @@ use std::process::ExitCode;
 
 mod audit;
 mod bench;
+mod conform;
 mod crash;
 mod fuzz;
 mod interop;
@@ -31,6 +32,7 @@ fn main() -> ExitCode {
         ["bench", "durable", options @ ..] => bench::durable::run(options),
         ["bench", "tls", options @ ..] => bench::tls::run(options),
         ["bench", options @ ..] => bench::run(options),
+        ["conform"] => conform::run(),
         ["crash", options @ ..] => crash::run(options),
         ["fuzz", target] => fuzz::run(target, fuzz::SECONDS_DEFAULT),
         ["fuzz", target, seconds] => fuzz::run(target, seconds),
@@ -72,6 +74,8 @@ Usage: cargo xtask COMMAND
                            what durability costs: Quelea, NATS and Mosquitto with their data on disk;
                            writes the tables there (--large: a restart with 10,000,000 messages, too)
   bench tls [--quick]      what TLS costs, beside Mosquitto; writes the table there
+  conform                  what quelea conform says of Quelea, Mosquitto, NATS Server and Aedes; writes
+                           docs/conform.md
   crash [--kills N] [--seed S] [--forgetful | --power-cut]
                            kills the broker again and again, 200 times unless told otherwise, and
                            accounts for every acknowledged message; to try the checker, with a broker

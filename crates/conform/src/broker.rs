@@ -296,6 +296,12 @@ impl<'a> Broker<'a> {
         self.patience
     }
 
+    /// Returns how long a broker may take to notice that a client with a Keep Alive of one second is silent: many look
+    /// every few seconds only.
+    pub(crate) fn keep_alive_patience(&self) -> Duration {
+        (self.patience * 2).max(Duration::from_secs(20))
+    }
+
     /// Skips the case for other brokers: the specification leaves them another choice.
     pub(crate) fn need_quelea(&self, choice: &str) -> Outcome {
         self.need(self.is_quelea(), &format!("the specification leaves a choice: {choice}"))

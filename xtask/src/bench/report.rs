@@ -89,12 +89,12 @@ pub(super) fn place_and_time() -> Result<String, String> {
 }
 
 /// Returns what a line of shell says.
-pub(super) fn shell(script: &str) -> Result<String, String> {
+pub(crate) fn shell(script: &str) -> Result<String, String> {
     program::output(Command::new("sh").args(["-c", script])).map(|it| it.trim().to_owned())
 }
 
 /// Writes `text` between two marks of a document.
-pub(super) fn write_between_marks(
+pub(crate) fn write_between_marks(
     path: &str,
     marks: (&str, &str),
     text: &str,

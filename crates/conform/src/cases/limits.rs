@@ -99,7 +99,7 @@ cases! {
         let granted = client.connack().properties.number(id::SERVER_KEEP_ALIVE);
         let is_short = granted.is_some_and(|secs| secs <= 2);
         broker.need(is_short, "the broker sets no Keep Alive that is short enough to wait for")?;
-        client.expect_close_within(broker.patience() * 2)?;
+        client.expect_close_within(broker.keep_alive_patience())?;
     }
 
     /// [Q5-3.2.2.3.2-2] A broker that shortens the session expiry says so, and ends the session by then.

@@ -24,7 +24,7 @@ cases! {
         let granted = client.connack().properties.number(id::SERVER_KEEP_ALIVE);
         broker.need(granted.is_none(), "the broker sets the Keep Alive itself")?;
         let start = Instant::now();
-        let packets = client.expect_close_within(broker.patience() * 2)?;
+        let packets = client.expect_close_within(broker.keep_alive_patience())?;
         if client.is_quelea() {
             // A server may cut a silent client off earlier.
             claim(
@@ -65,7 +65,7 @@ cases! {
         client.subscribe(&topic, 0)?;
         let mut other = broker.client()?;
         let start = Instant::now();
-        let limit = broker.patience() * 2;
+        let limit = broker.keep_alive_patience();
         let mut is_open = true;
         while is_open && start.elapsed() < limit {
             other.publish(publish(&topic, "noise"))?;

@@ -59,7 +59,7 @@ cases! {
         let mut client = broker.connect(|it| it.will(Will::new(&topic, "gone")).keep_alive(1))?;
         let granted = client.connack().properties.number(id::SERVER_KEEP_ALIVE);
         broker.need(granted.is_none(), "the broker sets the Keep Alive itself")?;
-        watcher.expect_publish_within(broker.patience() * 2, "gone")?;
+        watcher.expect_publish_within(broker.keep_alive_patience(), "gone")?;
         client.expect_close()?;
     }
 
