@@ -1,5 +1,6 @@
 //! The exchanges of a client: publishing, receiving, subscribing, leaving, being thrown out.
 
+use std::collections::VecDeque;
 use std::time::Duration;
 
 use crate::case::{claim, claim_eq};
@@ -30,6 +31,9 @@ pub(crate) mod option {
     pub(crate) const RETAIN_IF_NEW: u8 = 0x10;
     pub(crate) const RETAIN_NEVER: u8 = 0x20;
 }
+
+/// More than any case has messages on their way.
+const EARLY_PACKETS_MAX: usize = 1_000;
 
 /// Publishing.
 impl Client {
@@ -134,8 +138,37 @@ impl Client {
         let packet = self.expect_packet()?;
         match as_publish(&packet) {
             Some(publish) if publish.payload == payload.as_bytes() => Ok(publish),
+            Some(_) if !self.is_quelea() => {
+                self.inbox.push_front(packet);
+                self.expect_publish_of_its_qos(payload)
+            }
             _ => Err(Failure::broken(format!("expected a PUBLISH of {payload:?}, got {packet:?}"))),
         }
+    }
+
+    /// Waits for a PUBLISH with this payload as the next of its QoS: messages of another may come before it, because the
+    /// texts ask for an order among those of one QoS only.
+    #[track_caller]
+    fn expect_publish_of_its_qos(&mut self, payload: &str) -> Outcome<Publish> {
+        let mut early = VecDeque::new();
+        let found = loop {
+            let is_late = early.len() > EARLY_PACKETS_MAX;
+            let Some(packet) = self.expect_packet().ok().filter(|_| !is_late) else {
+                let what = format!("expected a PUBLISH of {payload:?}, got {early:?}");
+                return Err(Failure::broken(what));
+            };
+            match as_publish(&packet) {
+                Some(publish) if publish.payload == payload.as_bytes() => break publish,
+                _ => early.push_back(packet),
+            }
+        };
+        if early.iter().filter_map(as_publish).any(|it| it.qos == found.qos) {
+            let what = format!("expected a PUBLISH of {payload:?}, got {early:?} before it");
+            return Err(Failure::broken(what));
+        }
+        early.append(&mut self.inbox);
+        self.inbox = early;
+        Ok(found)
     }
 
     /// Waits for a PUBLISH with this payload as the next packet, up to `limit`.

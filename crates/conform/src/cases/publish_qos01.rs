@@ -293,8 +293,14 @@ cases! {
         }
         let mut first = Vec::new();
         for payload in payloads {
-            first.push(subscriber.expect_publish(payload)?);
+            // Which of two messages of different QoS is sent first, is open.
+            let delivered = match broker.is_quelea() {
+                true => Some(subscriber.expect_publish(payload)?),
+                false => as_publish(&subscriber.expect_packet()?),
+            };
+            first.extend(delivered);
         }
+        claim_eq("deliveries", first.len(), payloads.len())?;
         // One in the middle is acknowledged, so that its place is empty.
         subscriber.acknowledge(&first[2])?;
         subscriber.expect_silence()?;
@@ -308,9 +314,11 @@ cases! {
             })?;
             subscriber.acknowledge(&new)?;
         }
-        for index in [0, 1, 3] {
-            let again = subscriber.expect_publish(payloads[index])?;
-            claim_eq("packet identifier", again.packet_id, first[index].packet_id)?;
+        for sent in [&first[0], &first[1], &first[3]] {
+            let packet = subscriber.expect_packet()?;
+            let again = as_publish(&packet).filter(|it| it.payload == sent.payload);
+            let what = format!("expected {sent:?} again, got {packet:?}");
+            claim(again.is_some_and(|it| it.packet_id == sent.packet_id), what)?;
         }
         if broker.is_quelea() {
             subscriber.expect_publish("e")?;
