@@ -83,7 +83,7 @@ pub(crate) fn run(args: &PublishArgs) -> Result<(), Failure> {
     check_topic(&topic)?;
     // What is to be sent is there before the connection, which would otherwise wait for a slow disk or pipe.
     let message = args.payload.read()?;
-    let published = watch::runtime()?.block_on(args.publish(connection, &topic, message));
+    let published = watch::block_on(args.publish(connection, &topic, message));
     published.map_err(|failure| args.connection.tell(failure))
 }
 

@@ -97,7 +97,7 @@ pub(crate) fn run(args: &RequestArgs) -> Result<(), Failure> {
     let payload = args.payload.read()?.unwrap_or_default();
     let printer = Printer::new(&args.output, connection.is_quiet())?;
     let request = Request { args, topic, response_topic, properties, payload };
-    let answered = watch::runtime()?.block_on(request.run(connection, printer));
+    let answered = watch::block_on(request.run(connection, printer));
     answered.map_err(|failure| args.connection.tell(failure))
 }
 

@@ -1,5 +1,6 @@
 //! What a client command waits for beside its work: signals, its time, and the state of its connection.
 
+use std::future::Future;
 use std::io;
 use std::time::Duration;
 
@@ -16,6 +17,15 @@ use crate::trouble;
 /// more holds back the broker, and not this process's memory.
 pub(crate) fn runtime() -> Result<Runtime, Failure> {
     Builder::new_current_thread().enable_all().build().map_err(no_runtime)
+}
+
+/// Runs a client command on a runtime of its own. At the end nothing is waited for that hangs in the system: the look-up
+/// of a name may hang for long.
+pub(crate) fn block_on<T>(work: impl Future<Output = Result<T, Failure>>) -> Result<T, Failure> {
+    let runtime = runtime()?;
+    let result = runtime.block_on(work);
+    runtime.shutdown_background();
+    result
 }
 
 /// Watches a client from outside.

@@ -122,8 +122,8 @@ pub(crate) fn run(args: &SubscribeArgs) -> Result<(), Failure> {
         selection: Selection::new(&args.selection)?,
     };
     let printer = Printer::new(&args.output, connection.is_quiet())?;
-    let received = watch::runtime()?
-        .block_on(async { Receiver::start(connection, plan, printer)?.run().await });
+    let received =
+        watch::block_on(async { Receiver::start(connection, plan, printer)?.run().await });
     received.map_err(|failure| args.connection.tell(failure))
 }
 

@@ -115,9 +115,12 @@ impl Receiver {
     async fn receive(&mut self) -> Result<(), Failure> {
         let mut ticks = interval_at(Instant::now() + TICK, TICK);
         let wants_ticks = self.printer.wants_ticks();
+        // What waits in a session stays there, if only its subscriptions are to change.
+        let takes = !self.plan.leaves_when_granted && !self.plan.filters.is_empty();
         loop {
             // As many as there are, without waiting for anything.
-            while !self.is_done
+            while takes
+                && !self.is_done
                 && let Some(message) = self.messages.try_next()
             {
                 self.on_message(message).await?;
@@ -143,7 +146,7 @@ impl Receiver {
                         self.on_answer(answer)?;
                     }
                 }
-                message = self.messages.next() => match message {
+                message = self.messages.next(), if takes => match message {
                     Some(message) => self.on_message(message).await?,
                     None => return Err(Failure::new("the client has ended")),
                 },

@@ -121,6 +121,23 @@ fn subscribers_print_the_same() {
     let theirs = mosquitto("sub", &[&flags, &broker.place()[..]].concat(), b"");
     let ours = broker.client("sub", &flags);
     assert_eq!((ours.stdout, ours.status.code()), (theirs.stdout, theirs.status.code()));
+    // The first live message is the end of what is retained.
+    let flags = ["-t", "s/#", "--retained-only", "-v", "-W", "20"];
+    let words = [&flags, &broker.place()[..]].concat();
+    let mut theirs = Command::new("mosquitto_sub");
+    theirs.args(&words).stdout(Stdio::piped());
+    let mut ours = command(&["sub"]);
+    ours.args(&words).stdout(Stdio::piped());
+    let retained = [theirs, ours].map(|mut command| {
+        let mut child = command.spawn().expect("it is installed");
+        let output = BufReader::new(child.stdout.take().expect("it is piped"));
+        let mut subscriber = Subscriber { child, output };
+        let mut printed = (0..5).map(|_| subscriber.line()).collect::<Vec<_>>().join("\n");
+        assert_success(&broker.client("pub", &["-t", "s/live", "-m", "live", "-q", "1"]));
+        printed += &subscriber.rest();
+        (printed, subscriber.child.wait().expect("it ran").code())
+    });
+    assert_eq!(retained[0], retained[1]);
     // All retained messages are removed, but the one that is filtered out.
     let flags = ["-t", "s/#", "-T", "s/e", "--remove-retained", "-C", "3"];
     assert_success(&broker.client("sub", &flags));

@@ -118,6 +118,9 @@ fn a_limit_leaves_the_rest_to_the_next() {
         let lines: String = (0..100).map(|it| format!("{it}\n")).collect();
         let publish = ["-t", &topic, "-q", "2", "-l"];
         assert_success(&broker.client_with_input("pub", &publish, &lines));
+        // To look after its subscriptions takes nothing away.
+        let again = broker.client("sub", &[&session[..], &["-E"]].concat());
+        assert_eq!((text(&again.stdout), again.status.code()), (String::new(), Some(0)));
         let mut seen = String::new();
         for count in ["1", "9", "90"] {
             let output = broker.client("sub", &[&session[..], &["-C", count]].concat());
