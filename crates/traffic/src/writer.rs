@@ -12,7 +12,7 @@ use crate::format::{
 /// Writes entries as blocks, each with one call of [`Write::write_all`].
 ///
 /// What is pushed is written when a block of 64 KiB is full, or by [`flush`](Self::flush): whoever wants to lose no more
-/// than a second flushes each second. Dropped without [`finish`](Self::finish) it loses what it has not written.
+/// than a second flushes each second. After an error of the output everything fails: the file is good up to there. Dropped without [`finish`](Self::finish) it loses what it has not written.
 #[derive(Debug)]
 pub struct Writer<W> {
     output: W,
@@ -22,6 +22,8 @@ pub struct Writer<W> {
     base_micros: u64,
     last_micros: u64,
     written_bytes: u64,
+    /// After a failure nobody knows how much of a block is in the file: nothing more may follow it.
+    is_broken: bool,
 }
 
 impl<W: Write> Writer<W> {
@@ -45,6 +47,7 @@ impl<W: Write> Writer<W> {
             base_micros: last_micros,
             last_micros,
             written_bytes: whole_bytes,
+            is_broken: false,
         }
     }
 
@@ -117,6 +120,9 @@ impl<W: Write> Writer<W> {
         if self.entry_count == 0 {
             return Ok(());
         }
+        if std::mem::replace(&mut self.is_broken, true) {
+            return Err(io::Error::other("an earlier write has failed"));
+        }
         let body = &self.block[BLOCK_HEADER_BYTES..];
         let header = BlockHeader {
             body_bytes: body.len() as u32,
@@ -132,6 +138,7 @@ impl<W: Write> Writer<W> {
         // After a large message its room is not kept.
         self.block.shrink_to(BLOCK_BYTES);
         self.entry_count = 0;
+        self.is_broken = false;
         Ok(())
     }
 }

@@ -159,6 +159,23 @@ fn what_is_no_traffic_is_said() {
     assert!(matches!(too_large, Some(ReadError::Damaged { damage: Damage::BlockTooLarge, .. })));
 }
 
+/// Half a block may be in the file: what comes after it could not be read.
+#[test]
+fn nothing_follows_a_write_that_failed() {
+    let publish = Publish { topic: "t", payload: b"x", ..Publish::default() };
+    let mut room = [0; 100];
+    let mut writer = Writer::begin(&mut room[..], 0).unwrap();
+    let mut pushed = 0;
+    while writer.push(pushed, &publish).and_then(|()| writer.flush()).is_ok() {
+        pushed += 1;
+    }
+    assert!(writer.push(pushed, &publish).and_then(|()| writer.flush()).is_err());
+    assert!(writer.finish().is_err());
+    let (read, end) = read_all(&room);
+    assert_eq!(read.len() as u64, pushed);
+    assert!(matches!(end, Some(ReadError::Cut { .. })), "{end:?}");
+}
+
 #[test]
 fn blocks_are_full_before_they_are_written() {
     let payload = vec![7; 30_000];

@@ -1,6 +1,6 @@
 //! Where a recording goes: a new file, one that is gone on with, or standard output.
 
-use std::fs::{File, OpenOptions};
+use std::fs::{File, OpenOptions, TryLockError};
 use std::io::{self, BufReader, ErrorKind, Seek, SeekFrom, Stdout, Write};
 use std::path::{Path, PathBuf};
 use std::time::{SystemTime, UNIX_EPOCH};
@@ -65,11 +65,17 @@ impl Place {
                 (path, opened)
             }
             Self::Replace(path) => {
-                let opened = File::create(&path);
+                // Emptied when it is known that nobody else writes to it.
+                let opened =
+                    OpenOptions::new().write(true).create(true).truncate(false).open(&path);
                 (path, opened)
             }
         };
-        let begun = opened.and_then(|file| Writer::begin(Output::File(file), begun));
+        let begun = opened.and_then(locked).and_then(|file| {
+            // What is no file, such as a pipe with a name, has no length.
+            let _ = file.set_len(0);
+            Writer::begin(Output::File(file), begun)
+        });
         let writer = begun
             .map_err(|error| Failure::usage(format!("cannot write {}: {error}", path.display())))?;
         Ok((writer, 0))
@@ -81,29 +87,54 @@ fn go_on(path: &Path, now: u64) -> Result<(Writer<Output>, u64), Failure> {
     let failed = |what: &dyn std::fmt::Display| {
         Failure::new(format!("cannot go on with {}: {what}", path.display()))
     };
-    let mut file =
-        OpenOptions::new().read(true).write(true).open(path).map_err(|error| failed(&error))?;
-    let mut reader = match Reader::new(BufReader::new(&file)) {
-        Ok(reader) => reader,
-        // Nothing was written but a part of the header.
-        Err(ReadError::Cut { at: 0 }) => return Place::Replace(path.to_owned()).open(),
-        Err(error) => return Err(failed(&error)),
-    };
-    let mut last_micros = 0;
-    let whole_bytes = loop {
-        match reader.next() {
-            Ok(Some(entry)) => last_micros = entry.micros,
-            Ok(None) | Err(ReadError::Cut { .. }) => break reader.whole_bytes(),
-            Err(error) => return Err(failed(&error)),
-        }
+    let opened = OpenOptions::new().read(true).write(true).open(path).and_then(locked);
+    let mut file = opened.map_err(|error| failed(&error))?;
+    let found = survey(&file).map_err(|error| failed(&error))?;
+    let cut = file.set_len(found.whole_bytes).and_then(|()| file.seek(SeekFrom::End(0)));
+    cut.map_err(|error| failed(&error))?;
+    let output = Output::File(file);
+    let Some(begun) = found.begun_unix_micros else {
+        let begun = Writer::begin(output, now).map_err(|error| failed(&error))?;
+        return Ok((begun, 0));
     };
     // A clock that was set back does not make times go back.
-    let base_micros = now.saturating_sub(reader.begun_unix_micros()).max(last_micros);
-    drop(reader);
-    file.set_len(whole_bytes)
-        .and_then(|()| file.seek(SeekFrom::End(0)))
-        .map_err(|error| failed(&error))?;
-    Ok((Writer::go_on(Output::File(file), last_micros, whole_bytes), base_micros))
+    let base_micros = now.saturating_sub(begun).max(found.last_micros);
+    Ok((Writer::go_on(output, found.last_micros, found.whole_bytes), base_micros))
+}
+
+/// What is good of a file.
+#[derive(Clone, Copy, Debug, Default)]
+struct Found {
+    /// Nothing, if not even the header was written.
+    begun_unix_micros: Option<u64>,
+    last_micros: u64,
+    whole_bytes: u64,
+}
+
+fn survey(file: &File) -> Result<Found, ReadError> {
+    let mut reader = match Reader::new(BufReader::new(file)) {
+        Ok(reader) => reader,
+        Err(ReadError::Cut { at: 0 }) => return Ok(Found::default()),
+        Err(error) => return Err(error),
+    };
+    let begun_unix_micros = Some(reader.begun_unix_micros());
+    let mut last_micros = 0;
+    loop {
+        match reader.next() {
+            Ok(Some(entry)) => last_micros = entry.micros,
+            Ok(None) | Err(ReadError::Cut { .. }) => break,
+            Err(error) => return Err(error),
+        }
+    }
+    Ok(Found { begun_unix_micros, last_micros, whole_bytes: reader.whole_bytes() })
+}
+
+/// Keeps others from writing to the same file, as far as the file's system knows locks.
+fn locked(file: File) -> io::Result<File> {
+    match file.try_lock() {
+        Err(TryLockError::WouldBlock) => Err(io::Error::other("another process writes to it")),
+        Ok(()) | Err(TryLockError::Error(_)) => Ok(file),
+    }
 }
 
 impl Output {
