@@ -55,8 +55,8 @@ Examples:
 ? shows the keys. Nothing is acknowledged or kept for it at QoS 0, and what comes faster than it can be taken in is counted. \
 NO_COLOR switches colours off.
 
-Exit codes: 0 ended by q or a signal; 1 no subscription granted, or no connection; 2 wrong usage, or no terminal; 7 \
-connection lost (--no-reconnect); a connection that the broker refuses exits with its reason code."
+Exit codes: 0 ended by q or a signal; 1 no connection, or with --once a subscription that is refused; 2 wrong usage, or no \
+terminal; a connection that the broker refuses exits with its reason code."
 )]
 pub(crate) struct TopArgs {
     /// The broker: HOST, HOST:PORT or a URL.
@@ -107,11 +107,22 @@ pub(crate) fn run(args: &TopArgs) -> Result<(), Failure> {
     let requests = args.requests();
     if args.once {
         let ended = runtime.block_on(feed.look(&requests, args.time));
-        print::to_stdout(&table::print(&feed.model(), Instant::now()))?;
-        return ended;
+        let model = feed.model();
+        print::to_stdout(&table::print(&model, Instant::now()))?;
+        return ended.and(model.troubles());
     }
     let feed = feed.run_beside(runtime, requests)?;
     terminal::run(&feed, &place, colours())
+}
+
+impl Model {
+    /// Returns what went wrong while nobody watched.
+    fn troubles(&self) -> Result<(), Failure> {
+        match &self.notice {
+            Some(notice) if notice.is_trouble => Err(Failure::new(&notice.text)),
+            Some(_) | None => Ok(()),
+        }
+    }
 }
 
 impl TopArgs {

@@ -115,7 +115,7 @@ impl Tree {
         for name in topic.splitn(LEVELS_MAX, '/') {
             id = match self.child(id, name) {
                 Ok(child) => child,
-                Err(_) if self.nodes.len() >= NODES_MAX => return None,
+                Err(_) if self.nodes.len() > LEVELS_PER_TOPIC * self.topics_max => return None,
                 Err(at) => self.add_child(id, at, name),
             };
         }
@@ -296,8 +296,8 @@ impl Sum {
 /// Levels beyond are one: a topic can have 65,535.
 const LEVELS_MAX: usize = 64;
 
-/// Levels in all.
-const NODES_MAX: usize = 500_000;
+/// Levels in all, for each topic that there is room for: topics share most of theirs.
+const LEVELS_PER_TOPIC: usize = 4;
 
 /// Bytes of names in all.
 const NAMES_BYTES_MAX: usize = 32 << 20;
@@ -355,7 +355,7 @@ mod tests {
 
     #[test]
     fn names_are_bounded_in_levels_and_bytes() {
-        let mut tree = Tree::new(usize::MAX);
+        let mut tree = Tree::new(1_000);
         let now = Instant::now();
         let deep = "/".repeat(65_535);
         let id = tree.note(&message(&deep, ""), now).expect("there is room");
@@ -367,5 +367,15 @@ mod tests {
             })
             .count();
         assert!((200..300).contains(&taken), "{taken}");
+    }
+
+    #[test]
+    fn levels_are_bounded_together() {
+        let mut tree = Tree::new(100);
+        let now = Instant::now();
+        for number in 0..100 {
+            let _ = tree.note(&message(&format!("{number}/a/b/c/d/e/f"), ""), now);
+        }
+        assert!(tree.topic_count() < 100 && tree.len() <= 4 * 100 + 1, "{}", tree.len());
     }
 }
