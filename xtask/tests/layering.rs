@@ -55,6 +55,9 @@ const MAY_USE: &[(&str, &[&str])] = &[
     ("quelea-crash", &["quelea-codec"]),
     // Drives the shards, plays the clients, and has a store of its own.
     ("quelea-simulation", &["quelea-broker", "quelea-codec", "quelea-session", "quelea-store"]),
+    // An example, and the client library as one of the clients that are driven.
+    ("quelea-matrix", &["quelea-client"]),
+    ("thermometer", &["quelea-client"]),
     ("xtask", &[]),
 ];
 
@@ -86,7 +89,17 @@ const ONLY_IN: &[(&str, &[&str])] = &[
     ("ratatui-crossterm", &["quelea-cli"]),
     ("rustls", &["quelea-broker", "quelea-cli"]),
     ("socket2", &["quelea-broker", "quelea-cli"]),
-    ("tokio", &["quelea-broker", "quelea-cli", "quelea-client", "quelea-testkit"]),
+    (
+        "tokio",
+        &[
+            "quelea-broker",
+            "quelea-cli",
+            "quelea-client",
+            "quelea-matrix",
+            "quelea-testkit",
+            "thermometer",
+        ],
+    ),
 ];
 
 #[test]
