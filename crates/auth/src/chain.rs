@@ -121,8 +121,9 @@ impl Chain {
         }
         let is_stranger = credentials.user_name.is_none() && credentials.password.is_none();
         Judged::Done(match (is_stranger, strangers) {
-            (true, Strangers::Admitted) => Ok(None),
+            // Strangers too: it might have known them by their certificate or address, and denied them.
             _ if so_far.was_unable => Err(ReasonCode::SERVER_UNAVAILABLE),
+            (true, Strangers::Admitted) => Ok(None),
             (true, Strangers::Refused) => Err(ReasonCode::NOT_AUTHORIZED),
             (false, _) => Err(ReasonCode::BAD_USER_NAME_OR_PASSWORD),
         })
@@ -202,14 +203,14 @@ mod tests {
         check_later(Verdict::Unable, Ok(Some(Identity::of_user("b"))));
     }
 
-    /// A client that nobody could judge may be right in all that it says.
+    /// A client that nobody could judge may be right in all that it says, and let in it is not.
     #[test]
     fn who_cannot_tell_blames_nobody() {
         let unavailable = Err(ReasonCode::SERVER_UNAVAILABLE);
         for (name, strangers, expected) in [
             (Some("amy"), Strangers::Admitted, unavailable.clone()),
-            (None, Strangers::Refused, unavailable),
-            (None, Strangers::Admitted, Ok(None)),
+            (None, Strangers::Refused, unavailable.clone()),
+            (None, Strangers::Admitted, unavailable),
         ] {
             let chain = Chain::new(vec![Arc::new(Slow), Arc::new(Knows("bob", Some("b")))]);
             let credentials =
