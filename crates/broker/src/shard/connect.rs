@@ -261,7 +261,7 @@ impl Shard {
             home.access = access;
             self.judge_subscriptions(session);
         }
-        self.store_will(session, connect);
+        self.store_will(session, connect, owner);
         self.connect_session(session, key, &negotiated);
         let mut packet = Vec::new();
         let response_information = self.response_information(client_id, &negotiated);
@@ -420,7 +420,7 @@ impl Shard {
         key
     }
 
-    fn store_will(&mut self, key: Key, connect: &Connect<'_>) {
+    fn store_will(&mut self, key: Key, connect: &Connect<'_>, owner: &str) {
         let Some(will) = &connect.will else { return };
         let mut forwarded = Vec::new();
         will.properties.append_forwarded(&mut forwarded);
@@ -441,7 +441,7 @@ impl Shard {
         let Some(session) = self.sessions.get_mut(key) else { return };
         let number = session.stored_number();
         let identity =
-            SessionIdentity { client_id: session.client_id.clone(), owner: Box::default() };
+            SessionIdentity { client_id: session.client_id.clone(), owner: owner.into() };
         session.extra_mut().will = Some(will.clone());
         // A session that ends with its connection is stored for its will: the broker may crash.
         let session = match number {

@@ -88,7 +88,7 @@ impl Client {
         Self::connect_with(address, version, client_id, None, will, is_clean)
     }
 
-    fn connect_with(
+    pub(crate) fn connect_with(
         address: SocketAddr,
         version: Version,
         client_id: &str,

@@ -121,6 +121,38 @@ fn wills_after_a_restart_are_those_that_the_user_may_have() {
     std::fs::remove_dir_all(directory).unwrap();
 }
 
+/// The user of a session that ends with its connection is in the log too: for its will, after a crash.
+#[test]
+fn the_will_of_a_crash_is_its_users() {
+    let rules = format!(
+        "[store]\nrestart_grace_secs = 0\n{}",
+        "[[acl]]\nuser = \"ann\"\nallow = [\"publish\"]\ntopics = [\"last/ann\"]\n\
+         [[acl]]\nuser = \"admin\"\nallow = [\"subscribe\"]\ntopics = [\"last/#\"]\n"
+    );
+    let directory = std::env::temp_dir().join(format!("quelea-acl-crash-{}", std::process::id()));
+    let (before, after) = (directory.join("before"), directory.join("after"));
+    let house = House::on_disk_with(&rules, &before, vec![Arc::new(Register)]);
+    let will = Message::new("last/ann", "gone").retained();
+    let (_ann, code) =
+        Client::connect_with(house.address, Version::V5, "a", Some("ann"), Some(will), true);
+    assert_eq!(code, 0);
+    // What a crash leaves: it waits for no one.
+    std::fs::create_dir_all(&after).unwrap();
+    for entry in std::fs::read_dir(&before).unwrap().map(Result::unwrap) {
+        if entry.file_type().unwrap().is_file() {
+            std::fs::copy(entry.path(), after.join(entry.file_name())).unwrap();
+        }
+    }
+
+    let next = House::on_disk_with(&rules, &after, vec![Arc::new(Register)]);
+    let mut admin = Client::connect_as(next.address, "admin", "admin");
+    assert_eq!(admin.subscribe("last/#"), 1);
+    assert_eq!(admin.wait(), ("last/ann".to_owned(), "gone".to_owned()));
+    assert_eq!(next.totals().dropped_not_authorized, 0);
+    drop((house, next));
+    std::fs::remove_dir_all(directory).unwrap();
+}
+
 /// A name with a wildcard or a level in it stands for nothing that others have.
 #[test]
 fn user_names_inject_nothing() {
