@@ -174,11 +174,15 @@ impl Shard {
             let access = subject.and_then(|subject| self.access_of_subject(subject));
             let Some(mut access) = access else { continue };
             access.check_deliveries();
+            // Of who is away since a restart too little is known to take anything away: it is judged when it is back.
+            let is_known = access.permissions.subject().listener.is_some();
             if let Some(session) = self.sessions.get_mut(key) {
                 session.access = Some(access);
             }
-            self.judge_subscriptions(key);
-            self.drop_queued_denied(key);
+            if is_known {
+                self.judge_subscriptions(key);
+                self.drop_queued_denied(key);
+            }
         }
         if self.to_judge.is_empty() {
             let generation = self.rules.generation;

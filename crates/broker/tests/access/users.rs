@@ -153,6 +153,30 @@ fn the_will_of_a_crash_is_its_users() {
     std::fs::remove_dir_all(directory).unwrap();
 }
 
+/// Groups and claims of who is away since a restart are not known: a reload takes nothing from it that they may give.
+#[test]
+fn a_reload_after_a_restart_waits_for_who_is_away() {
+    let directory = std::env::temp_dir().join(format!("quelea-acl-away-{}", std::process::id()));
+    let start = || House::on_disk_with(RULES, &directory, vec![Arc::new(Register)]);
+    let house = start();
+    let mut device = Client::resume_as(house.address, "d1", "device-1");
+    assert_eq!(device.subscribe("site/north/device/d1/#"), 1);
+    device.vanish();
+    drop(house);
+
+    let house = start();
+    let mut next = config(&format!("filter_on_delivery = true\n{RULES}"));
+    next.store.durability = quelea_broker::config::Durability::Interval;
+    next.store.data_dir.clone_from(&directory);
+    house.reload(&next).unwrap();
+    let mut admin = Client::connect_as(house.address, "a", "admin");
+    assert_eq!(admin.publish(Message::new("site/north/device/d1/down", "x")), 0);
+    let mut device = Client::resume_as(house.address, "d1", "device-1");
+    assert_eq!(device.wait(), ("site/north/device/d1/down".to_owned(), "x".to_owned()));
+    drop(house);
+    std::fs::remove_dir_all(directory).unwrap();
+}
+
 /// A name with a wildcard or a level in it stands for nothing that others have.
 #[test]
 fn user_names_inject_nothing() {
