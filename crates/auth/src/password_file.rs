@@ -17,7 +17,7 @@ use stringprep::saslprep;
 
 use crate::hash::Hash;
 use crate::scram::{self, Conversation, Verifier};
-use crate::watched::Watched;
+use crate::watched::{Watched, may_pass};
 use crate::{Credentials, Exchange, Identity, Source, Verdict};
 
 /// A password file as a source of identities.
@@ -128,7 +128,12 @@ impl Source for PasswordFile {
                 tracing::info!(file = %path.display(), users = users.0.len(), "read again");
                 self.replace(users);
             }
-            Err(error) => tracing::error!(%error, "the users stay as they were"),
+            Err(error) => {
+                let may_pass = matches!(&error, PasswordFileError::Io(_, io) if may_pass(io));
+                if !may_pass || self.file.try_again() {
+                    tracing::error!(%error, "the users stay as they were");
+                }
+            }
         }
     }
 }

@@ -7,7 +7,7 @@ use std::path::{Path, PathBuf};
 use std::sync::{Arc, PoisonError, RwLock};
 
 use super::{Keyring, Keys, KeysError};
-use crate::watched::Watched;
+use crate::watched::{Watched, may_pass};
 
 /// A file with the keys of those who issue tokens.
 pub struct KeyFile {
@@ -65,7 +65,12 @@ impl Keyring for KeyFile {
                 tracing::info!(file = %path.display(), keys = keys.count(), "read again");
                 *self.keys.write().unwrap_or_else(PoisonError::into_inner) = Arc::new(keys);
             }
-            Err(error) => tracing::error!(%error, "the keys of tokens stay as they were"),
+            Err(error) => {
+                let may_pass = matches!(&error, KeyFileError::Io(_, io) if may_pass(io));
+                if !may_pass || self.file.try_again() {
+                    tracing::error!(%error, "the keys of tokens stay as they were");
+                }
+            }
         }
     }
 }
