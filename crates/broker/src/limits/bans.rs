@@ -6,6 +6,7 @@ use std::net::{IpAddr, Ipv6Addr};
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Mutex, PoisonError};
 
+use aws_lc_rs::digest::{SHA256, SHA256_OUTPUT_LEN, digest};
 use foldhash::fast::FixedState;
 use hashbrown::HashMap;
 use quelea_session::Time;
@@ -20,7 +21,6 @@ pub(crate) struct Banned {
     lists: Mutex<Lists>,
 }
 
-#[derive(Default)]
 struct Lists {
     /// From the configuration.
     configured: Vec<config::Ban>,
@@ -34,7 +34,8 @@ struct Lists {
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
 enum Subject {
     Address(Ipv6Addr),
-    ClientId(Box<str>),
+    /// By its SHA-256: client identifiers may have 64 KiB each.
+    ClientId([u8; SHA256_OUTPUT_LEN]),
 }
 
 #[derive(Clone, Copy, Debug)]
@@ -52,8 +53,14 @@ pub(crate) struct Caller<'a> {
 }
 
 impl Banned {
-    pub(crate) fn new(bans: &[config::Ban]) -> Self {
-        let banned = Self { is_any: AtomicBool::new(false), lists: Mutex::default() };
+    /// Begins with those of the configuration. Strangers fill the tables: `seed` keeps them from choosing where.
+    pub(crate) fn new(bans: &[config::Ban], seed: u64) -> Self {
+        let lists = Lists {
+            configured: Vec::new(),
+            own: HashMap::with_hasher(FixedState::with_seed(seed)),
+            tallies: HashMap::with_hasher(FixedState::with_seed(seed)),
+        };
+        let banned = Self { is_any: AtomicBool::new(false), lists: Mutex::new(lists) };
         banned.configure(bans);
         banned
     }
@@ -76,7 +83,7 @@ impl Banned {
             !is_over && caller.is(&ban.subject)
         });
         let is_own = lists.has_own(caller.ip.map(|ip| Subject::Address(network_of(ip))), now)
-            || lists.has_own(Some(Subject::ClientId(caller.client_id.into())), now);
+            || lists.has_own(Some(Subject::of_client_id(caller.client_id)), now);
         self.is_any.store(lists.is_any(), Ordering::Release);
         is_configured || is_own
     }
@@ -84,7 +91,7 @@ impl Banned {
     /// Counts a session that a client begins or resumes. Returns whether that was one too many: it is banned.
     pub(crate) fn count_connect(&self, client_id: &str, now: Time, bans: &config::Bans) -> bool {
         let Some(max) = bans.connects_max else { return false };
-        let is_banned = self.count(Subject::ClientId(client_id.into()), max, now, bans);
+        let is_banned = self.count(Subject::of_client_id(client_id), max, now, bans);
         if is_banned {
             let secs = bans.ban_secs;
             tracing::warn!(%client_id, secs, "banned: it connects again and again");
@@ -161,6 +168,14 @@ impl Lists {
     }
 }
 
+impl Subject {
+    fn of_client_id(client_id: &str) -> Self {
+        let mut hash = [0; SHA256_OUTPUT_LEN];
+        hash.copy_from_slice(digest(&SHA256, client_id.as_bytes()).as_ref());
+        Self::ClientId(hash)
+    }
+}
+
 impl Caller<'_> {
     fn is(self, subject: &BanSubject) -> bool {
         match subject {
@@ -181,10 +196,13 @@ mod tests {
 
     #[test]
     fn who_is_configured_is_banned_until_then() {
-        let banned = Banned::new(&bans(
-            "[[ban]]\naddress = \"203.0.113.0/24\"\n[[ban]]\nclient_id = \"a\"\nuntil = 1970-01-01T00:00:10Z\n\
+        let banned = Banned::new(
+            &bans(
+                "[[ban]]\naddress = \"203.0.113.0/24\"\n[[ban]]\nclient_id = \"a\"\nuntil = 1970-01-01T00:00:10Z\n\
              [[ban]]\nuser = \"u\"\n",
-        ));
+            ),
+            SEED,
+        );
         let has = |client_id, user, ip: &str, secs: u64| {
             let caller = Caller { client_id, user, ip: ip.parse().ok() };
             banned.has(caller, NOW, WallMillis(secs * 1_000))
@@ -200,7 +218,7 @@ mod tests {
 
     #[test]
     fn who_flaps_is_banned_for_a_while() {
-        let banned = Banned::new(&[]);
+        let banned = Banned::new(&[], SEED);
         let settings = Bans { connects_max: Some(3), ..Bans::default() };
         let caller = Caller { client_id: "a", user: None, ip: None };
         let mut now = NOW;
@@ -220,7 +238,7 @@ mod tests {
 
     #[test]
     fn addresses_that_fail_are_banned() {
-        let banned = Banned::new(&[]);
+        let banned = Banned::new(&[], SEED);
         let settings = Bans { failures_max: Some(2), ..Bans::default() };
         let fail = |ip: &str| banned.count_failure(ip.parse().ok(), NOW, &settings);
         let has = |ip: &str| {
@@ -244,7 +262,7 @@ mod tests {
     /// Whoever has many names fills no memory, and the tables keep their bounds.
     #[test]
     fn the_lists_are_bounded() {
-        let banned = Banned::new(&[]);
+        let banned = Banned::new(&[], SEED);
         let settings = Bans { connects_max: Some(1), bans_max: 100, ..Bans::default() };
         for number in 0..150_000_u32 {
             let client_id = number.to_string();
@@ -261,9 +279,23 @@ mod tests {
         assert!(lists.tallies.len() <= TALLIES_MAX, "{}", lists.tallies.len());
         assert_eq!(lists.own.len(), 100);
         assert!(
-            lists.own.contains_key(&Subject::ClientId("999".into())),
+            lists.own.contains_key(&Subject::of_client_id("999")),
             "the last one stays longest"
         );
+    }
+
+    /// A long name costs no more than a short one, and is another than one that begins like it.
+    #[test]
+    fn long_client_ids_fill_no_memory() {
+        let banned = Banned::new(&[], SEED);
+        let settings = Bans { connects_max: Some(1), ..Bans::default() };
+        let long = "x".repeat(usize::from(u16::MAX));
+        let counted = [(); 2].map(|()| banned.count_connect(&long, NOW, &settings));
+        assert_eq!(counted, [false, true]);
+        let has =
+            |client_id| banned.has(Caller { client_id, user: None, ip: None }, NOW, WallMillis(0));
+        assert!(has(&long) && !has(&long[1..]));
+        assert!(size_of::<(Subject, Tally)>() <= 64, "what is kept of one");
     }
 
     fn bans(text: &str) -> Vec<Ban> {
@@ -272,4 +304,5 @@ mod tests {
     }
 
     const NOW: Time = Time::from_millis(1_000_000);
+    const SEED: u64 = 1;
 }

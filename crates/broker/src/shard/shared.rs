@@ -126,7 +126,7 @@ impl Shared {
             connections_refused: AtomicU64::new(0),
             connects: Meter::default(),
             addresses: Addresses::new(seed),
-            banned: Banned::new(&config.banned),
+            banned: Banned::new(&config.banned, seed),
             loads: (0..shard_count).map(|_| Load::default()).collect(),
             is_overloaded: AtomicBool::new(false),
             arrivals: AtomicU32::new(0),
