@@ -78,6 +78,10 @@ impl Reading {
                 let rule = read_rule(rest, Who::default(), origin, Pattern::with_names)?;
                 self.patterns.add(rule);
             }
+            // Not what it is instead: it may be a line of a password file.
+            _ if word.contains([':', '$']) => {
+                return Err("it is no line of an ACL file, but one of passwords perhaps".to_owned());
+            }
             _ => {
                 return Err(format!(
                     "a line begins with user, topic or pattern, not with \"{word}\""
@@ -193,6 +197,15 @@ pattern deny devices/%c/down/locked
         let lines: Vec<usize> = errors.iter().map(|it| it.line).collect();
         assert_eq!(lines, [1, 2, 3, 4, 5, 6], "{errors:?}");
         assert!(errors[1].message.contains("not \"reed\""), "{errors:?}");
+    }
+
+    /// Who names the password file here must not find it in the log.
+    #[test]
+    fn lines_of_other_files_are_not_repeated() {
+        for line in ["ann:$7$101$c2FsdA==$aGFzaA==", "$7$101$aGFzaA=="] {
+            let errors = read("acl", line).unwrap_err();
+            assert!(!errors[0].message.contains("aGFzaA"), "{errors:?}");
+        }
     }
 
     #[test]
