@@ -169,6 +169,13 @@ impl Shard {
                 return;
             }
         };
+        // It has ended before it has begun, and must not end the connection of whoever has the session.
+        let ends_at = identity.as_ref().and_then(|it: &Arc<Identity>| it.expires_at);
+        if ends_at.is_some_and(|at| self.shared.time_of(at) <= self.now) {
+            let version = pending.version();
+            self.refuse(key, version, ReasonCode::NOT_AUTHORIZED);
+            return;
+        }
         let stage = std::mem::replace(&mut link.stage, Stage::Connecting);
         let Stage::Authenticating(pending) = stage else { return };
         self.admit(key, Box::new(Admission { pending, identity, data }), io);

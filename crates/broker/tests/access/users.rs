@@ -225,6 +225,28 @@ fn sessions_keep_no_right_that_their_client_has_lost() {
     assert_eq!(device.publish(Message::new("site/north/device/d1/up", "x")), 0x87);
 }
 
+/// Knows everybody, but whoever comes second was somebody until 1970.
+struct Former(AtomicBool);
+
+impl Source for Former {
+    fn judge(&self, credentials: &Credentials) -> Verdict {
+        let user = credentials.user_name.clone();
+        let is_over = self.0.swap(true, Ordering::SeqCst);
+        let expires_at = is_over.then_some(std::time::UNIX_EPOCH);
+        Verdict::Accept(Identity { user, expires_at, ..Identity::default() })
+    }
+}
+
+/// Who is nobody any more is refused before it can disturb whoever has its session.
+#[test]
+fn an_identity_that_has_ended_opens_nothing() {
+    let house = House::with_source("", Arc::new(Former(AtomicBool::new(false))));
+    let mut holder = Client::resume_as(house.address, "c", "ann");
+    let (_, code) = Client::connect_with(house.address, Version::V5, "c", Some("ann"), None, false);
+    assert_eq!(code, 0x87);
+    assert_eq!(holder.publish(Message::new("t", "still here")), 0x10);
+}
+
 /// Rules that come with a reload find who is connected already.
 #[test]
 fn users_are_known_when_rules_come_later() {
