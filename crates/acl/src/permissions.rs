@@ -102,6 +102,13 @@ impl Permissions {
         self.filter_on_delivery
     }
 
+    /// Returns whether `other` decides alike: the same filters, in the same order, whosever they are.
+    pub fn decides_as(&self, other: &Self) -> bool {
+        let Self { subject: _, configured, brought, own_rules, filter_on_delivery } = self;
+        (configured, brought) == (&other.configured, &other.brought)
+            && (*own_rules, *filter_on_delivery) == (other.own_rules, other.filter_on_delivery)
+    }
+
     /// Returns where the rule of `rules` was read that decided, if one did.
     pub fn origin<'a>(&'a self, rules: &'a Rules, rule: Option<u32>) -> &'a str {
         let own = self.subject.rules.as_deref().unwrap_or_default();

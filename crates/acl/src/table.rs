@@ -185,6 +185,8 @@ mod tests {
         };
         assert!(may(&a1, "own/a1") && !may(&a1, "own/a2") && may(&a2, "own/a2"));
         assert!(may(&b, "all/x") && !may(&b, "own/b"));
+        let again = compiler.permissions(Subject { user: Some("u".into()), ..subject("a1") });
+        assert!(again.decides_as(&a1) && !again.decides_as(&a2) && !again.decides_as(&b));
     }
 
     /// Were every client of a kind of its own, the tables of those that are gone would be all that is kept.

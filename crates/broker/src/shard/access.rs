@@ -46,6 +46,17 @@ impl Access {
         self.checks_deliveries = true;
     }
 
+    /// Returns whether subscriptions that were granted under `before` need not be judged: nothing is decided otherwise. Those
+    /// of before a restart were granted under what nobody knows any more.
+    pub(super) fn grants_as(&self, before: &Self) -> bool {
+        before.is_known() && self.permissions.decides_as(&before.permissions)
+    }
+
+    /// Returns whether all is known of the client: it has been here since the broker started.
+    fn is_known(&self) -> bool {
+        self.permissions.subject().listener.is_some()
+    }
+
     /// Decides about a message that the client publishes, or has published in its name.
     pub(super) fn publish(&mut self, topic: &str, qos: QoS, retain: bool) -> Verdict {
         let publish = Publish { topic, qos: qos as u8, retain };
@@ -175,7 +186,7 @@ impl Shard {
             let Some(mut access) = access else { continue };
             access.check_deliveries();
             // Of who is away since a restart too little is known to take anything away: it is judged when it is back.
-            let is_known = access.permissions.subject().listener.is_some();
+            let is_known = access.is_known();
             if let Some(session) = self.sessions.get_mut(key) {
                 session.access = Some(access);
             }

@@ -258,8 +258,13 @@ impl Shard {
             if let (Some(access), Earlier::Resumed(_)) = (&mut access, earlier) {
                 access.check_deliveries();
             }
+            // There may be very many, and a client may come back again and again.
+            let both = access.as_deref().zip(home.access.as_deref());
+            let is_judged = both.is_some_and(|(next, before)| next.grants_as(before));
             home.access = access;
-            self.judge_subscriptions(session);
+            if !is_judged {
+                self.judge_subscriptions(session);
+            }
         }
         self.store_will(session, connect, owner);
         self.connect_session(session, key, &negotiated);

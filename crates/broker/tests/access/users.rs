@@ -177,6 +177,28 @@ fn a_reload_after_a_restart_waits_for_who_is_away() {
     std::fs::remove_dir_all(directory).unwrap();
 }
 
+/// The rules of another start count for those who come back to it.
+#[test]
+fn subscriptions_of_before_a_restart_are_judged() {
+    const FREE: &str = "[[acl]]\nallow = [\"publish\", \"subscribe\"]\ntopics = [\"free\"]\n";
+    const SECRET: &str = "[[acl]]\nallow = [\"subscribe\"]\ntopics = [\"secret\"]\n";
+    let directory = std::env::temp_dir().join(format!("quelea-acl-start-{}", std::process::id()));
+    let start = |rules: &str| House::on_disk_with(rules, &directory, vec![Arc::new(Register)]);
+    let house = start(&format!("{FREE}{SECRET}"));
+    let mut client = Client::resume_as(house.address, "c", "ann");
+    assert_eq!(client.subscribe("secret"), 1);
+    assert_eq!(client.subscribe("free"), 1);
+    client.vanish();
+    drop(house);
+
+    let house = start(FREE);
+    let mut client = Client::resume_as(house.address, "c", "ann");
+    assert_eq!(client.publish(Message::new("free", "x")), 0);
+    assert_eq!(house.totals().subscriptions_denied, 1);
+    drop((client, house));
+    std::fs::remove_dir_all(directory).unwrap();
+}
+
 /// A name with a wildcard or a level in it stands for nothing that others have.
 #[test]
 fn user_names_inject_nothing() {
