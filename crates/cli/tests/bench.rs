@@ -24,6 +24,10 @@ fn our_broker_keeps_every_promise() {
         assert!(load["delivered"].as_u64() > Some(100), "QoS {qos}: {report:#}");
         assert_eq!(load["lost"], 0);
         assert!(load["latency_us"]["p50"].is_u64());
+        // All that arrived, also outside the measurement.
+        let intervals = load["course_us"]["intervals"].as_array().unwrap();
+        let arrived: u64 = intervals.iter().map(|it| it["delivered"].as_u64().unwrap()).sum();
+        assert!(arrived >= load["delivered"].as_u64().unwrap(), "QoS {qos}: {report:#}");
     }
 }
 

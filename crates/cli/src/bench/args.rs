@@ -74,6 +74,9 @@ pub(crate) struct Args {
     /// Open loop: messages a second in all, spread evenly over publishers and time. For storm: connects a second.
     #[arg(long, value_parser = parse_rate)]
     pub rate: Option<f64>,
+    /// Seconds from the start in which the rate grows from 0 to --rate. For idle: in which the connections begin.
+    #[arg(long, value_name = "SECS", value_parser = parse_secs)]
+    pub ramp: Option<Duration>,
     /// Seconds that are measured. For idle: seconds that the connections are held before the broadcast.
     #[arg(long, default_value = "10", value_parser = parse_secs)]
     pub duration: Duration,
@@ -213,6 +216,9 @@ impl Args {
                 "--window is at most {WINDOW_MAX}: a message in flight has a packet identifier"
             ));
         }
+        if self.ramp.is_some() && self.rate.is_none() && self.scenario != Scenario::Idle {
+            return Err("--ramp needs a --rate to grow to".into());
+        }
         self.check_sleepers()?;
         if self.duration.is_zero() {
             return Err("--duration must be above 0".into());
@@ -312,6 +318,7 @@ mod tests {
             "fanout --threads 2",
             "idle --rate 5",
             "flood --rate 5",
+            "pairs --ramp 5",
             "pairs --size 15",
             "pairs --window 20000",
             "pairs --duration 0",

@@ -423,10 +423,23 @@ pub(super) fn settings(args: &Args, plan: &Plan) -> Result<Settings, String> {
         clean_start: args.clean && (args.mqtt_version.is_v5() || !args.is_durable()),
         session_expiry_secs: args.session_expiry_secs().filter(|_| args.mqtt_version.is_v5()),
         handshakes_max,
-        connect_rate: args.rate.filter(|_| is_storm).map(|it| it / workers as f64),
+        connect_rate: connect_rate(args, plan).map(|it| it / workers as f64),
+        connect_ramp: args.ramp.filter(|_| is_storm).unwrap_or_default(),
         messages_max: args.messages.unwrap_or(u32::MAX),
         reception: Reception::Subscribe,
     })
+}
+
+/// Returns the connections a second, if they are not to begin all at once.
+fn connect_rate(args: &Args, plan: &Plan) -> Option<f64> {
+    match args.scenario {
+        Scenario::Storm => args.rate,
+        Scenario::Idle => {
+            let ramp = args.ramp.filter(|it| !it.is_zero())?;
+            Some(f64::from(plan.connection_count()) / ramp.as_secs_f64())
+        }
+        _ => None,
+    }
 }
 
 fn address(way: &Way) -> Result<SocketAddr, String> {

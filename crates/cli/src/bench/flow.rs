@@ -220,7 +220,8 @@ mod tests {
 
     #[test]
     fn an_open_loop_sends_what_is_due_with_its_intended_time() {
-        let mut flow = flow(Pacing::even(1_000.0, 0, 1), 1, QoS::AtMostOnce);
+        let mut flow =
+            flow(Pacing::even(1_000.0, std::time::Duration::ZERO, 0, 1), 1, QoS::AtMostOnce);
         assert_eq!(flow.next_stamp(50, 9_000_000), None);
         flow.on_due();
         flow.on_due();

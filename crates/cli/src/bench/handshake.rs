@@ -9,6 +9,7 @@ use quelea_codec::{
 };
 
 use super::client::Stage;
+use super::pacing::ramped_ns;
 use super::worker::{Reception, Worker};
 
 impl Worker<'_> {
@@ -40,7 +41,9 @@ impl Worker<'_> {
         let rate = self.settings.connect_rate?;
         let is_waiting = self.next_connect < self.clients.len()
             && self.handshakes_open < self.settings.handshakes_max;
-        is_waiting.then(|| (self.next_connect as f64 * 1e9 / rate) as u64)
+        let even_ns = self.next_connect as f64 * 1e9 / rate;
+        let ramp_ns = self.settings.connect_ramp.as_nanos() as f64;
+        is_waiting.then(|| ramped_ns(even_ns, ramp_ns) as u64)
     }
 
     /// Sends CONNECT when the TCP handshake is done.

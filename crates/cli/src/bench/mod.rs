@@ -18,6 +18,7 @@ mod pacing;
 mod plan;
 mod process;
 mod report;
+mod series;
 mod sleepers;
 mod stamp;
 mod table;

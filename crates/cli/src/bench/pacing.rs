@@ -1,5 +1,7 @@
 //! When the messages of a flow are to be sent.
 
+use std::time::Duration;
+
 /// The rhythm of one flow.
 #[derive(Clone, Copy, Debug, PartialEq)]
 pub(crate) enum Pacing {
@@ -14,6 +16,8 @@ pub(crate) enum Pacing {
         first_ns: f64,
         /// From one message to the next.
         step_ns: f64,
+        /// How long the rate takes to grow to that, from nothing.
+        ramp_ns: f64,
     },
     /// One message, when the measurement begins.
     Once {
@@ -24,12 +28,13 @@ pub(crate) enum Pacing {
 
 impl Pacing {
     /// Returns the share of flow number `flow` of `flow_count` in `rate` messages a second: one flow after
-    /// the other sends, and each rests equally long.
-    pub(crate) fn even(rate: f64, flow: u32, flow_count: u32) -> Self {
+    /// the other sends, and each rests equally long. The rate takes `ramp` to grow.
+    pub(crate) fn even(rate: f64, ramp: Duration, flow: u32, flow_count: u32) -> Self {
         let apart_ns = 1e9 / rate;
         Self::Even {
             first_ns: apart_ns * f64::from(flow),
             step_ns: apart_ns * f64::from(flow_count),
+            ramp_ns: ramp.as_nanos() as f64,
         }
     }
 
@@ -38,8 +43,9 @@ impl Pacing {
     pub(crate) fn due_ns(self, sequence: u32) -> Option<u64> {
         match self {
             Self::Closed { .. } => None,
-            Self::Even { first_ns, step_ns } => {
-                Some((first_ns + step_ns * f64::from(sequence)) as u64)
+            Self::Even { first_ns, step_ns, ramp_ns } => {
+                let even_ns = first_ns + step_ns * f64::from(sequence);
+                Some(ramped_ns(even_ns, ramp_ns) as u64)
             }
             Self::Once { at_ns } => (sequence == 0).then_some(at_ns),
         }
@@ -49,6 +55,14 @@ impl Pacing {
     pub(crate) fn is_closed(self) -> bool {
         matches!(self, Self::Closed { .. })
     }
+}
+
+/// Returns when that is to happen which would at `even_ns` if the rate were there from the start, and does not
+/// take `ramp_ns` to grow.
+///
+/// In the ramp, `t * t / (2 * ramp)` of the time's work is done at `t`, and half of the ramp's at its end.
+pub(crate) fn ramped_ns(even_ns: f64, ramp_ns: f64) -> f64 {
+    if even_ns < ramp_ns / 2.0 { (2.0 * ramp_ns * even_ns).sqrt() } else { even_ns + ramp_ns / 2.0 }
 }
 
 /// The next message that is due among flows of equal rhythm: one of each flow in turn.
@@ -77,12 +91,30 @@ mod tests {
 
     #[test]
     fn an_even_rate_is_spread_over_flows_and_time() {
-        let flows: Vec<Pacing> = (0..4).map(|flow| Pacing::even(1_000.0, flow, 4)).collect();
+        let flows: Vec<Pacing> =
+            (0..4).map(|flow| Pacing::even(1_000.0, Duration::ZERO, flow, 4)).collect();
         let mut turn = Turn::default();
         for message in 0..12 {
             let due_ns = flows[turn.flow].due_ns(turn.sequence);
             assert_eq!(due_ns, Some(message * 1_000_000), "message {message}");
             turn = turn.following(flows.len());
+        }
+    }
+
+    #[test]
+    fn a_ramp_sends_half_as_much_and_ends_at_the_rate() {
+        let pacing = Pacing::even(1_000.0, Duration::from_secs(4), 0, 1);
+        let due_ms = |sequence| pacing.due_ns(sequence).map(|it| it / 1_000_000);
+        assert_eq!(due_ms(0), Some(0));
+        // A quarter of the ramp's messages in its first half.
+        assert_eq!(due_ms(500), Some(2_000));
+        assert_eq!(due_ms(2_000), Some(4_000));
+        assert_eq!(due_ms(2_001), Some(4_001));
+        let mut last_ns = 0;
+        for sequence in 1..3_000 {
+            let due_ns = pacing.due_ns(sequence).unwrap();
+            assert!(due_ns > last_ns, "message {sequence}");
+            last_ns = due_ns;
         }
     }
 

@@ -4,6 +4,7 @@
 //! publisher, so that a closed loop needs nothing from another thread.
 
 use std::ops::Range;
+use std::time::Duration;
 
 use quelea_codec::QoS;
 
@@ -383,7 +384,7 @@ fn bystander(args: &Args, names: Names) -> WorkerPlan {
             topics: 0..0,
             qos: args.qos(),
             receiver_count: 1,
-            pacing: Pacing::even(BYSTANDER_RATE, 0, 1),
+            pacing: Pacing::even(BYSTANDER_RATE, Duration::ZERO, 0, 1),
         }],
         first_flow: 1,
         arrivals_count: 1,
@@ -411,7 +412,7 @@ fn receiver_of_all(names: Names, number: u32, first: u32, topic: &str) -> Client
 
 fn pacing(args: &Args, flow: u32, flow_count: u32) -> Pacing {
     match (args.rate, args.closed_window()) {
-        (Some(rate), _) => Pacing::even(rate, flow, flow_count),
+        (Some(rate), _) => Pacing::even(rate, args.ramp.unwrap_or_default(), flow, flow_count),
         (None, window) => Pacing::Closed { window: window.unwrap_or(1) },
     }
 }

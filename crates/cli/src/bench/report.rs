@@ -8,6 +8,7 @@ use serde::Serialize;
 use super::args::{Args, Scenario};
 use super::latency::{Latency, Percentiles};
 use super::plan::{Plan, Stream};
+use super::series::{Course, Series};
 use super::worker::Outcome;
 
 /// A run's figures and its verdict.
@@ -27,6 +28,8 @@ pub(crate) struct Report {
     pub window: Option<u32>,
     /// Messages a second in all, in an open loop.
     pub rate: Option<f64>,
+    /// In which the rate grew.
+    pub ramp_secs: Option<f64>,
     pub warmup_secs: f64,
     pub duration_secs: f64,
     pub threads: u32,
@@ -76,6 +79,8 @@ pub(crate) struct Figures {
     pub latency_us: Option<Percentiles>,
     /// Until the exchange is complete, above QoS 0.
     pub acknowledged_us: Option<Percentiles>,
+    /// Latency over time, from the start of the load to its end.
+    pub course_us: Option<Course>,
 }
 
 /// What it cost the broker.
@@ -220,6 +225,7 @@ impl Report {
             connections,
             window: args.closed_window(),
             rate: args.rate,
+            ramp_secs: args.ramp.map(|it| it.as_secs_f64()),
             warmup_secs: args.warmup.as_secs_f64(),
             duration_secs: args.duration.as_secs_f64(),
             threads: plan.workers.len() as u32,
@@ -284,8 +290,10 @@ fn figures(outcomes: &[Outcome], stream: Stream, seen: &Observations) -> Option<
     let of_stream = || outcomes.iter().filter(|it| it.stream == stream);
     of_stream().next()?;
     let (mut latency, mut acknowledging) = (Latency::new(), Latency::new());
+    let mut series = Series::new();
     for outcome in of_stream() {
         latency.add(&outcome.latency);
+        series.add(&outcome.series);
         acknowledging.add(&outcome.acknowledging);
     }
     let sum = |of: fn(&Outcome) -> u64| of_stream().map(of).sum::<u64>();
@@ -303,6 +311,7 @@ fn figures(outcomes: &[Outcome], stream: Stream, seen: &Observations) -> Option<
         refused: sum(|it| it.refused_publishes),
         latency_us: latency.percentiles(),
         acknowledged_us: acknowledging.percentiles(),
+        course_us: series.course(),
     })
 }
 

@@ -178,8 +178,12 @@ impl Worker<'_> {
         if flow.on_delivery(stamp.sequence) {
             self.queue_flow(flow_index);
         }
+        let latency_ns = now_ns.saturating_sub(stamp.sent_ns);
         if self.is_measured(stamp.sent_ns) {
-            self.outcome.latency.record_ns(now_ns.saturating_sub(stamp.sent_ns));
+            self.outcome.latency.record_ns(latency_ns);
+        }
+        if let Some(timeline) = self.timeline {
+            self.outcome.series.record(now_ns.saturating_sub(timeline.start_ns), latency_ns);
         }
     }
 

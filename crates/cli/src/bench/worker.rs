@@ -25,6 +25,7 @@ use super::flow::{Flow, FlowSettings};
 use super::latency::Latency;
 use super::pacing::Turn;
 use super::plan::{Stream, WorkerPlan};
+use super::series::Series;
 use super::traffic::UNSENT_BYTES_MAX;
 use crate::way::Way;
 
@@ -52,6 +53,8 @@ pub(crate) struct Settings {
     pub handshakes_max: usize,
     /// Connections a second that a worker begins, or as many as the handshakes allow.
     pub connect_rate: Option<f64>,
+    /// How long that rate takes to grow, from nothing.
+    pub connect_ramp: Duration,
     /// Messages of a flow.
     pub messages_max: u32,
     /// What those do that subscribe.
@@ -133,7 +136,9 @@ pub(crate) struct Outcome {
     pub connack: Latency,
     /// From sending, or from the intended time, to arrival, of the messages of the measurement.
     pub latency: Latency,
-    /// From sending, or from the intended time, to the end of the exchange, of the same messages.
+    /// The same of all messages, by the time of arrival.
+    pub series: Series,
+    /// From sending, or from the intended time, to the end of the exchange, of the measured messages.
     pub acknowledging: Latency,
     /// From the beginning of a connection to its first message, of those that return.
     pub first_message: Latency,
@@ -466,6 +471,7 @@ impl Outcome {
             refused_by_connack: 0,
             connack: Latency::new(),
             latency: Latency::new(),
+            series: Series::new(),
             acknowledging: Latency::new(),
             first_message: Latency::new(),
             present: 0,
