@@ -115,7 +115,7 @@ fn main() -> ExitCode {
         Ok(words) => words,
         Err(failure) => return failure.tell(),
     };
-    let cli = Cli::parse_from(words);
+    let cli = Cli::parse_from(&words);
     let result = match cli.command {
         None => serve::run(&cli.serve),
         Some(Command::Serve(args)) => serve::run(&args),
@@ -125,7 +125,8 @@ fn main() -> ExitCode {
         Some(Command::Replay(args)) => traffic::replay::run(&args),
         Some(Command::Rr(args)) => request::run(&args),
         Some(Command::Top(args)) => top::run(&args),
-        Some(Command::Bench(args)) => return bench::run(&args),
+        // What a file of scenarios says stands before the flags of the command line.
+        Some(Command::Bench(args)) => return bench::run(&args, words.get(2..).unwrap_or_default()),
         Some(Command::Conform(args)) => {
             return conform::run(&args).unwrap_or_else(|failure| failure.tell());
         }

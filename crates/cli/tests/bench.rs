@@ -4,9 +4,10 @@
 
 use std::io::{BufRead, BufReader, Read, Write};
 use std::net::{TcpListener, TcpStream};
+use std::path::{Path, PathBuf};
 use std::process::{Child, Command, ExitStatus, Stdio};
 use std::sync::{Arc, Mutex};
-use std::thread;
+use std::{fs, thread};
 
 use quelea_codec::{
     ConnAck, ConnAckProperties, Framing, Packet, QoS, ReasonCode, SubAck, Version, next_frame,
@@ -29,6 +30,42 @@ fn our_broker_keeps_every_promise() {
         let arrived: u64 = intervals.iter().map(|it| it["delivered"].as_u64().unwrap()).sum();
         assert!(arrived >= load["delivered"].as_u64().unwrap(), "QoS {qos}: {report:#}");
     }
+}
+
+#[test]
+fn a_file_of_scenarios_is_run_in_turn() {
+    let broker = Broker::start();
+    let file = scratch(
+        "scenarios.toml",
+        "warmup = 0\nduration = 0.2\nclients = 1\n\
+         [[scenario]]\nname = \"first\"\nkind = \"pairs\"\n\
+         [[scenario]]\nkind = \"fanin\"\nqos = 1\nrate = 200\nramp = 0.1\n",
+    );
+    let (status, reports) = bench_file(&file, &["--port", &broker.port.to_string(), "--qos", "2"]);
+    assert_eq!(status.code(), Some(0), "{reports:#}");
+    let reports = reports.as_array().unwrap();
+    let kinds: Vec<_> = reports.iter().map(|it| it["scenario"].as_str().unwrap()).collect();
+    assert_eq!(kinds, ["pairs", "fanin"]);
+    assert_eq!(reports[0]["name"], "first");
+    assert_eq!((&reports[0]["qos"], &reports[1]["qos"]), (&2.into(), &2.into()));
+    // The integral of the rate over a ramp of 0.1 s and 0.1 s at 200 a second.
+    assert_eq!(reports[1]["load"]["published"], 30);
+}
+
+#[test]
+fn a_file_is_checked_before_anything_is_run() {
+    let file = scratch(
+        "mistakes.toml",
+        "[[scenario]]\nkind = \"pairs\"\n[[scenario]]\nkind = \"idle\"\nrat = 5\n",
+    );
+    let output = Command::new(QUELEA)
+        .args(["bench", "--scenario", file.to_str().unwrap()])
+        .output()
+        .unwrap();
+    assert_eq!(output.status.code(), Some(2));
+    let said = String::from_utf8(output.stderr).unwrap();
+    assert!(said.contains(":5: there is no key \"rat\": is \"rate\" meant?"), "{said}");
+    assert!(output.stdout.is_empty());
 }
 
 #[test]
@@ -78,6 +115,23 @@ fn bench(port: u16, qos: &str, secs: &str) -> (ExitStatus, Value) {
         .unwrap();
     let report = serde_json::from_slice(&output.stdout).unwrap_or(Value::Null);
     (output.status, report)
+}
+
+/// Writes a file that the next run of the tests writes over.
+fn scratch(name: &str, text: &str) -> PathBuf {
+    let path = Path::new(env!("CARGO_TARGET_TMPDIR")).join(format!("bench-{name}"));
+    fs::write(&path, text).unwrap();
+    path
+}
+
+/// Runs `quelea bench` with a file of scenarios.
+fn bench_file(file: &Path, flags: &[&str]) -> (ExitStatus, Value) {
+    let output = Command::new(QUELEA)
+        .args(["bench", "--json", "--scenario", file.to_str().unwrap()])
+        .args(flags)
+        .output()
+        .unwrap();
+    (output.status, serde_json::from_slice(&output.stdout).unwrap_or(Value::Null))
 }
 
 /// The real broker, on a port of its own, until it is dropped.

@@ -1,5 +1,6 @@
 //! The options of `quelea bench`, and what a run makes of them.
 
+use std::path::PathBuf;
 use std::time::Duration;
 
 use clap::ValueEnum;
@@ -14,11 +15,17 @@ use crate::way::{Resume, TlsArgs, Way};
 /// acknowledged, above QoS 0), so that nothing is measured by being dropped. With --rate the loop is open:
 /// messages leave on a fixed schedule and latency counts from the time at which each was meant to leave.
 #[derive(Debug, Clone, clap::Args)]
-#[command(disable_version_flag = true)]
+#[command(disable_version_flag = true, args_override_self = true)]
 pub(crate) struct Args {
     /// What to do to the broker.
-    #[arg(value_enum)]
-    pub scenario: Scenario,
+    #[arg(value_enum, value_name = "SCENARIO", required_unless_present = "file")]
+    pub kind: Option<Scenario>,
+    /// Runs the scenarios of this file (TOML) in turn, instead of one. Other flags win over its keys.
+    #[arg(long = "scenario", value_name = "FILE")]
+    pub file: Option<PathBuf>,
+    /// A name for the report.
+    #[arg(long)]
+    pub name: Option<String>,
     /// The broker's host; or a URL, as mqtts://HOST[:PORT] or wss://HOST[:PORT]/PATH.
     #[arg(long, default_value = "127.0.0.1")]
     pub host: String,
@@ -131,9 +138,18 @@ pub(crate) enum Scenario {
 }
 
 impl Args {
+    /// Returns what to do to the broker.
+    ///
+    /// # Panics
+    ///
+    /// If only a file knows.
+    pub(crate) fn scenario(&self) -> Scenario {
+        self.kind.expect("the parser asks for it, and so does a file of scenarios")
+    }
+
     /// Returns the number of clients, or the scenario's default.
     pub(crate) fn client_count(&self) -> u32 {
-        self.clients.unwrap_or(match self.scenario {
+        self.clients.unwrap_or(match self.scenario() {
             Scenario::Pairs | Scenario::Shared => 10,
             Scenario::Fanout | Scenario::Fanin => 100,
             Scenario::Idle | Scenario::Storm | Scenario::Flood | Scenario::Sleepers => 1_000,
@@ -142,7 +158,7 @@ impl Args {
 
     /// Returns the closed loop's window, or `None` for an open loop and for scenarios without one.
     pub(crate) fn closed_window(&self) -> Option<u32> {
-        match self.scenario {
+        match self.scenario() {
             Scenario::Idle | Scenario::Storm => None,
             Scenario::Pairs
             | Scenario::Fanin
@@ -166,7 +182,7 @@ impl Args {
 
     /// Returns the seconds for which the broker is asked to keep a subscriber's session.
     pub(crate) fn session_expiry_secs(&self) -> Option<u32> {
-        match self.scenario {
+        match self.scenario() {
             Scenario::Sleepers => Some(self.session_expiry.unwrap_or(SLEEP_SECS)),
             _ => self.session_expiry,
         }
@@ -198,25 +214,26 @@ impl Args {
     ///
     /// Says what does not go together.
     pub(crate) fn check(&self) -> Result<(), String> {
-        let can_split = matches!(self.scenario, Scenario::Pairs | Scenario::Idle | Scenario::Storm);
+        let can_split =
+            matches!(self.scenario(), Scenario::Pairs | Scenario::Idle | Scenario::Storm);
         if self.threads > 1 && !can_split {
             return Err("--threads is for pairs, idle and storm: the other scenarios share one publisher or one subscriber".into());
         }
         if self.threads > self.client_count() {
             return Err("--threads is more than --clients".into());
         }
-        if self.scenario == Scenario::Idle && self.rate.is_some() {
+        if self.scenario() == Scenario::Idle && self.rate.is_some() {
             return Err("idle has no rate: it sends one broadcast".into());
         }
-        if self.scenario == Scenario::Flood && self.rate.is_some() {
+        if self.scenario() == Scenario::Flood && self.rate.is_some() {
             return Err("flood is a closed loop: set its --window".into());
         }
-        if self.scenario != Scenario::Storm && self.window.is_some_and(|it| it > WINDOW_MAX) {
+        if self.scenario() != Scenario::Storm && self.window.is_some_and(|it| it > WINDOW_MAX) {
             return Err(format!(
                 "--window is at most {WINDOW_MAX}: a message in flight has a packet identifier"
             ));
         }
-        if self.ramp.is_some() && self.rate.is_none() && self.scenario != Scenario::Idle {
+        if self.ramp.is_some() && self.rate.is_none() && self.scenario() != Scenario::Idle {
             return Err("--ramp needs a --rate to grow to".into());
         }
         self.check_sleepers()?;
@@ -227,7 +244,7 @@ impl Args {
     }
 
     fn check_sleepers(&self) -> Result<(), String> {
-        let is_sleepers = self.scenario == Scenario::Sleepers;
+        let is_sleepers = self.scenario() == Scenario::Sleepers;
         if is_sleepers && self.qos == 0 {
             return Err(
                 "sleepers need --qos 1 or 2: at QoS 0 nothing has to be kept for them".into()

@@ -27,12 +27,12 @@ use crate::way::Way;
 pub(crate) fn run(args: &Args) -> Result<Report, String> {
     let broker = args.pid.map(Process::of).transpose()?;
     let run_number = Instant::now().elapsed().subsec_nanos() ^ started_at() ^ std::process::id();
-    if args.scenario == Scenario::Sleepers {
+    if args.scenario() == Scenario::Sleepers {
         return sleepers::run(args, run_number, broker);
     }
     let plan = Plan::new(args, run_number);
     let settings = settings(args, &plan)?;
-    let act = match args.scenario {
+    let act = match args.scenario() {
         Scenario::Storm => Act::Storm,
         Scenario::Idle => Act::Broadcast,
         _ => Act::Load,
@@ -404,7 +404,7 @@ fn resident(process: Option<Process>) -> Option<u64> {
 }
 
 pub(super) fn settings(args: &Args, plan: &Plan) -> Result<Settings, String> {
-    let is_storm = args.scenario == Scenario::Storm;
+    let is_storm = args.scenario() == Scenario::Storm;
     let workers = plan.workers.len();
     let handshakes_max = match args.window {
         Some(window) if is_storm => (window as usize).div_ceil(workers),
@@ -432,7 +432,7 @@ pub(super) fn settings(args: &Args, plan: &Plan) -> Result<Settings, String> {
 
 /// Returns the connections a second, if they are not to begin all at once.
 fn connect_rate(args: &Args, plan: &Plan) -> Option<f64> {
-    match args.scenario {
+    match args.scenario() {
         Scenario::Storm => args.rate,
         Scenario::Idle => {
             let ramp = args.ramp.filter(|it| !it.is_zero())?;

@@ -18,6 +18,7 @@ mod pacing;
 mod plan;
 mod process;
 mod report;
+mod scenario_file;
 mod series;
 mod sleepers;
 mod stamp;
@@ -26,28 +27,58 @@ mod template;
 mod traffic;
 mod worker;
 
+use std::ffi::OsString;
 use std::process::ExitCode;
 
 pub(crate) use args::Args;
 
-/// Runs the scenario and prints its report.
+use crate::print;
+
+/// Runs what `args` ask for and prints the reports. `flags` is what `args` were made of.
 ///
 /// Returns 0 if all went well, 1 if the broker broke a promise (a message lost, duplicated or out of order, a
-/// connection refused or lost), 2 if the run could not be made.
-pub(crate) fn run(args: &Args) -> ExitCode {
-    let report = args.check().and_then(|()| conductor::run(args));
-    let report = match report {
-        Ok(report) => report,
-        Err(why) => {
-            eprintln!("quelea bench: {why}");
-            return ExitCode::from(2);
+/// connection refused or lost), 2 if a run could not be made.
+pub(crate) fn run(args: &Args, flags: &[OsString]) -> ExitCode {
+    play(args, flags).unwrap_or_else(|why| {
+        for line in why.lines() {
+            print::to_stderr(&format!("quelea bench: {line}"));
         }
-    };
-    if args.json {
-        let text = serde_json::to_string_pretty(&report).expect("a report has no keys but strings");
-        println!("{text}");
-    } else {
-        print!("{}", table::Table(&report));
+        ExitCode::from(2)
+    })
+}
+
+fn play(args: &Args, flags: &[OsString]) -> Result<ExitCode, String> {
+    let scenarios = scenarios(args, flags)?;
+    let mut reports = Vec::new();
+    for (index, scenario) in scenarios.iter().enumerate() {
+        let report = conductor::run(scenario)?;
+        if !args.json {
+            let before = if index == 0 { "" } else { "\n" };
+            show(&format!("{before}{}", table::Table(&report)))?;
+        }
+        reports.push(report);
     }
-    if report.ok { ExitCode::SUCCESS } else { ExitCode::from(1) }
+    if args.json {
+        let text = match (&args.file, reports.as_slice()) {
+            (None, [report]) => serde_json::to_string_pretty(report),
+            _ => serde_json::to_string_pretty(&reports),
+        };
+        show(&format!("{}\n", text.expect("a report has no keys but strings")))?;
+    }
+    let is_ok = reports.iter().all(|it| it.ok);
+    Ok(if is_ok { ExitCode::SUCCESS } else { ExitCode::from(1) })
+}
+
+fn scenarios(args: &Args, flags: &[OsString]) -> Result<Vec<Args>, String> {
+    match (&args.file, args.kind) {
+        (Some(_), Some(_)) => {
+            Err("--scenario is instead of a scenario: its file has the kinds".to_owned())
+        }
+        (Some(file), None) => scenario_file::read(file, flags),
+        (None, _) => args.check().map(|()| vec![args.clone()]),
+    }
+}
+
+fn show(text: &str) -> Result<(), String> {
+    print::to_stdout(text).map_err(|it| it.to_string())
 }

@@ -109,7 +109,7 @@ impl Plan {
     pub(crate) fn new(args: &Args, run: u32) -> Self {
         let names = Names { run };
         let count = args.client_count();
-        let workers = match args.scenario {
+        let workers = match args.scenario() {
             Scenario::Pairs => split(count, args.threads)
                 .map(|(first, end)| pairs(args, names, first..end))
                 .collect(),

@@ -14,6 +14,8 @@ use super::worker::Outcome;
 /// A run's figures and its verdict.
 #[derive(Debug, Serialize)]
 pub(crate) struct Report {
+    /// As it was given.
+    pub name: Option<String>,
     pub scenario: String,
     pub host: String,
     pub port: u16,
@@ -199,13 +201,13 @@ impl Report {
         }
         let load = figures(outcomes, Stream::Load, &seen);
         let bystander = figures(outcomes, Stream::Bystander, &seen);
-        let is_storm = args.scenario == Scenario::Storm;
-        let idle = (args.scenario == Scenario::Idle).then(|| IdleFigures {
+        let is_storm = args.scenario() == Scenario::Storm;
+        let idle = (args.scenario() == Scenario::Idle).then(|| IdleFigures {
             cpu_percent: seen.idle_cpu_percent,
             reached: outcomes.iter().map(|it| it.delivered).sum(),
             memory: idle_memory(&seen, connections),
         });
-        let is_filled = args.scenario == Scenario::Sleepers && args.resume.is_none();
+        let is_filled = args.scenario() == Scenario::Sleepers && args.resume.is_none();
         let sleepers = is_filled.then(|| sleepers(args, &seen));
         let mut violations = violations(args, outcomes);
         violations.extend(seen.violations.iter().cloned());
@@ -213,7 +215,8 @@ impl Report {
         let generator =
             GeneratorFigures { cpu_percent: 100.0 * seen.generator_cpu.as_secs_f64() / secs };
         Self {
-            scenario: format!("{:?}", args.scenario).to_lowercase(),
+            name: args.name.clone(),
+            scenario: format!("{:?}", args.scenario()).to_lowercase(),
             host: args.host.clone(),
             port,
             mqtt: args.version_name(),

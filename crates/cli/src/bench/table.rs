@@ -60,6 +60,9 @@ impl fmt::Display for Table<'_> {
 impl Table<'_> {
     fn heading(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let report = self.0;
+        if let Some(name) = &report.name {
+            write!(f, "{name}: ")?;
+        }
         write!(f, "{} at {}:{}", report.scenario, report.host, report.port)?;
         write!(f, ", MQTT {}", report.mqtt)?;
         if report.load.is_some() {
