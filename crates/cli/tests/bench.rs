@@ -39,7 +39,8 @@ fn a_file_of_scenarios_is_run_in_turn() {
         "scenarios.toml",
         "warmup = 0\nduration = 0.2\nclients = 1\n\
          [[scenario]]\nname = \"first\"\nkind = \"pairs\"\n\
-         [[scenario]]\nkind = \"fanin\"\nqos = 1\nrate = 200\nramp = 0.1\n",
+         [[scenario]]\nkind = \"fanin\"\nqos = 1\nrate = 200\nramp = 0.1\n\
+         payload = '{\"n\": ${seq}, \"of\": ${flow}, \"t\": ${time_us}, \"pad\": \"${random:100}\"}'\n",
     );
     let (status, reports) = bench_file(&file, &["--port", &broker.port.to_string(), "--qos", "2"]);
     assert_eq!(status.code(), Some(0), "{reports:#}");

@@ -1,12 +1,15 @@
 //! The options of `quelea bench`, and what a run makes of them.
 
 use std::path::PathBuf;
+use std::sync::Arc;
 use std::time::Duration;
 
 use clap::ValueEnum;
 use quelea_codec::{QoS, Version};
 
-use super::stamp;
+use super::payload_text::PayloadText;
+use super::stamp::{self, Stamp};
+use super::template::Payload;
 use crate::way::{Resume, TlsArgs, Way};
 
 /// Loads a broker, ours or another, and reports latency, loss and the broker's price per delivery.
@@ -72,6 +75,10 @@ pub(crate) struct Args {
     /// Payload bytes: at least 16, for the stamp that finds loss, duplicates and reordering.
     #[arg(long, default_value_t = 64, value_parser = clap::value_parser!(u32).range(16..=16_777_216))]
     pub size: u32,
+    /// Payload as text with variables: ${seq} and ${time_us} (microseconds since 1970), which it needs, ${flow} and
+    /// ${random:N}, N characters.
+    #[arg(long, value_name = "TEXT", conflicts_with = "size", value_parser = parse_payload)]
+    pub payload: Option<Arc<PayloadText>>,
     /// MQTT version: 3.1, 3.1.1 or 5.
     #[arg(long = "version", default_value = "3.1.1", value_parser = parse_version)]
     pub mqtt_version: Version,
@@ -180,6 +187,20 @@ impl Args {
         QoS::from_byte(self.qos).expect("the parser accepts 0, 1 and 2 only")
     }
 
+    /// Returns what the messages say.
+    pub(crate) fn payload(&self) -> Payload {
+        match &self.payload {
+            Some(text) => Payload::Text(Arc::clone(text)),
+            None => Payload::Stamp { bytes: self.size as usize },
+        }
+    }
+
+    /// Returns the bytes of a payload, of the first one if they differ.
+    pub(crate) fn payload_bytes(&self) -> u32 {
+        let first = Stamp { sent_ns: 0, flow: 0, sequence: 0 };
+        self.payload.as_ref().map_or(self.size, |it| it.bytes(first, SOME_TIME_US) as u32)
+    }
+
     /// Returns the seconds for which the broker is asked to keep a subscriber's session.
     pub(crate) fn session_expiry_secs(&self) -> Option<u32> {
         match self.scenario() {
@@ -236,6 +257,15 @@ impl Args {
         if self.ramp.is_some() && self.rate.is_none() && self.scenario() != Scenario::Idle {
             return Err("--ramp needs a --rate to grow to".into());
         }
+        let has_flow = self.payload.as_ref().is_none_or(|it| it.has_flow());
+        if !has_flow
+            && matches!(self.scenario(), Scenario::Fanin | Scenario::Shared | Scenario::Sleepers)
+        {
+            return Err(
+                "--payload needs ${flow} here: a receiver gets the messages of several publishers"
+                    .into(),
+            );
+        }
         self.check_sleepers()?;
         if self.duration.is_zero() {
             return Err("--duration must be above 0".into());
@@ -276,6 +306,9 @@ const SLEEP_SECS: u32 = 3_600;
 /// The widest window: a flow gives each of its slots, up to twice the window, a packet identifier.
 pub(crate) const WINDOW_MAX: u32 = 16_384;
 
+/// In 2026: its digits are what counts.
+const SOME_TIME_US: u64 = 1_780_000_000_000_000;
+
 const _: () = assert!(stamp::BYTES == 16, "the range of --size begins there");
 
 fn parse_version(text: &str) -> Result<Version, String> {
@@ -293,6 +326,10 @@ fn parse_secs(text: &str) -> Result<Duration, String> {
         return Err("0 to 1,000,000 seconds".into());
     }
     Ok(Duration::from_secs_f64(secs))
+}
+
+fn parse_payload(text: &str) -> Result<Arc<PayloadText>, String> {
+    PayloadText::parse(text).map(Arc::new)
 }
 
 fn parse_rate(text: &str) -> Result<f64, String> {
@@ -337,6 +374,9 @@ mod tests {
             "flood --rate 5",
             "pairs --ramp 5",
             "pairs --size 15",
+            "pairs --payload ${seq}",
+            "pairs --payload ${seq}/${time_us} --size 20",
+            "fanin --payload ${seq}/${time_us}",
             "pairs --window 20000",
             "pairs --duration 0",
             "pairs --version 6",

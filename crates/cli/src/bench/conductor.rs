@@ -419,7 +419,7 @@ pub(super) fn settings(args: &Args, plan: &Plan) -> Result<Settings, String> {
         username: args.username.clone(),
         password: args.pw.clone(),
         subscription_qos: args.qos(),
-        payload_bytes: args.size as usize,
+        payload: args.payload(),
         clean_start: args.clean && (args.mqtt_version.is_v5() || !args.is_durable()),
         session_expiry_secs: args.session_expiry_secs().filter(|_| args.mqtt_version.is_v5()),
         handshakes_max,

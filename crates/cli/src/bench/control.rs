@@ -2,12 +2,14 @@
 
 use std::sync::OnceLock;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
-use std::time::Instant;
+use std::time::{Instant, SystemTime, UNIX_EPOCH};
 
 /// The conductor writes, the workers read; the gauges go the other way.
 #[derive(Debug)]
 pub(crate) struct Control {
     epoch: Instant,
+    /// The epoch, in microseconds since 1970.
+    pub epoch_us: u64,
     timeline: OnceLock<Timeline>,
     is_stopped: AtomicBool,
     /// One for each worker.
@@ -48,6 +50,9 @@ impl Control {
     pub(crate) fn new(worker_count: usize) -> Self {
         Self {
             epoch: Instant::now(),
+            epoch_us: SystemTime::now()
+                .duration_since(UNIX_EPOCH)
+                .map_or(0, |it| it.as_micros() as u64),
             timeline: OnceLock::new(),
             is_stopped: AtomicBool::new(false),
             gauges: (0..worker_count).map(|_| Gauges::default()).collect(),

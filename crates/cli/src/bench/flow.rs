@@ -10,7 +10,7 @@ use quelea_codec::{QoS, Version};
 use super::pacing::Pacing;
 use super::plan::FlowPlan;
 use super::stamp::Stamp;
-use super::template::Template;
+use super::template::{Payload, Template};
 
 /// A flow and its window.
 #[derive(Debug)]
@@ -46,18 +46,20 @@ pub(crate) struct Flow {
 
 /// What all flows of a run have in common.
 #[derive(Debug, Clone, Copy)]
-pub(crate) struct FlowSettings {
+pub(crate) struct FlowSettings<'a> {
     /// Version of the packets.
     pub version: Version,
-    /// Bytes of the payloads.
-    pub payload_bytes: usize,
+    /// What the messages say.
+    pub payload: &'a Payload,
+    /// The run's epoch, in microseconds since 1970.
+    pub epoch_us: u64,
     /// Messages of a flow.
     pub messages_max: u32,
 }
 
 impl Flow {
     /// Prepares a flow that has sent nothing.
-    pub(crate) fn new(plan: &FlowPlan, number: u32, settings: FlowSettings) -> Self {
+    pub(crate) fn new(plan: &FlowPlan, number: u32, settings: FlowSettings<'_>) -> Self {
         let is_acknowledged = plan.qos > QoS::AtMostOnce;
         let window = match plan.pacing {
             Pacing::Closed { window } => window,
@@ -75,7 +77,8 @@ impl Flow {
                 settings.version,
                 &plan.topic,
                 plan.qos,
-                settings.payload_bytes,
+                settings.payload,
+                settings.epoch_us,
             ),
             pacing: plan.pacing,
             qos: plan.qos,
@@ -265,8 +268,12 @@ mod tests {
     fn flow(pacing: Pacing, receiver_count: u32, qos: QoS) -> Flow {
         let topic = TOPIC.into();
         let plan = FlowPlan { client: 0, topic, topics: 0..0, qos, receiver_count, pacing };
-        let settings =
-            FlowSettings { version: Version::V311, payload_bytes: 16, messages_max: u32::MAX };
+        let settings = FlowSettings {
+            version: Version::V311,
+            payload: &Payload::Stamp { bytes: 16 },
+            epoch_us: 0,
+            messages_max: u32::MAX,
+        };
         Flow::new(&plan, 0, settings)
     }
 

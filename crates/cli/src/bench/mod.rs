@@ -15,6 +15,7 @@ mod flow;
 mod handshake;
 mod latency;
 mod pacing;
+mod payload_text;
 mod plan;
 mod process;
 mod report;

@@ -221,7 +221,7 @@ impl Report {
             port,
             mqtt: args.version_name(),
             qos: args.qos,
-            size_bytes: args.size,
+            size_bytes: args.payload_bytes(),
             clients: args.client_count(),
             publishers: plan.publisher_count,
             subscribers: plan.subscriber_count,

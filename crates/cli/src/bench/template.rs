@@ -1,28 +1,68 @@
 //! The hot path's packets: a PUBLISH that is encoded once and patched for each message, and the few bytes
 //! of a received one that the generator needs.
 
+use std::sync::Arc;
+
 use quelea_codec::{OutgoingPublish, PacketId, QoS, Version};
 
+use super::payload_text::PayloadText;
 use super::stamp::{self, Stamp};
 
-/// A PUBLISH whose packet identifier, number of its topic and stamp are filled in when it is sent.
+/// What the messages of a run say.
+#[derive(Debug, Clone)]
+pub(crate) enum Payload {
+    /// A stamp, and dots up to so many bytes.
+    Stamp {
+        /// All bytes.
+        bytes: usize,
+    },
+    /// A text with the message's number and time in it.
+    Text(Arc<PayloadText>),
+}
+
+impl Payload {
+    /// Returns the most bytes that a message can have.
+    pub(crate) fn bytes_max(&self) -> usize {
+        match self {
+            Self::Stamp { bytes } => *bytes,
+            Self::Text(text) => text.bytes_max(),
+        }
+    }
+}
+
+/// A PUBLISH whose packet identifier, number of its topic and payload are filled in when it is sent.
 #[derive(Debug)]
 pub(crate) struct Template {
+    /// The packet, or with a text what lies between its length and its payload.
     bytes: Box<[u8]>,
     topic_end: usize,
     packet_id_at: Option<usize>,
-    payload_at: usize,
+    filling: Filling,
+}
+
+#[derive(Debug)]
+enum Filling {
+    Stamp { at: usize },
+    Text { first_byte: u8, text: Arc<PayloadText>, epoch_us: u64 },
 }
 
 impl Template {
-    /// Encodes the packet with a payload of `payload_bytes`.
+    /// Encodes the packet. Times of a text count from `epoch_us`, in microseconds since 1970.
     ///
     /// # Panics
     ///
     /// If the payload is too small for a stamp.
-    pub(crate) fn new(version: Version, topic: &str, qos: QoS, payload_bytes: usize) -> Self {
-        assert!(payload_bytes >= stamp::BYTES, "the options ask for at least 16");
-        let payload = vec![b'.'; payload_bytes];
+    pub(crate) fn new(
+        version: Version,
+        topic: &str,
+        qos: QoS,
+        payload: &Payload,
+        epoch_us: u64,
+    ) -> Self {
+        let blank = match payload {
+            Payload::Stamp { bytes } => vec![b'.'; *bytes],
+            Payload::Text(_) => Vec::new(),
+        };
         let mut bytes = Vec::new();
         OutgoingPublish {
             dup: false,
@@ -34,15 +74,29 @@ impl Template {
             message_expiry_secs: None,
             subscription_ids: &[],
             forwarded: &[],
-            payload: &payload,
+            payload: &blank,
         }
         .encode(version, &mut bytes);
         let header_bytes = 1 + bytes[1..].iter().take_while(|&&it| it & 0x80 != 0).count() + 1;
+        let filling = match payload {
+            Payload::Stamp { bytes: size } => {
+                assert!(*size >= stamp::BYTES, "the options ask for at least 16");
+                Filling::Stamp { at: bytes.len() - size }
+            }
+            Payload::Text(text) => {
+                Filling::Text { first_byte: bytes[0], text: Arc::clone(text), epoch_us }
+            }
+        };
+        let skipped = match filling {
+            Filling::Stamp { .. } => 0,
+            Filling::Text { .. } => header_bytes,
+        };
+        let topic_end = header_bytes - skipped + 2 + topic.len();
         Self {
-            topic_end: header_bytes + 2 + topic.len(),
-            packet_id_at: (qos > QoS::AtMostOnce).then_some(header_bytes + 2 + topic.len()),
-            payload_at: bytes.len() - payload_bytes,
-            bytes: bytes.into(),
+            topic_end,
+            packet_id_at: (qos > QoS::AtMostOnce).then_some(topic_end),
+            filling,
+            bytes: bytes[skipped..].into(),
         }
     }
 
@@ -56,6 +110,10 @@ impl Template {
         stamp: Stamp,
         out: &mut Vec<u8>,
     ) {
+        if let Filling::Text { first_byte, text, epoch_us } = &self.filling {
+            out.push(*first_byte);
+            append_length(self.bytes.len() + text.bytes(stamp, *epoch_us), out);
+        }
         let start = out.len();
         out.extend_from_slice(&self.bytes);
         let packet = &mut out[start..];
@@ -68,8 +126,20 @@ impl Template {
         if let Some(at) = self.packet_id_at {
             packet[at..at + 2].copy_from_slice(&packet_id.to_be_bytes());
         }
-        stamp.write(&mut packet[self.payload_at..]);
+        match &self.filling {
+            Filling::Stamp { at } => stamp.write(&mut packet[*at..]),
+            Filling::Text { text, epoch_us, .. } => text.append(stamp, *epoch_us, out),
+        }
     }
+}
+
+/// Appends a Remaining Length.
+fn append_length(mut length: usize, out: &mut Vec<u8>) {
+    while length > 0x7F {
+        out.push((length & 0x7F) as u8 | 0x80);
+        length >>= 7;
+    }
+    out.push(length as u8);
 }
 
 /// Digits of a topic's number.
@@ -86,17 +156,25 @@ pub(crate) struct Received {
     pub stamp: Stamp,
 }
 
-impl Received {
+/// How a receiver reads what comes.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Reading<'a> {
+    /// Version of the packets.
+    pub version: Version,
+    /// What the messages say.
+    pub payload: &'a Payload,
+    /// The run's epoch, in microseconds since 1970.
+    pub epoch_us: u64,
+    /// The flow of messages that do not say theirs.
+    pub flow: u32,
+}
+
+impl Reading<'_> {
     /// Reads a PUBLISH without looking at what it does not need: topic and properties are stepped over.
     ///
-    /// `None` if it is not one of ours: cut short, or with a payload of another size.
+    /// `None` if it is not one of ours: cut short, or with another payload.
     #[inline]
-    pub(crate) fn read(
-        first_byte: u8,
-        body: &[u8],
-        version: Version,
-        payload_bytes: usize,
-    ) -> Option<Self> {
+    pub(crate) fn read(self, first_byte: u8, body: &[u8]) -> Option<Received> {
         let qos = (first_byte >> 1) & 0b11;
         let (topic_bytes, _) = body.split_first_chunk()?;
         let mut at = 2 + usize::from(u16::from_be_bytes(*topic_bytes));
@@ -106,14 +184,16 @@ impl Received {
             at += 2;
         }
         // The other versions have no property length.
-        if version.is_v5() {
+        if self.version.is_v5() {
             at += properties_bytes(body.get(at..)?)?;
         }
         let payload = body.get(at..)?;
-        if payload.len() != payload_bytes {
-            return None;
-        }
-        Some(Self { qos, packet_id, stamp: Stamp::read(payload)? })
+        let stamp = match self.payload {
+            Payload::Stamp { bytes } if payload.len() == *bytes => Stamp::read(payload)?,
+            Payload::Stamp { .. } => return None,
+            Payload::Text(text) => text.read(payload, self.epoch_us, self.flow)?,
+        };
+        Some(Received { qos, packet_id, stamp })
     }
 }
 
@@ -134,14 +214,19 @@ mod tests {
     use super::*;
     use quelea_codec::{Framing, Publish, decode_publish, next_frame};
 
-    const STAMP: Stamp = Stamp { sent_ns: 123_456_789, flow: 3, sequence: 99 };
+    const STAMP: Stamp = Stamp { sent_ns: 123_456_000, flow: 3, sequence: 99 };
 
     #[test]
     fn the_patched_packet_is_a_publish() {
         for version in Version::ALL {
             for qos in QoS::ALL {
-                for payload_bytes in [16, 64, 200, 20_000] {
-                    check(version, qos, payload_bytes);
+                for bytes in [16, 64, 200, 20_000] {
+                    check(version, qos, &Payload::Stamp { bytes });
+                }
+                for padding in [0, 60, 90, 20_000] {
+                    let text = format!("{{${{seq}} ${{time_us}} ${{flow}} ${{random:{padding}}}}}");
+                    let text = PayloadText::parse(&text).unwrap();
+                    check(version, qos, &Payload::Text(text.into()));
                 }
             }
         }
@@ -153,20 +238,20 @@ mod tests {
         let mut payload = [0; 16];
         STAMP.write(&mut payload);
         body.extend(payload);
-        let received = Received::read(0x32, &body, Version::V5, 16).unwrap();
+        let received = read(0x32, &body, Version::V5, &STAMP_ONLY).unwrap();
         assert_eq!((received.packet_id, received.stamp), (7, STAMP));
     }
 
     #[test]
     fn what_is_not_ours_is_none() {
-        assert_eq!(Received::read(0x30, b"", Version::V311, 16), None);
-        assert_eq!(Received::read(0x30, b"\0\x09t", Version::V311, 16), None);
-        assert_eq!(Received::read(0x30, b"\0\x01thello", Version::V311, 16), None);
+        assert_eq!(read(0x30, b"", Version::V311, &STAMP_ONLY), None);
+        assert_eq!(read(0x30, b"\0\x09t", Version::V311, &STAMP_ONLY), None);
+        assert_eq!(read(0x30, b"\0\x01thello", Version::V311, &STAMP_ONLY), None);
     }
 
     #[track_caller]
-    fn check(version: Version, qos: QoS, payload_bytes: usize) {
-        let template = Template::new(version, "quelea-bench/a/1", qos, payload_bytes);
+    fn check(version: Version, qos: QoS, payload: &Payload) {
+        let template = Template::new(version, "quelea-bench/a/1", qos, payload, EPOCH_US);
         let mut out = b"before".to_vec();
         template.append(0x1234, None, STAMP, &mut out);
 
@@ -177,12 +262,21 @@ mod tests {
         let publish: Publish<'_> = decode_publish(frame, version).unwrap();
         assert_eq!(publish.topic, "quelea-bench/a/1");
         assert_eq!(publish.qos, qos);
-        assert_eq!(publish.payload.len(), payload_bytes);
+        if let Payload::Stamp { bytes } = payload {
+            assert_eq!(publish.payload.len(), *bytes);
+        }
 
-        let received = Received::read(frame.first_byte, frame.body, version, payload_bytes);
+        let received = read(frame.first_byte, frame.body, version, payload);
         let packet_id = publish.packet_id.map_or(0, PacketId::value);
         assert_eq!(packet_id, if qos == QoS::AtMostOnce { 0 } else { 0x1234 });
         let expected = Received { qos: qos.to_byte(), packet_id, stamp: STAMP };
         assert_eq!(received, Some(expected));
     }
+
+    fn read(first_byte: u8, body: &[u8], version: Version, payload: &Payload) -> Option<Received> {
+        Reading { version, payload, epoch_us: EPOCH_US, flow: 0 }.read(first_byte, body)
+    }
+
+    const STAMP_ONLY: Payload = Payload::Stamp { bytes: 16 };
+    const EPOCH_US: u64 = 1_700_000_000_000_000;
 }

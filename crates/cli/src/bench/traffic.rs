@@ -5,7 +5,7 @@ use quelea_codec::{Frame, PacketId, PacketKind, ReasonCode, encode_ack};
 use super::arrivals::Arrival;
 use super::client::Stage;
 use super::flow::Flow;
-use super::template::Received;
+use super::template::{Reading, Received};
 use super::worker::Worker;
 
 impl Worker<'_> {
@@ -128,10 +128,14 @@ impl Worker<'_> {
     }
 
     fn on_publish(&mut self, index: usize, frame: Frame<'_>, now_ns: u64) {
-        let version = self.settings.version;
-        let payload_bytes = self.settings.payload_bytes;
-        let received = Received::read(frame.first_byte, frame.body, version, payload_bytes);
-        let Some(received) = received else {
+        let subscription = self.plan.clients[index].subscription.as_ref();
+        let reading = Reading {
+            version: self.settings.version,
+            payload: &self.settings.payload,
+            epoch_us: self.control.epoch_us,
+            flow: subscription.map_or(0, |it| it.first_flow),
+        };
+        let Some(received) = reading.read(frame.first_byte, frame.body) else {
             // Without its identifier it cannot be acknowledged either.
             self.outcome.foreign += 1;
             return;

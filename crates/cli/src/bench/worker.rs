@@ -26,6 +26,7 @@ use super::latency::Latency;
 use super::pacing::Turn;
 use super::plan::{Stream, WorkerPlan};
 use super::series::Series;
+use super::template::Payload;
 use super::traffic::UNSENT_BYTES_MAX;
 use crate::way::Way;
 
@@ -43,8 +44,8 @@ pub(crate) struct Settings {
     pub password: Option<String>,
     /// QoS of subscriptions.
     pub subscription_qos: quelea_codec::QoS,
-    /// Bytes of each payload.
-    pub payload_bytes: usize,
+    /// What the messages say.
+    pub payload: Payload,
     /// Clean Start or Clean Session of subscribers.
     pub clean_start: bool,
     /// Session Expiry Interval of subscribers, in 5.0.
@@ -185,7 +186,8 @@ impl<'a> Worker<'a> {
         let alarm = Alarm::new(&poll, ALARM)?;
         let flow_settings = FlowSettings {
             version: settings.version,
-            payload_bytes: settings.payload_bytes,
+            payload: &settings.payload,
+            epoch_us: control.epoch_us,
             messages_max: settings.messages_max,
         };
         let flows: Vec<Flow> = (plan.first_flow..)
@@ -212,7 +214,7 @@ impl<'a> Worker<'a> {
             alarm,
             alarm_at_ns: u64::MAX,
             next_ping_ns: 0,
-            buffer: vec![0; BUFFER_BYTES + 2 * settings.payload_bytes],
+            buffer: vec![0; BUFFER_BYTES + 2 * settings.payload.bytes_max()],
             dirty: Vec::new(),
             unread: Vec::new(),
             reading: Vec::new(),
@@ -378,7 +380,7 @@ impl<'a> Worker<'a> {
 
     /// The size of the read buffer, also while it is lent.
     fn buffer_bytes(&self) -> usize {
-        BUFFER_BYTES + 2 * self.settings.payload_bytes
+        BUFFER_BYTES + 2 * self.settings.payload.bytes_max()
     }
 
     /// Returns how long the poll may wait.
