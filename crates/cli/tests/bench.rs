@@ -69,6 +69,32 @@ fn a_file_is_checked_before_anything_is_run() {
     assert!(output.stdout.is_empty());
 }
 
+/// What the generator counts is what the broker has counted.
+#[test]
+fn generator_and_broker_agree() {
+    let broker = Broker::start();
+    let output = Command::new(QUELEA)
+        .args(["bench", "fanout", "--json", "--clients", "5", "--rate", "400", "--qos", "1"])
+        .args(["--warmup", "0", "--duration", "1", "--port", &broker.port.to_string()])
+        .output()
+        .unwrap();
+    let report: Value = serde_json::from_slice(&output.stdout).unwrap();
+    assert!(output.status.success(), "{report:#}");
+    let load = &report["load"];
+    let published = load["published"].as_u64().unwrap();
+    assert_eq!(published, 400, "the rate is kept: {report:#}");
+
+    let (received, sent) = broker.count_once_received(published);
+    assert_eq!(received, published);
+    let intervals = load["course_us"]["intervals"].as_array().unwrap();
+    let arrived: u64 = intervals.iter().map(|it| it["delivered"].as_u64().unwrap()).sum();
+    assert_eq!(arrived, 5 * published);
+    // The reader of the statistics is a subscriber too.
+    assert!((arrived..=arrived + arrived / 10).contains(&sent), "{arrived} arrived, {sent} sent");
+    let delivered = load["delivered"].as_u64().unwrap();
+    assert!((arrived - arrived / 10..=arrived).contains(&delivered), "{delivered} of {arrived}");
+}
+
 #[test]
 fn an_honest_double_is_not_accused() {
     let (status, report) = bench(double(|_| &[0]), "0", "0.2");
@@ -145,6 +171,7 @@ impl Broker {
     fn start() -> Self {
         let mut process = Command::new(QUELEA)
             .args(["serve", "--listen", "127.0.0.1:0", "--in-memory"])
+            .args(["--set", "sys.interval_secs=1"])
             .stderr(Stdio::piped())
             .spawn()
             .unwrap();
@@ -160,6 +187,31 @@ impl Broker {
         // A pipe that nobody reads would fill.
         thread::spawn(move || lines.map_while(Result::ok).count());
         Self { process, port }
+    }
+
+    /// Returns the publishes that the broker has received and sent, once it has received `least`.
+    fn count_once_received(&self, least: u64) -> (u64, u64) {
+        let mut reader = Command::new(QUELEA)
+            .args(["sub", "-t", "$SYS/broker/publish/messages/+", "-v", "-R", "-W", "20"])
+            .args(["-p", &self.port.to_string()])
+            .stdout(Stdio::piped())
+            .spawn()
+            .unwrap();
+        let lines = BufReader::new(reader.stdout.take().unwrap()).lines();
+        let mut received = 0;
+        let counts = lines.map_while(Result::ok).find_map(|line| {
+            let (topic, count) = line.split_once(' ')?;
+            let count: u64 = count.parse().ok()?;
+            match topic.rsplit('/').next()? {
+                "received" => received = count,
+                "sent" if received >= least => return Some((received, count)),
+                _ => {}
+            }
+            None
+        });
+        let _ = reader.kill();
+        let _ = reader.wait();
+        counts.expect("the broker tells within 20 s")
     }
 }
 
