@@ -69,6 +69,35 @@ fn a_file_is_checked_before_anything_is_run() {
     assert!(output.stdout.is_empty());
 }
 
+#[test]
+fn two_brokers_are_compared_in_turn() {
+    let (broker, other) = (Broker::start(), Broker::start());
+    let output = Command::new(QUELEA)
+        .args(["bench", "pairs", "--json", "--clients", "1", "--qos", "1", "--rounds", "2"])
+        .args(["--warmup", "0", "--duration", "0.2", "--port", &broker.port.to_string()])
+        .args(["--pid", &broker.process.id().to_string()])
+        .args(["--compare", &format!("127.0.0.1:{}", other.port)])
+        .args(["--compare-pid", &other.process.id().to_string()])
+        .output()
+        .unwrap();
+    let comparison: Value = serde_json::from_slice(&output.stdout).unwrap();
+    assert!(output.status.success(), "{comparison:#}");
+    for (side, broker) in comparison["brokers"].as_array().unwrap().iter().zip([&broker, &other]) {
+        let reports = side["reports"].as_array().unwrap();
+        assert_eq!(reports.len(), 2);
+        assert!(reports.iter().all(|it| it["port"] == broker.port));
+        assert!(reports.iter().all(|it| it["broker"]["pid"] == broker.process.id()));
+    }
+    let figures = comparison["figures"].as_array().unwrap();
+    let of = |name| figures.iter().find(|it| it["figure"] == name).unwrap();
+    let rate = of("delivered_per_sec");
+    let reports = &comparison["brokers"][0]["reports"];
+    let rounds = [0, 1].map(|it| reports[it]["load"]["delivered_per_sec"].as_f64().unwrap());
+    let median = rate["medians"][0].as_f64().unwrap();
+    assert!((median - (rounds[0] + rounds[1]) / 2.0).abs() < 1e-6 * median, "{comparison:#}");
+    assert!(of("cpu_us_per_delivery")["ratio"].as_f64() > Some(0.0));
+}
+
 /// What the generator counts is what the broker has counted.
 #[test]
 fn generator_and_broker_agree() {

@@ -100,6 +100,15 @@ pub(crate) struct Args {
     /// The broker's process id, to measure its CPU time and memory (on this machine, Linux).
     #[arg(long)]
     pub pid: Option<i32>,
+    /// Another broker, HOST[:PORT] or a URL, that gets the same load in turn; the report compares the two.
+    #[arg(long, value_name = "BROKER", conflicts_with_all = ["keep", "resume"], value_parser = parse_place)]
+    pub compare: Option<Place>,
+    /// The process id of that other broker.
+    #[arg(long, value_name = "PID", requires = "compare")]
+    pub compare_pid: Option<i32>,
+    /// How often each of the two gets the load.
+    #[arg(long, default_value_t = 3, requires = "compare", value_parser = clap::value_parser!(u32).range(1..=100))]
+    pub rounds: u32,
     /// Whether subscribers start clean: Clean Start, and Clean Session before 5.0.
     #[arg(long, default_value_t = true, action = clap::ArgAction::Set)]
     pub clean: bool,
@@ -121,6 +130,13 @@ pub(crate) struct Args {
     pub quiet: bool,
     #[command(flatten)]
     pub(super) tls: TlsArgs,
+}
+
+/// Where a broker is, as it was written.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(crate) struct Place {
+    host: String,
+    port: Option<u16>,
 }
 
 /// The shapes of load.
@@ -185,6 +201,12 @@ impl Args {
     /// Returns the QoS of publishes and subscriptions.
     pub(crate) fn qos(&self) -> QoS {
         QoS::from_byte(self.qos).expect("the parser accepts 0, 1 and 2 only")
+    }
+
+    /// Returns the same for the broker to compare with, if there is one.
+    pub(crate) fn for_the_other(&self) -> Option<Self> {
+        let Place { host, port } = self.compare.clone()?;
+        Some(Self { host, port, pid: self.compare_pid, ..self.clone() })
     }
 
     /// Returns what the messages say.
@@ -328,6 +350,24 @@ fn parse_secs(text: &str) -> Result<Duration, String> {
     Ok(Duration::from_secs_f64(secs))
 }
 
+fn parse_place(text: &str) -> Result<Place, String> {
+    let is_url = text.contains("://");
+    let (host, port) = match text.rsplit_once(':') {
+        // The last part of an IPv6 address is no port.
+        Some((host, port)) if !is_url && !text.ends_with(']') => {
+            let is_host = !host.contains(':') || host.ends_with(']');
+            let port = port.parse().ok().filter(|_| is_host);
+            (host, Some(port.ok_or("HOST, HOST:PORT, [ADDRESS]:PORT or a URL")?))
+        }
+        Some(_) | None => (text, None),
+    };
+    let host = if is_url { host } else { host.trim_start_matches('[').trim_end_matches(']') };
+    if host.is_empty() {
+        return Err("the host is missing".into());
+    }
+    Ok(Place { host: host.to_owned(), port })
+}
+
 fn parse_payload(text: &str) -> Result<Arc<PayloadText>, String> {
     PayloadText::parse(text).map(Arc::new)
 }
@@ -360,6 +400,23 @@ mod tests {
     }
 
     #[test]
+    fn the_other_broker_is_a_place() {
+        for (text, host, port) in [
+            ("broker.example", "broker.example", None),
+            ("broker.example:1884", "broker.example", Some(1884)),
+            ("[::1]:1884", "::1", Some(1884)),
+            ("[::1]", "::1", None),
+            ("mqtts://broker.example:8884", "mqtts://broker.example:8884", None),
+        ] {
+            let expected = Place { host: host.to_owned(), port };
+            assert_eq!(parse_place(text), Ok(expected), "{text}");
+        }
+        for text in ["", ":1883", "broker:x", "::1", "broker:99999"] {
+            assert!(parse_place(text).is_err(), "{text} should be refused");
+        }
+    }
+
+    #[test]
     fn a_rate_opens_the_loop() {
         let args = parse("pairs --rate 1000").unwrap();
         assert_eq!(args.closed_window(), None);
@@ -382,6 +439,7 @@ mod tests {
             "pairs --version 6",
             "pairs --clients 2 --threads 3",
             "pairs --drain",
+            "pairs --rounds 2",
             "sleepers",
             "sleepers --qos 1 --session-expiry 0 --version 5",
             "sleepers --qos 1 --keep 7",

@@ -9,6 +9,7 @@ mod alarm;
 mod args;
 mod arrivals;
 mod client;
+mod compare;
 mod conductor;
 mod control;
 mod flow;
@@ -29,9 +30,14 @@ mod traffic;
 mod worker;
 
 use std::ffi::OsString;
+use std::fmt::{self, Display};
 use std::process::ExitCode;
 
+use serde::Serialize;
+
 pub(crate) use args::Args;
+use compare::Comparison;
+use report::Report;
 
 use crate::print;
 
@@ -50,24 +56,57 @@ pub(crate) fn run(args: &Args, flags: &[OsString]) -> ExitCode {
 
 fn play(args: &Args, flags: &[OsString]) -> Result<ExitCode, String> {
     let scenarios = scenarios(args, flags)?;
-    let mut reports = Vec::new();
+    let mut results = Vec::new();
     for (index, scenario) in scenarios.iter().enumerate() {
-        let report = conductor::run(scenario)?;
+        let result = Played::of(scenario)?;
         if !args.json {
             let before = if index == 0 { "" } else { "\n" };
-            show(&format!("{before}{}", table::Table(&report)))?;
+            show(&format!("{before}{result}"))?;
         }
-        reports.push(report);
+        results.push(result);
     }
     if args.json {
-        let text = match (&args.file, reports.as_slice()) {
-            (None, [report]) => serde_json::to_string_pretty(report),
-            _ => serde_json::to_string_pretty(&reports),
+        let text = match (&args.file, results.as_slice()) {
+            (None, [result]) => serde_json::to_string_pretty(result),
+            _ => serde_json::to_string_pretty(&results),
         };
         show(&format!("{}\n", text.expect("a report has no keys but strings")))?;
     }
-    let is_ok = reports.iter().all(|it| it.ok);
+    let is_ok = results.iter().all(Played::is_ok);
     Ok(if is_ok { ExitCode::SUCCESS } else { ExitCode::from(1) })
+}
+
+/// A scenario that was played, once or in rounds.
+#[derive(Debug, Serialize)]
+#[serde(untagged)]
+enum Played {
+    Alone(Box<Report>),
+    Compared(Comparison),
+}
+
+impl Played {
+    fn of(scenario: &Args) -> Result<Self, String> {
+        Ok(match scenario.for_the_other() {
+            None => Self::Alone(conductor::run(scenario)?.into()),
+            Some(other) => Self::Compared(compare::run(scenario, &other)?),
+        })
+    }
+
+    fn is_ok(&self) -> bool {
+        match self {
+            Self::Alone(report) => report.ok,
+            Self::Compared(comparison) => comparison.ok,
+        }
+    }
+}
+
+impl Display for Played {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Alone(report) => table::Table(report).fmt(f),
+            Self::Compared(comparison) => comparison.fmt(f),
+        }
+    }
 }
 
 fn scenarios(args: &Args, flags: &[OsString]) -> Result<Vec<Args>, String> {
