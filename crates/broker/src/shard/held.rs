@@ -123,6 +123,7 @@ impl Shard {
     /// Submits what the turn has gathered.
     pub(super) fn submit_operations(&mut self) {
         if !self.operations.is_empty() {
+            self.post_mail();
             let operations = std::mem::take(&mut self.operations);
             self.gathered_bytes = 0;
             self.submitted_last = operations.len();

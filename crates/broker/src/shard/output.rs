@@ -18,6 +18,18 @@ use crate::net::{Io, Neighbours};
 pub(super) struct Outgoing {
     pub(super) batch: Batch,
     pub(super) letters: Vec<Letter>,
+    /// What was posted, of which the shard has not been told yet.
+    posted: Posted,
+}
+
+/// How much a shard has been posted in a turn.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+enum Posted {
+    #[default]
+    Nothing,
+    /// Little enough to be done for a shard that sleeps.
+    Little,
+    Much,
 }
 
 impl Shard {
@@ -182,28 +194,41 @@ impl Shard {
         }
     }
 
-    /// Posts what the turn has for other shards. A shard that sleeps is woken, or, when there is
-    /// little to do for it, done for.
+    /// Posts what the turn has for other shards, and tells them. A shard that sleeps is woken, or, when there is little to
+    /// do for it, done for.
     pub(super) fn post_outgoing(&mut self, neighbours: Option<&dyn Neighbours>) {
-        for index in 0..self.outgoing.len() {
-            let outgoing = &mut self.outgoing[index];
-            if outgoing.batch.is_empty() && outgoing.letters.is_empty() {
+        self.post_mail();
+        for (index, outgoing) in self.outgoing.iter_mut().enumerate() {
+            let posted = std::mem::take(&mut outgoing.posted);
+            if posted == Posted::Nothing {
                 continue;
             }
             let mailbox = &self.shared.mailboxes[index];
-            let mut can_assist = outgoing.letters.is_empty();
+            let is_asleep = mailbox.is_sleeping.load(std::sync::atomic::Ordering::SeqCst);
+            let can_assist = posted == Posted::Little && is_asleep;
+            if !(can_assist && neighbours.is_some_and(|it| it.assist(index))) {
+                mailbox.wake();
+            }
+        }
+    }
+
+    /// Posts what the turn has for other shards so far. The store may tell a shard of what is submitted to it before the
+    /// turn is over: what the turn had for it before must be there first.
+    pub(super) fn post_mail(&mut self) {
+        for (outgoing, mailbox) in self.outgoing.iter_mut().zip(self.shared.mailboxes.iter()) {
+            if outgoing.batch.is_empty() && outgoing.letters.is_empty() {
+                continue;
+            }
+            let is_little = outgoing.posted == Posted::Nothing
+                && outgoing.letters.is_empty()
+                && outgoing.batch.is_small();
+            outgoing.posted = if is_little { Posted::Little } else { Posted::Much };
             for letter in outgoing.letters.drain(..) {
                 mailbox.post(letter);
             }
             if !outgoing.batch.is_empty() {
-                can_assist &= outgoing.batch.is_small();
                 let batch = std::mem::take(&mut outgoing.batch);
                 outgoing.batch = mailbox.post_batch(batch);
-            }
-            let is_asleep = mailbox.is_sleeping.load(std::sync::atomic::Ordering::SeqCst);
-            let is_done = can_assist && is_asleep && neighbours.is_some_and(|it| it.assist(index));
-            if !is_done {
-                mailbox.wake();
             }
         }
     }
