@@ -243,7 +243,8 @@ impl Shard {
         if let Some(will) = &connect.will
             && self.denies_will(access.as_mut(), client_id, will.topic, will.qos, will.retain)
         {
-            self.refuse(key, connect.version, ReasonCode::NOT_AUTHORIZED);
+            // It is who it says: that is no reason to ban it, or others of its address.
+            self.turn_away(key, connect.version, ReasonCode::NOT_AUTHORIZED);
             return;
         }
         let awaited_before = self.awaited;
@@ -510,9 +511,8 @@ impl Shard {
         }
     }
 
-    /// Answers a CONNECT with a refusal, and closes ([MQTT-3.2.2-7]).
+    /// Answers a CONNECT with a refusal, which counts for bans where it is about who the client says it is.
     pub(super) fn refuse(&mut self, key: Key, version: Version, reason: ReasonCode) {
-        self.counters().connects_refused.add(1);
         if matches!(
             reason,
             ReasonCode::BAD_USER_NAME_OR_PASSWORD
@@ -522,6 +522,12 @@ impl Shard {
             let ip = self.links.get(key).and_then(|link| link.address.ip());
             self.shared.banned.count_failure(ip, self.now, &self.rules.config.bans);
         }
+        self.turn_away(key, version, reason);
+    }
+
+    /// Answers a CONNECT with a refusal, and closes ([MQTT-3.2.2-7]).
+    fn turn_away(&mut self, key: Key, version: Version, reason: ReasonCode) {
+        self.counters().connects_refused.add(1);
         let mut packet = Vec::new();
         write_refusal(version, reason, None, None, &mut packet);
         if let Some(link) = self.links.get(key) {

@@ -151,6 +151,18 @@ fn wills_are_authorized() {
     assert_eq!(admin.wait(), ("device/d2/up".to_owned(), "will".to_owned()));
 }
 
+/// Who asks for a will that it may not have is who it says: others of its address are not banned for it.
+#[test]
+fn a_denied_will_bans_nobody() {
+    let house = House::new(&format!("[bans]\nfailures_max = 1\n{RULES}"));
+    let denied = Message::new("device/d2/up", "will");
+    for _ in 0..3 {
+        let (_, code) = Client::try_connect(house.address, Version::V5, "d1", Some(denied), true);
+        assert_eq!(code, DENIED);
+    }
+    house.connect(Version::V5, "d2");
+}
+
 /// A name with a wildcard, a level or nothing in it gets nobody anywhere.
 #[test]
 fn client_identifiers_inject_nothing() {
