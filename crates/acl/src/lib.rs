@@ -1,8 +1,8 @@
 //! Who may publish and subscribe to what.
 //!
 //! [`Rules`] are read once; a [`Compiler`] makes of them what one client may do, with all placeholders filled in, and
-//! has clients share what is the same for them; [`Permissions`] answers for one topic or filter. The first rule that matches decides, and what no
-//! rule allows is denied.
+//! has clients share what is the same for them; [`Permissions`] answers for one topic or filter. The first rule that
+//! matches decides, and what no rule allows is denied.
 //!
 //! A client may bring rules of its own, [`Subject::rules`]: those that its token has, or that a service answered with.
 //! [`read_json`] reads them.

@@ -222,7 +222,8 @@ impl Broker {
 
     /// Puts what a running broker can take up of `next` in force. Returns all that `next` changes, with when each
     /// change takes effect. A configuration that is no good changes nothing. On return every shard goes by it: what is
-    /// published from then on is judged by the new rules, and no subscription is left that they deny.
+    /// published from then on is judged by the new rules, and no subscription is left that they deny, but of who is away
+    /// since a restart: those are judged when their client is back.
     ///
     /// # Errors
     ///

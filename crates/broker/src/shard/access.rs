@@ -46,8 +46,8 @@ impl Access {
         self.checks_deliveries = true;
     }
 
-    /// Returns whether subscriptions that were granted under `before` need not be judged: nothing is decided otherwise. Those
-    /// of before a restart were granted under what nobody knows any more.
+    /// Returns whether subscriptions that were granted under `before` need not be judged: nothing is decided otherwise.
+    /// Those of before a restart were granted under what nobody knows any more.
     pub(super) fn grants_as(&self, before: &Self) -> bool {
         before.is_known() && self.permissions.decides_as(&before.permissions)
     }
@@ -175,9 +175,13 @@ impl Shard {
 
     /// Goes on with the sessions that are to be judged again.
     pub(super) fn judge_some(&mut self, io: &dyn Io) {
-        let rest = self.to_judge.len().saturating_sub(JUDGED_A_TURN);
-        for key in self.to_judge.split_off(rest) {
+        let mut units = JUDGED_A_TURN;
+        while units > 0
+            && let Some(key) = self.to_judge.pop()
+        {
             let Some(session) = self.sessions.get_mut(key) else { continue };
+            // One session is not divided: it may be more than a turn's worth.
+            units = units.saturating_sub(SESSION_UNITS + session.subscriptions.len());
             let subject = match session.access.take() {
                 Some(access) => Some(access.permissions.subject().clone()),
                 None => self.subject_of(key, io),
@@ -278,5 +282,8 @@ fn behind_share(text: &str) -> &str {
     behind.map_or(text, |(_, filter)| filter)
 }
 
-/// Sessions judged again in one turn.
-const JUDGED_A_TURN: usize = 256;
+/// What is judged again in one turn: so many subscriptions.
+const JUDGED_A_TURN: usize = 4_096;
+
+/// As many as these a session counts for, beside those that it has.
+const SESSION_UNITS: usize = 16;
