@@ -77,13 +77,14 @@ impl Banned {
         if !self.is_any.load(Ordering::Acquire) {
             return false;
         }
+        let named = Subject::of_client_id(caller.client_id);
         let mut lists = self.lock();
         let is_configured = lists.configured.iter().any(|ban| {
             let is_over = ban.until.as_ref().is_some_and(|until| until.unix_millis <= wall.0);
             !is_over && caller.is(&ban.subject)
         });
         let is_own = lists.has_own(caller.ip.map(|ip| Subject::Address(network_of(ip))), now)
-            || lists.has_own(Some(Subject::of_client_id(caller.client_id)), now);
+            || lists.has_own(Some(named), now);
         self.is_any.store(lists.is_any(), Ordering::Release);
         is_configured || is_own
     }
