@@ -72,12 +72,14 @@ fn a_file_is_checked_before_anything_is_run() {
 #[test]
 fn two_brokers_are_compared_in_turn() {
     let (broker, other) = (Broker::start(), Broker::start());
+    let page = scratch("comparison.html", "");
     let output = Command::new(QUELEA)
         .args(["bench", "pairs", "--json", "--clients", "1", "--qos", "1", "--rounds", "2"])
         .args(["--warmup", "0", "--duration", "0.2", "--port", &broker.port.to_string()])
         .args(["--pid", &broker.process.id().to_string()])
         .args(["--compare", &format!("127.0.0.1:{}", other.port)])
         .args(["--compare-pid", &other.process.id().to_string()])
+        .args(["--name", "<b>old & new</b>", "--html", page.to_str().unwrap()])
         .output()
         .unwrap();
     let comparison: Value = serde_json::from_slice(&output.stdout).unwrap();
@@ -96,6 +98,16 @@ fn two_brokers_are_compared_in_turn() {
     let median = rate["medians"][0].as_f64().unwrap();
     assert!((median - (rounds[0] + rounds[1]) / 2.0).abs() < 1e-6 * median, "{comparison:#}");
     assert!(of("cpu_us_per_delivery")["ratio"].as_f64() > Some(0.0));
+
+    let page = fs::read_to_string(page).unwrap();
+    for broker in [&broker, &other] {
+        assert!(page.contains(&format!("127.0.0.1:{}</th>", broker.port)));
+    }
+    assert!(page.contains("<h2>&lt;b&gt;old &amp; new&lt;/b&gt;</h2>"));
+    assert!(page.contains("class=\"line s0\"") && page.contains("class=\"line s1\""));
+    for foreign in ["<script", "<link", "src=", "url(", "http:", "https:"] {
+        assert!(!page.contains(foreign), "the page has {foreign}");
+    }
 }
 
 /// What the generator counts is what the broker has counted.

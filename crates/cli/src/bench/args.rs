@@ -125,6 +125,9 @@ pub(crate) struct Args {
     /// Prints one JSON object instead of the table.
     #[arg(long)]
     pub json: bool,
+    /// Writes a page with the figures and plots of all scenarios to this file (HTML).
+    #[arg(long, value_name = "FILE")]
+    pub html: Option<PathBuf>,
     /// No progress line.
     #[arg(long)]
     pub quiet: bool,

@@ -9,6 +9,7 @@ use serde::Serialize;
 
 use super::args::Args;
 use super::conductor;
+use super::latency::Percentiles;
 use super::report::Report;
 
 /// What the rounds of two brokers came to.
@@ -57,11 +58,12 @@ pub(crate) fn run(args: &Args, other: &Args) -> Result<Comparison, String> {
 
 impl Comparison {
     fn of(rounds: u32, brokers: [Side; 2]) -> Self {
-        let compared = |&(figure, read): &(&'static str, Read)| {
-            let [first, second] = brokers.each_ref().map(|it| median(&it.reports, read));
+        let compared = |figure: &Figure| {
+            let [first, second] =
+                brokers.each_ref().map(|it| median(it.reports.iter(), figure.read));
             let medians = [first?, second?];
             let ratio = (medians[0] > 0.0).then(|| medians[1] / medians[0]);
-            Some(Compared { figure, medians, ratio })
+            Some(Compared { figure: figure.key, medians, ratio })
         };
         let figures = FIGURES.iter().filter_map(compared).collect();
         let ok = brokers.iter().flat_map(|it| &it.reports).all(|it| it.ok);
@@ -116,29 +118,65 @@ fn place(args: &Args) -> String {
 }
 
 /// Returns the median of the rounds that have the figure.
-fn median(reports: &[Report], read: Read) -> Option<f64> {
-    let mut figures: Vec<f64> = reports.iter().filter_map(read).collect();
+pub(super) fn median<'a>(reports: impl Iterator<Item = &'a Report>, read: Read) -> Option<f64> {
+    middle(reports.filter_map(read).collect())
+}
+
+/// Returns the median of some figures.
+pub(super) fn middle(mut figures: Vec<f64>) -> Option<f64> {
     figures.sort_by(f64::total_cmp);
     let upper = *figures.get(figures.len() / 2)?;
     let lower = figures[(figures.len() - 1) / 2];
     Some((lower + upper) / 2.0)
 }
 
-type Read = fn(&Report) -> Option<f64>;
+/// A figure of a report.
+pub(super) struct Figure {
+    /// Its name for machines.
+    pub key: &'static str,
+    /// Its name for people.
+    pub label: &'static str,
+    pub read: Read,
+}
 
-/// What is compared, where both brokers have it.
-const FIGURES: [(&str, Read); 13] = [
-    ("delivered_per_sec", |it| Some(it.load.as_ref()?.delivered_per_sec)),
-    ("latency_p50_us", |it| Some(it.load.as_ref()?.latency_us?.p50 as f64)),
-    ("latency_p99_us", |it| Some(it.load.as_ref()?.latency_us?.p99 as f64)),
-    ("latency_p99_9_us", |it| Some(it.load.as_ref()?.latency_us?.p99_9 as f64)),
-    ("latency_max_us", |it| Some(it.load.as_ref()?.latency_us?.max as f64)),
-    ("acknowledged_p50_us", |it| Some(it.load.as_ref()?.acknowledged_us?.p50 as f64)),
-    ("acknowledged_p99_us", |it| Some(it.load.as_ref()?.acknowledged_us?.p99 as f64)),
-    ("bystander_p99_us", |it| Some(it.bystander.as_ref()?.latency_us?.p99 as f64)),
-    ("connack_p50_us", |it| Some(it.connect.connack_us?.p50 as f64)),
-    ("connack_p99_us", |it| Some(it.connect.connack_us?.p99 as f64)),
-    ("cpu_us_per_delivery", |it| it.broker.as_ref()?.cpu_us_per_delivery),
-    ("rss_end_bytes", |it| Some(it.broker.as_ref()?.rss_end_bytes? as f64)),
-    ("first_message_p50_us", |it| Some(it.drain.as_ref()?.first_message_us?.p50 as f64)),
+/// Finds a figure in a report.
+pub(super) type Read = fn(&Report) -> Option<f64>;
+
+const fn figure(key: &'static str, label: &'static str, read: Read) -> Figure {
+    Figure { key, label, read }
+}
+
+/// All that is compared, where both brokers have it.
+pub(super) const FIGURES: [Figure; 13] = [
+    figure("delivered_per_sec", "Deliveries a second", |it| {
+        Some(it.load.as_ref()?.delivered_per_sec)
+    }),
+    figure("latency_p50_us", "Latency p50, µs", |it| latency(it, |it| it.p50)),
+    figure("latency_p99_us", "Latency p99, µs", |it| latency(it, |it| it.p99)),
+    figure("latency_p99_9_us", "Latency p99.9, µs", |it| latency(it, |it| it.p99_9)),
+    figure("latency_max_us", "Latency, the largest, µs", |it| latency(it, |it| it.max)),
+    figure("acknowledged_p50_us", "Acknowledged p50, µs", |it| {
+        Some(it.load.as_ref()?.acknowledged_us?.p50 as f64)
+    }),
+    figure("acknowledged_p99_us", "Acknowledged p99, µs", |it| {
+        Some(it.load.as_ref()?.acknowledged_us?.p99 as f64)
+    }),
+    figure("bystander_p99_us", "Bystander's latency p99, µs", |it| {
+        Some(it.bystander.as_ref()?.latency_us?.p99 as f64)
+    }),
+    figure("connack_p50_us", "CONNACK p50, µs", |it| Some(it.connect.connack_us?.p50 as f64)),
+    figure("connack_p99_us", "CONNACK p99, µs", |it| Some(it.connect.connack_us?.p99 as f64)),
+    figure("cpu_us_per_delivery", "Broker CPU per delivery, µs", |it| {
+        it.broker.as_ref()?.cpu_us_per_delivery
+    }),
+    figure("rss_end_bytes", "Broker memory at the end, bytes", |it| {
+        Some(it.broker.as_ref()?.rss_end_bytes? as f64)
+    }),
+    figure("first_message_p50_us", "First message back p50, µs", |it| {
+        Some(it.drain.as_ref()?.first_message_us?.p50 as f64)
+    }),
 ];
+
+fn latency(report: &Report, of: fn(Percentiles) -> u64) -> Option<f64> {
+    Some(of(report.load.as_ref()?.latency_us?) as f64)
+}

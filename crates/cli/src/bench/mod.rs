@@ -14,10 +14,12 @@ mod conductor;
 mod control;
 mod flow;
 mod handshake;
+mod html;
 mod latency;
 mod pacing;
 mod payload_text;
 mod plan;
+mod plot;
 mod process;
 mod report;
 mod scenario_file;
@@ -56,6 +58,9 @@ pub(crate) fn run(args: &Args, flags: &[OsString]) -> ExitCode {
 
 fn play(args: &Args, flags: &[OsString]) -> Result<ExitCode, String> {
     let scenarios = scenarios(args, flags)?;
+    if let Some(file) = &args.html {
+        html::check_writable(file)?;
+    }
     let mut results = Vec::new();
     for (index, scenario) in scenarios.iter().enumerate() {
         let result = Played::of(scenario)?;
@@ -71,6 +76,9 @@ fn play(args: &Args, flags: &[OsString]) -> Result<ExitCode, String> {
             _ => serde_json::to_string_pretty(&results),
         };
         show(&format!("{}\n", text.expect("a report has no keys but strings")))?;
+    }
+    if let Some(file) = &args.html {
+        html::write(file, &results)?;
     }
     let is_ok = results.iter().all(Played::is_ok);
     Ok(if is_ok { ExitCode::SUCCESS } else { ExitCode::from(1) })
