@@ -3,7 +3,7 @@
 use std::fs;
 use std::hash::{BuildHasher, Hasher, RandomState};
 use std::net::{IpAddr, ToSocketAddrs};
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::process;
 use std::sync::Arc;
 use std::time::Duration;
@@ -23,7 +23,7 @@ use crate::way::TlsArgs;
 #[derive(Clone, Debug, Args)]
 #[command(next_help_heading = "Connection")]
 pub(crate) struct ConnectionArgs {
-    /// The broker's host name or address; or a URL, as mqtts://HOST[:PORT] or wss://HOST[:PORT]/PATH.
+    /// The broker's host name or address, or HOST:PORT; or a URL, as mqtts://HOST[:PORT] or wss://HOST[:PORT]/PATH.
     #[arg(short = 'h', long, value_name = "HOST", default_value = "localhost")]
     host: String,
 
@@ -223,15 +223,7 @@ impl ConnectionArgs {
 
     /// Returns the flags with another broker: a host, `HOST:PORT` or a URL.
     pub(crate) fn at(mut self, broker: &str) -> Self {
-        let is_plain = !broker.contains("://") && !broker.ends_with(']');
-        let host_and_port = broker.rsplit_once(':').filter(|(host, _)| {
-            // An IPv6 address has colons of its own.
-            is_plain && (!host.contains(':') || host.ends_with(']'))
-        });
-        match host_and_port.and_then(|(host, port)| Some((host, port.parse().ok()?))) {
-            Some((host, port)) => (self.host, self.port) = (unbracketed(host), Some(port)),
-            None => self.host = unbracketed(broker),
-        }
+        broker.clone_into(&mut self.host);
         self
     }
 
@@ -267,7 +259,7 @@ impl ConnectionArgs {
         };
         options = options.client_id(id);
         let password = match &self.pw_file {
-            Some(file) => Some(first_line(file)?),
+            Some(file) => Some(password_of(file)?),
             None => self.pw.clone(),
         };
         let username = self.username.clone().or_else(|| address.username.clone());
@@ -440,12 +432,6 @@ fn wanted(words: &[String]) -> usize {
     if words.get(1).is_some_and(|name| name == "user-property") { 4 } else { 3 }
 }
 
-/// Returns an IPv6 address without its brackets.
-fn unbracketed(host: &str) -> String {
-    let inner = host.strip_prefix('[').and_then(|it| it.strip_suffix(']'));
-    inner.unwrap_or(host).to_owned()
-}
-
 fn version(text: &str) -> Result<Version, String> {
     match text {
         "mqttv5" | "5" | "5.0" => Ok(Version::V5),
@@ -475,7 +461,8 @@ fn local_address(name: &str) -> Result<IpAddr, Failure> {
     Ok(found.ip())
 }
 
-fn first_line(file: &PathBuf) -> Result<String, Failure> {
+/// Returns the password of a file: its first line.
+pub(crate) fn password_of(file: &Path) -> Result<String, Failure> {
     let text = if file.as_os_str() == "-" {
         std::io::read_to_string(std::io::stdin())
     } else {
@@ -521,30 +508,6 @@ mod tests {
         assert_eq!(session_expiry("60"), Ok(60));
         session_expiry("-2").expect_err("this is no time");
         session_expiry("4294967296").expect_err("this is too long");
-    }
-
-    #[test]
-    fn a_broker_may_be_a_host_a_port_or_a_url() {
-        use clap::Parser as _;
-        #[derive(Debug, clap::Parser)]
-        #[command(disable_help_flag = true)]
-        struct Flags {
-            #[command(flatten)]
-            connection: ConnectionArgs,
-        }
-        for (broker, host, port) in [
-            ("a", "a", None),
-            ("a:1", "a", Some(1)),
-            ("a:b", "a:b", None),
-            ("::1", "::1", None),
-            ("[::1]", "::1", None),
-            ("[::1]:7", "::1", Some(7)),
-            ("mqtt://a:1", "mqtt://a:1", None),
-        ] {
-            let flags = Flags::try_parse_from(["quelea"]).expect("there are defaults");
-            let flags = flags.connection.at(broker);
-            assert_eq!((&*flags.host, flags.port), (host, port), "{broker}");
-        }
     }
 
     /// MQTT 3.1 allows 23 bytes.

@@ -74,12 +74,12 @@ enum Command {
     Pub(publish::PublishArgs),
     /// Subscribes, and prints the messages that come.
     Sub(subscribe::SubscribeArgs),
+    /// Publishes a request, and prints the response.
+    Rr(request::RequestArgs),
     /// Writes the messages that come to a file, with their times.
     Record(traffic::record::RecordArgs),
     /// Publishes a recording again, in its own time or faster, to the same topics or others.
     Replay(traffic::replay::ReplayArgs),
-    /// Publishes a request, and prints the response.
-    Rr(request::RequestArgs),
     /// Shows a broker's topics in the terminal, with their rates and last values.
     Top(top::TopArgs),
     /// Loads a broker, this one or another, and measures it.

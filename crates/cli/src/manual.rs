@@ -3,10 +3,11 @@
 
 use std::fs;
 use std::io;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 
 use clap::{Args, Command};
 use clap_complete::Shell;
+use clap_mangen::Man;
 
 use crate::failure::Failure;
 use crate::print;
@@ -46,14 +47,29 @@ pub(crate) fn complete(args: &CompletionsArgs, mut command: Command) -> Result<(
 
 /// Runs `quelea man`.
 pub(crate) fn man(args: &ManArgs, command: Command) -> Result<(), Failure> {
+    let mut command = command.disable_help_subcommand(true);
+    command.build();
     let Some(directory) = &args.directory else {
-        let mut page = Vec::new();
-        clap_mangen::Man::new(command).render(&mut page).map_err(Failure::new)?;
-        return print::to_stdout(&String::from_utf8_lossy(&page));
+        return print::to_stdout(&page(Man::new(command)).map_err(Failure::new)?);
     };
-    let written: io::Result<()> =
-        fs::create_dir_all(directory).and_then(|()| clap_mangen::generate_to(command, directory));
+    let written = fs::create_dir_all(directory).and_then(|()| write_pages(&command, directory));
     written.map_err(|error| {
         Failure::new(format!("cannot write the pages into {}: {error}", directory.display()))
     })
+}
+
+/// Writes the page of a command, and of those below it.
+fn write_pages(command: &Command, directory: &Path) -> io::Result<()> {
+    for below in command.get_subcommands().filter(|it| !it.is_hide_set()) {
+        write_pages(below, directory)?;
+    }
+    let man = Man::new(command.clone());
+    fs::write(directory.join(man.get_filename()), page(man)?)
+}
+
+/// Returns a page, with a heading that readers of manuals know for what stands at its end.
+fn page(man: Man) -> io::Result<String> {
+    let mut page = Vec::new();
+    man.source(concat!("quelea ", env!("CARGO_PKG_VERSION"))).render(&mut page)?;
+    Ok(String::from_utf8_lossy(&page).replace(".SH EXTRA\n", ".SH NOTES\n"))
 }

@@ -145,10 +145,13 @@ impl Request<'_> {
     ) -> Result<(), Failure> {
         let subscribe = Subscribe::new(&self.response_topic).qos(self.args.qos);
         let subscribe = subscribe.overflow(Overflow::DropNewest).acknowledge_manually();
-        let mut responses = client
-            .subscribe(subscribe)
-            .await
-            .map_err(|error| Failure::new(format!("responses cannot be received: {error}")))?;
+        let mut responses = client.subscribe(subscribe).await.map_err(|error| {
+            let (topic, why) = (&self.response_topic, trouble::not_subscribed(&error));
+            Failure::new(format!(
+                "responses cannot be received, because the broker refuses the subscription to \"{topic}\": {why}; -e \
+                 names another topic"
+            ))
+        })?;
         let mut request = Publish::new(&self.topic, &self.payload).qos(self.args.qos);
         if self.args.retain {
             request = request.retain();

@@ -2,6 +2,7 @@
 
 use std::io::{self, Read, Write};
 use std::net::{Shutdown, SocketAddr, TcpStream, ToSocketAddrs};
+use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -10,6 +11,7 @@ use quelea_conform::{Dial, Stream, Target, Version, WebSocket};
 use rustls::pki_types::ServerName;
 use rustls::{ClientConfig, ClientConnection, StreamOwned};
 
+use crate::connection::password_of;
 use crate::failure::Failure;
 use crate::way::{Resume, TlsArgs, Way};
 
@@ -24,9 +26,13 @@ pub(crate) struct TargetArgs {
     #[arg(short, long, value_name = "NAME")]
     username: Option<String>,
 
-    /// The password.
+    /// The password, which others on this machine may see: --pw-file hides it.
     #[arg(short = 'P', long, value_name = "PASSWORD", allow_hyphen_values = true)]
     pw: Option<String>,
+
+    /// The file whose first line is the password; - for standard input.
+    #[arg(long, value_name = "FILE", conflicts_with = "pw")]
+    pw_file: Option<PathBuf>,
 
     /// Seconds that an answer may take before it counts as missing.
     #[arg(long, value_name = "SECS", default_value_t = 5, value_parser = clap::value_parser!(u64).range(1..=600))]
@@ -44,6 +50,10 @@ impl TargetArgs {
     /// Finds the broker, and fails unless somebody listens there.
     pub(crate) fn target(&self) -> Result<Target, Failure> {
         let patience = Duration::from_secs(self.timeout);
+        let password = match &self.pw_file {
+            Some(file) => Some(password_of(file)?),
+            None => self.pw.clone(),
+        };
         let way = Way::new(&self.url(), None, &self.tls, Resume::Never)?;
         let address = reach(&way, patience).map_err(|error| {
             Failure::new(format!("cannot connect to {way}: {error}")).with_code(UNREACHABLE)
@@ -56,7 +66,7 @@ impl TargetArgs {
         target.patience = patience;
         target.topic_prefix.clone_from(&self.topic);
         target.username.clone_from(&self.username);
-        target.password = self.pw.as_ref().map(|it| it.as_bytes().to_owned());
+        target.password = password.map(String::into_bytes);
         target.dial = Some(match &way.path {
             Some(path) => {
                 target.websocket = Some((below.clone(), path.clone()));
@@ -80,7 +90,9 @@ impl TargetArgs {
                     let why = target.refusal(*version)?;
                     Some(format!("no client of MQTT {version} is accepted: {why}"))
                 });
-                refusals.collect::<Vec<_>>().join("\n")
+                let refusals: Vec<_> = refusals.collect();
+                refusals.join("\n")
+                    + "\n-u and -P give user name and password; mqtts://… and --cafile speak TLS"
             }
         };
         Err(Failure::new(why).with_code(UNREACHABLE))

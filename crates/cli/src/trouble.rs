@@ -3,7 +3,9 @@
 use std::error::Error;
 use std::io::{self, ErrorKind};
 
-use quelea_client::{ConnectionError, PublishError, Reason, ReasonCode, StartError, Version};
+use quelea_client::{
+    ConnectionError, PublishError, Reason, ReasonCode, StartError, SubscribeError, Version,
+};
 
 use crate::failure::{CONNECTION_LOST, Failure};
 use crate::way;
@@ -18,7 +20,11 @@ pub(crate) fn not_connected(place: &str, error: &ConnectionError, version: Versi
         ConnectionError::Malformed(fault) => {
             without_answer(&format!("the broker sent what is no MQTT packet: {fault}"), version)
         }
-        ConnectionError::Io(io) if tls_error(io).is_none() => Failure::new(format!(
+        ConnectionError::Tls(io) if io.kind() == ErrorKind::UnexpectedEof => Failure::new(format!(
+            "cannot connect to {place}: the broker closed the connection instead of speaking TLS. Is this its port for \
+             TLS?"
+        )),
+        ConnectionError::Io(io) if is_absence(io) => Failure::new(format!(
             "cannot connect to {place}: {io}. Is a broker running there? `quelea serve` starts one here, and -h and -p \
              say where another is"
         )),
@@ -81,6 +87,14 @@ pub(crate) fn not_published(error: &PublishError) -> String {
     }
 }
 
+/// Returns why a subscription was not made.
+pub(crate) fn not_subscribed(error: &SubscribeError) -> String {
+    match error {
+        SubscribeError::Refused(reason) => said(reason),
+        other => other.to_string(),
+    }
+}
+
 /// Returns what the broker said, as people read it.
 pub(crate) fn said(reason: &Reason) -> String {
     let name = reason.code.name().unwrap_or("unknown reason");
@@ -93,7 +107,11 @@ pub(crate) fn said(reason: &Reason) -> String {
 fn refused(reason: &Reason, version: Version) -> Failure {
     // The exit code is the code of the wire, as it is for Mosquitto's clients.
     let code = if version.is_v5() { Some(reason.code.0) } else { reason.code.to_v3_connack() };
-    let (said, hint) = (said(reason), hint(reason.code));
+    let said = match (code, reason.code.name()) {
+        (Some(code), Some(name)) if !version.is_v5() => format!("{name} ({code})"),
+        _ => said(reason),
+    };
+    let hint = hint(reason.code);
     Failure::new(format!("the broker refuses the connection: {said}{hint}"))
         .with_code(code.unwrap_or(1))
 }
@@ -120,6 +138,20 @@ fn hint(code: ReasonCode) -> &'static str {
         ReasonCode::SESSION_TAKEN_OVER => "; another client uses the same client id",
         _ => "",
     }
+}
+
+/// Says whether the system found nobody at the broker's address. What a proxy or a web server said is no such error.
+fn is_absence(error: &io::Error) -> bool {
+    let is_absence = matches!(
+        error.kind(),
+        ErrorKind::ConnectionRefused
+            | ErrorKind::ConnectionReset
+            | ErrorKind::HostUnreachable
+            | ErrorKind::NetworkUnreachable
+            | ErrorKind::NotFound
+            | ErrorKind::TimedOut
+    );
+    is_absence && error.raw_os_error().is_some()
 }
 
 fn tls_error(error: &io::Error) -> Option<&rustls::Error> {

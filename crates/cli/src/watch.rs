@@ -143,7 +143,8 @@ impl Watch {
                     self.tell("connected again, in a new session");
                 }
                 Some(Event::SubscriptionLost { filter, error }) => {
-                    self.tell(&format!("the subscription to \"{filter}\" is lost: {error}"));
+                    let why = trouble::not_subscribed(&error);
+                    self.tell(&format!("the subscription to \"{filter}\" is lost: {why}"));
                     return Happened::SubscriptionLost;
                 }
                 Some(Event::Closed) | None => {

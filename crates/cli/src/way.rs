@@ -8,7 +8,7 @@ use clap::Args;
 use rustls::client::danger::{HandshakeSignatureValid, ServerCertVerified, ServerCertVerifier};
 use rustls::client::{Resumption, WebPkiServerVerifier};
 use rustls::crypto::{self, CryptoProvider, aws_lc_rs};
-use rustls::pki_types::pem::PemObject;
+use rustls::pki_types::pem::{self, PemObject};
 use rustls::pki_types::{CertificateDer, PrivateKeyDer, ServerName, UnixTime};
 use rustls::{
     CertificateError, ClientConfig, DigitallySignedStruct, Error, RootCertStore, SignatureScheme,
@@ -92,10 +92,12 @@ impl Way {
         resume: Resume,
     ) -> Result<Self, Failure> {
         let place = Place::read(host).map_err(Failure::usage)?;
-        let wants_tls = flags.ask_for_tls(port);
+        let port = place.port.or(port);
+        let wants_tls = flags.ask_for_tls();
         let scheme = match place.scheme {
             Some(scheme) => scheme,
-            None if wants_tls => Scheme::Mqtts,
+            // Nobody serves anything else there.
+            None if wants_tls || port == Some(Scheme::Mqtts.port()) => Scheme::Mqtts,
             None => Scheme::Mqtt,
         };
         if wants_tls && !scheme.has_tls() {
@@ -105,16 +107,16 @@ impl Way {
             return Err(Failure::usage(message));
         }
         let tls = scheme.has_tls().then(|| client_config(flags, resume)).transpose()?;
-        let port = place.port.or(port).unwrap_or(scheme.port());
+        let port = port.unwrap_or(scheme.port());
         let path = scheme.is_websocket().then_some(place.path);
         Ok(Self { host: place.host, port, tls, path })
     }
 }
 
 impl TlsArgs {
-    /// Returns whether TLS is spoken though no URL says so. Nobody serves anything else on port 8883.
-    fn ask_for_tls(&self, port: Option<u16>) -> bool {
-        self.names_authorities() || self.cert.is_some() || self.insecure || port == Some(8883)
+    /// Returns whether TLS is spoken though no URL says so.
+    fn ask_for_tls(&self) -> bool {
+        self.names_authorities() || self.cert.is_some() || self.insecure
     }
 
     fn names_authorities(&self) -> bool {
@@ -124,6 +126,10 @@ impl TlsArgs {
 
 impl fmt::Display for Way {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        // An address of IPv6 has colons of its own.
+        if self.host.contains(':') {
+            return write!(f, "[{}]:{}", self.host, self.port);
+        }
         write!(f, "{}:{}", self.host, self.port)
     }
 }
@@ -168,8 +174,9 @@ struct Place {
 impl Place {
     fn read(text: &str) -> Result<Self, String> {
         let Some((scheme, rest)) = text.split_once("://") else {
+            let (host, port) = host_and_port(text);
             let path = DEFAULT_PATH.to_owned();
-            return Ok(Self { scheme: None, host: text.to_owned(), port: None, path });
+            return Ok(Self { scheme: None, host: host.to_owned(), port, path });
         };
         let scheme = match scheme {
             "mqtt" => Scheme::Mqtt,
@@ -183,6 +190,11 @@ impl Place {
             }
         };
         let (authority, path) = rest.find('/').map_or((rest, ""), |at| rest.split_at(at));
+        if authority.contains('@') {
+            // It may have a password, which is not for a log.
+            let message = "there is a user name in the URL: -u and -P give user name and password";
+            return Err(message.to_owned());
+        }
         let (host, port) = match authority.strip_prefix('[').and_then(|it| it.split_once(']')) {
             Some((host, port)) => (host, port.strip_prefix(':')),
             None => match authority.split_once(':') {
@@ -192,14 +204,29 @@ impl Place {
         };
         let port =
             port.map(str::parse).transpose().map_err(|_| format!("{text} has a wrong port"))?;
-        if host.is_empty() || host.contains('@') {
-            return Err(format!("{text} has no host: -u and -P give user name and password"));
+        if host.is_empty() {
+            return Err(format!("{text} has no host"));
         }
         if !scheme.is_websocket() && !matches!(path, "" | "/") {
             return Err(format!("{text} has a path, which only ws:// and wss:// can have"));
         }
         let path = if matches!(path, "" | "/") { DEFAULT_PATH } else { path };
         Ok(Self { scheme: Some(scheme), host: host.to_owned(), port, path: path.to_owned() })
+    }
+}
+
+/// Takes a port off that stands behind a host, and the brackets off an address of IPv6.
+fn host_and_port(text: &str) -> (&str, Option<u16>) {
+    if let Some((host, rest)) = text.strip_prefix('[').and_then(|it| it.split_once(']')) {
+        return match rest.strip_prefix(':').map(str::parse) {
+            None if rest.is_empty() => (host, None),
+            Some(Ok(port)) => (host, Some(port)),
+            _ => (text, None),
+        };
+    }
+    match text.split_once(':').map(|(host, port)| (host, port.parse())) {
+        Some((host, Ok(port))) if !host.is_empty() => (host, Some(port)),
+        _ => (text, None),
     }
 }
 
@@ -223,9 +250,18 @@ fn client_config(flags: &TlsArgs, resume: Resume) -> Result<Arc<ClientConfig>, F
     let mut config = match (&flags.cert, &flags.key) {
         (Some(certificate), Some(key)) => {
             let chain = certificates(certificate)?;
-            let private =
-                PrivateKeyDer::from_pem_file(key).map_err(|error| unusable(key, error))?;
-            builder.with_client_auth_cert(chain, private).map_err(|error| unusable(key, error))?
+            let private = PrivateKeyDer::from_pem_file(key).map_err(|error| match error {
+                pem::Error::NoItemsFound => {
+                    unusable(key, "there is no private key in it, or one that asks for a password")
+                }
+                other => unusable(key, other),
+            })?;
+            builder.with_client_auth_cert(chain, private).map_err(|error| match error {
+                Error::InconsistentKeys(_) => {
+                    unusable(key, format_args!("it is not the key of {}", certificate.display()))
+                }
+                other => unusable(key, other),
+            })?
         }
         _ => builder.with_no_client_auth(),
     };
@@ -356,6 +392,7 @@ pub(crate) fn hint(error: &Error) -> &'static str {
         Error::InvalidCertificate(
             CertificateError::NotValidForName | CertificateError::NotValidForNameContext { .. },
         ) => ". The certificate is for another host than the one that was named",
+        Error::InvalidMessage(_) => ". What answers there does not speak TLS",
         _ => "",
     }
 }
@@ -381,7 +418,11 @@ mod tests {
     #[test]
     fn hosts_and_urls_are_read() {
         check("localhost", None, "localhost", None, "/mqtt");
+        check("localhost:1", None, "localhost", Some(1), "/mqtt");
         check("::1", None, "::1", None, "/mqtt");
+        check("1::2", None, "1::2", None, "/mqtt");
+        check("[::1]", None, "::1", None, "/mqtt");
+        check("[::1]:7", None, "::1", Some(7), "/mqtt");
         check("mqtt://a", Some(Scheme::Mqtt), "a", None, "/mqtt");
         check("mqtts://a:1/", Some(Scheme::Mqtts), "a", Some(1), "/mqtt");
         check("ws://[::1]:8083/x/y?z", Some(Scheme::Ws), "::1", Some(8083), "/x/y?z");
@@ -391,6 +432,16 @@ mod tests {
         {
             Place::read(wrong).expect_err(wrong);
         }
+        let why = Place::read("mqtt://u:pass@a:1").expect_err("there is a user in it");
+        assert!(!why.contains("pass@"), "{why}");
+    }
+
+    #[test]
+    fn ways_are_written_as_they_are_read() {
+        let way =
+            |host| Way::new(host, None, &TlsArgs::default(), Resume::Offered).expect("it is right");
+        assert_eq!(way("a").to_string(), "a:1883");
+        assert_eq!(way("[::1]:7").to_string(), "[::1]:7");
     }
 
     #[test]

@@ -64,13 +64,13 @@ impl Proxy {
         target: &Host,
         local_address: Option<IpAddr>,
     ) -> io::Result<TcpStream> {
-        let mut stream = connect(&self.host, local_address).await?;
+        let of_proxy = |error: io::Error| {
+            io::Error::new(error.kind(), format!("the proxy {}: {error}", self.host))
+        };
+        let mut stream = connect(&self.host, local_address).await.map_err(of_proxy)?;
         let greeted = match self.kind {
             Kind::Http => self.ask_http(&mut stream, target).await,
             Kind::Socks5 => self.ask_socks(&mut stream, target).await,
-        };
-        let of_proxy = |error: io::Error| {
-            io::Error::new(error.kind(), format!("the proxy {}: {error}", self.host))
         };
         greeted.map_err(of_proxy)?;
         Ok(stream)

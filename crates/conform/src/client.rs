@@ -121,7 +121,7 @@ impl Client {
         let problem = match self.receive(limit) {
             Ok(Arrival::Packet(packet)) => return Ok(packet),
             Ok(Arrival::Closed) => "the broker closed the connection".to_owned(),
-            Ok(Arrival::TimedOut) => format!("nothing came within {limit:?}"),
+            Ok(Arrival::TimedOut) => format!("nothing came within {limit:.1?}"),
             Err(malformed) => format!("the broker sent {malformed}"),
         };
         Err(Failure::broken(problem))
@@ -145,7 +145,7 @@ impl Client {
                 Ok(Arrival::Closed) => return Ok(packets),
                 Ok(Arrival::TimedOut) => {
                     let what =
-                        format!("the connection is still open after {limit:?}; got {packets:?}");
+                        format!("the connection is still open after {limit:.1?}; got {packets:?}");
                     return Err(Failure::broken(what));
                 }
                 Err(malformed) => {
@@ -177,7 +177,7 @@ impl Client {
                 Ok(Arrival::Closed) => return Ok(packets),
                 Ok(Arrival::TimedOut) => {
                     let what = format!(
-                        "the connection is still open after {:?}; got {packets:?}",
+                        "the connection is still open after {:.1?}; got {packets:?}",
                         self.patience
                     );
                     return Err(Failure::broken(what));
@@ -196,7 +196,7 @@ impl Client {
             Ok(Arrival::Packet(packet)) => Ok(Some(packet)),
             Ok(Arrival::Closed) => Ok(None),
             Ok(Arrival::TimedOut) => {
-                Err(Failure::broken(format!("nothing came within {:?}", self.patience)))
+                Err(Failure::broken(format!("nothing came within {:.1?}", self.patience)))
             }
             Err(malformed) => Err(Failure::broken(format!("the broker sent {malformed}"))),
         }
@@ -241,6 +241,9 @@ impl Client {
             Packet::ConnAck(connack) if connack.reason == 0 => {
                 self.connack = connack;
                 Ok(())
+            }
+            Packet::ConnAck(ConnAck { reason, .. }) => {
+                Err(Failure::broken(format!("its CONNACK refuses, with the code {reason:#04x}")))
             }
             packet => {
                 Err(Failure::broken(format!("expected a CONNACK of success, got {packet:?}")))
@@ -292,7 +295,7 @@ impl Client {
                 },
                 Ok(Arrival::Closed) => break Err("the broker closed the connection".to_owned()),
                 Ok(Arrival::TimedOut) => {
-                    break Err(format!("nothing came within {:?}", self.patience));
+                    break Err(format!("nothing came within {:.1?}", self.patience));
                 }
                 Err(malformed) => break Err(format!("the broker sent {malformed}")),
             }
@@ -339,7 +342,7 @@ impl Client {
                     if matches!(error.kind(), ErrorKind::WouldBlock | ErrorKind::TimedOut) =>
                 {
                     if Instant::now() >= deadline {
-                        let line = format!("#{} {NOTHING_CAME} within {limit:?}", self.label);
+                        let line = format!("#{} {NOTHING_CAME} within {limit:.1?}", self.label);
                         self.evidence.borrow_mut().push(line);
                         return Ok(Arrival::TimedOut);
                     }

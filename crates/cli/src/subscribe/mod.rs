@@ -104,6 +104,12 @@ pub(crate) fn run(args: &SubscribeArgs) -> Result<(), Failure> {
     if filters.is_empty() && args.unsubscribe.is_empty() {
         return Err(Failure::usage("there is no topic in the URL: add -t"));
     }
+    if let Some(both) = filters.iter().find(|it| args.unsubscribe.iter().any(|other| other == **it))
+    {
+        return Err(Failure::usage(format!(
+            "\"{both}\" is to be subscribed to (-t), and its subscription is to end (-U): leave one of them out"
+        )));
+    }
     let is_v5 = connection.version().is_v5();
     let needs_v5 =
         args.no_local || args.retain_as_published || args.retain_handling != Retained::Always;

@@ -14,7 +14,7 @@ use super::Plan;
 use super::selection::{Candidate, Verdict};
 use crate::connection::Connection;
 use crate::failure::Failure;
-use crate::print::Reader;
+use crate::print::{Departure, Reader};
 use crate::show::Printer;
 use crate::trouble;
 use crate::watch::{self, Happened, Watch};
@@ -27,6 +27,8 @@ pub(super) struct Receiver {
     messages: Subscription,
     plan: Plan,
     printer: Printer,
+    /// Whether the reader goes while there is nothing to print.
+    departure: Departure,
     /// What is asked of the broker, and not answered.
     asked: JoinSet<Answer>,
     /// Subscriptions that there are.
@@ -64,6 +66,7 @@ impl Receiver {
             left: plan.messages_max,
             plan,
             printer,
+            departure: Departure::watch(),
             asked: JoinSet::new(),
             granted: 0,
             unflushed: Vec::new(),
@@ -140,6 +143,7 @@ impl Receiver {
                         self.check_grants()?;
                     }
                 },
+                () = self.departure.wait(), if takes => self.is_done = true,
                 _ = ticks.tick(), if wants_ticks => self.printer.tick()?,
                 Some(answer) = self.asked.join_next() => {
                     if let Ok(answer) = answer {
@@ -161,10 +165,7 @@ impl Receiver {
                 self.watch.debug(|_| format!("subscribed to \"{filter}\" at {qos:?}"));
             }
             Answer::Granted(filter, Err(error)) => {
-                let why = match &error {
-                    SubscribeError::Refused(reason) => trouble::said(reason),
-                    other => other.to_string(),
-                };
+                let why = trouble::not_subscribed(&error);
                 self.watch
                     .tell(&format!("the broker refuses the subscription to \"{filter}\": {why}"));
             }

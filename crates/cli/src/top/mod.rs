@@ -50,7 +50,7 @@ Examples:
   quelea top
   quelea top broker.example:1883 -u ann --pw-file password
   quelea top mqtts://broker.example -t 'plant/#'
-  quelea top --once --for 10 --sort messages | head
+  quelea top --once --for 10 | sort -rn | head
 
 ? shows the keys. Nothing is acknowledged or kept for it at QoS 0, and what comes faster than it can be taken in is counted. \
 NO_COLOR switches colours off.

@@ -6,7 +6,7 @@ use std::time::{Duration, Instant};
 use clap::Args;
 use quelea_client::{
     Acknowledge, Buffering, Client, Message, Overflow, QoS, RetainHandling, Subscribe,
-    SubscribeError, Subscription, Version,
+    Subscription, Version,
 };
 use quelea_traffic::Writer;
 use tokio::time::{MissedTickBehavior, interval};
@@ -15,7 +15,7 @@ use super::output::{Output, Place};
 use super::{parse_bytes, parse_secs};
 use crate::connection::{self, ConnectionArgs, Role, check_filter};
 use crate::failure::{CONNECTION_LOST, Failure};
-use crate::print::Reader;
+use crate::print::{Departure, Reader};
 use crate::progress::Progress;
 use crate::received::with_packet;
 use crate::trouble;
@@ -107,6 +107,7 @@ pub(crate) fn run(args: &RecordArgs) -> Result<(), Failure> {
             unsettled: Vec::new(),
             is_done: false,
             progress: Progress::new(is_quiet),
+            departure: (args.file.as_os_str() == "-").then(Departure::watch),
         };
         recorder.run().await
     });
@@ -132,6 +133,8 @@ struct Recorder<'a> {
     unsettled: Vec<Message>,
     is_done: bool,
     progress: Progress,
+    /// Whether the reader goes while there is nothing to write, if there is one.
+    departure: Option<Departure>,
 }
 
 impl Recorder<'_> {
@@ -175,10 +178,7 @@ impl Recorder<'_> {
             match granted {
                 Ok(_) => self.granted += 1,
                 Err(error) => {
-                    let why = match &error {
-                        SubscribeError::Refused(reason) => trouble::said(reason),
-                        other => other.to_string(),
-                    };
+                    let why = trouble::not_subscribed(&error);
                     let refused = format!("the broker refuses the subscription to \"{filter}\": ");
                     self.watch.tell(&(refused + &why));
                 }
@@ -216,6 +216,7 @@ impl Recorder<'_> {
                         }
                     }
                 },
+                () = departed(self.departure.as_ref()) => self.is_done = true,
                 _ = flush.tick() => {
                     self.settle()?;
                     self.show_progress();
@@ -300,6 +301,13 @@ impl RecordArgs {
             return Ok(Reader::HasGone);
         }
         Err(Failure::new(format!("cannot write {}: {error}", self.file.display())))
+    }
+}
+
+async fn departed(departure: Option<&Departure>) {
+    match departure {
+        Some(departure) => departure.wait().await,
+        None => std::future::pending().await,
     }
 }
 

@@ -120,7 +120,9 @@ impl Lines {
             if self.text.trim_ascii().is_empty() {
                 continue;
             }
-            let line: Line = serde_json::from_slice(&self.text).map_err(|it| it.to_string())?;
+            let line: Line = serde_json::from_slice(&self.text)
+                // It knows of this line alone.
+                .map_err(|it| it.to_string().replace(" at line 1 column ", " at column "))?;
             let message = line.into_message()?;
             if message.micros < self.micros {
                 return Err("its time_us is before that of the line before".to_owned());

@@ -177,16 +177,41 @@ fn reader_that_has_gone_is_no_panic() {
     assert_eq!(child.wait().expect("it ran").code(), Some(0));
 }
 
+/// The shell waits for both ends of a pipe: `quelea sub … | head -1` would hang till the next message.
+#[test]
+fn reader_that_has_gone_is_the_end_though_nothing_comes() {
+    let broker = Serve::start(&[]);
+    let Subscriber { mut child, output } = broker.subscribe("pipe", &[]);
+    drop(output);
+    assert_eq!(child.wait().expect("it ran").code(), Some(0));
+}
+
+#[test]
+fn filters_are_not_both_begun_and_ended() {
+    let output = quelea(&["sub", "-t", "a", "-t", "b", "-U", "b"]);
+    assert_eq!(output.status.code(), Some(2));
+    assert!(text(&output.stderr).contains("\"b\" is to be subscribed to"), "{output:?}");
+}
+
+#[test]
+fn port_without_tls_is_told_from_a_broker_that_is_not_there() {
+    let broker = Serve::start(&[]);
+    let output = broker.client("pub", &["--insecure", "-t", "t", "-m", "m"]);
+    assert_eq!(output.status.code(), Some(1));
+    assert!(text(&output.stderr).contains("instead of speaking TLS"), "{output:?}");
+}
+
 #[test]
 fn refused_connection_exits_with_its_reason() {
     let nobody = temporary_file("nobody.passwd", "");
     let nobody = nobody.to_str().expect("the path is UTF-8");
     let broker = Serve::start(&["--set", &format!("authentication.password_file={nobody}")]);
     let message = ["-t", "t", "-m", "m"];
-    for (version, code) in [("31", 5), ("311", 5), ("5", 0x87)] {
+    for (version, code, shown) in [("31", 5, "(5)"), ("311", 5, "(5)"), ("5", 0x87, "(0x87)")] {
         let output = broker.client("pub", &[&["-V", version], &message[..]].concat());
         assert_eq!(output.status.code(), Some(code), "{output:?}");
-        assert!(text(&output.stderr).contains("-u and -P give"), "{output:?}");
+        let why = text(&output.stderr);
+        assert!(why.contains(shown) && why.contains("-u and -P give"), "{output:?}");
         let quiet = broker.client("sub", &["-V", version, "-t", "t", "--quiet"]);
         assert_eq!((quiet.status.code(), &quiet.stderr[..]), (Some(code), &b""[..]));
     }

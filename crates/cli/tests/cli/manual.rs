@@ -21,7 +21,7 @@ fn installing_brings_manual_and_completions() {
     assert!(installed("bin/quelea").is_file());
 
     let page = fs::read_to_string(installed("share/man/man1/quelea-sub.1")).expect("it was made");
-    for part in [".TH quelea-sub 1", "\\-\\-random\\-filter", "Exit codes: 0 done"] {
+    for part in [".TH quelea-sub 1", "\\-\\-random\\-filter", ".SH NOTES", "Exit codes: 0 done"] {
         assert!(page.contains(part), "{part}");
     }
     for name in ["quelea", "quelea-pub", "quelea-rr", "quelea-serve", "quelea-config-check"] {

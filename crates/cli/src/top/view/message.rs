@@ -43,7 +43,7 @@ fn title(count: usize, first: usize, height: usize) -> String {
 fn lines(model: &Model, id: NodeId, setting: &Setting<'_>, width: u16) -> Vec<Line<'static>> {
     let node = &model.tree[id];
     let mut lines = wrapped(&printable(&model.tree.topic(id)), width, strong());
-    lines.push(counts(node));
+    lines.extend(counts(node, width));
     let Some(value) = &node.value else {
         lines.push(Line::styled("no message came to this level itself", faint()));
         return lines;
@@ -70,19 +70,24 @@ fn lines(model: &Model, id: NodeId, setting: &Setting<'_>, width: u16) -> Vec<Li
     lines
 }
 
-fn counts(node: &Node) -> Line<'static> {
+/// What does not fit into one line takes two.
+fn counts(node: &Node, width: u16) -> Vec<Line<'static>> {
     let total = &node.total;
     let below = u32::from(node.is_topic()).abs_diff(total.topics);
-    let mut text = format!(
+    let mut texts = vec![format!(
         "{}, {}, {} msg/s",
         counted(total.messages.max(node.messages()), "message"),
         bytes(total.bytes as f64),
         short(total.message_rate)
-    );
+    )];
     if below > 0 {
-        text.push_str(&format!(", with {} below", counted(below.into(), "topic")));
+        texts.push(format!("with {} below", counted(below.into(), "topic")));
     }
-    Line::styled(text, faint())
+    let joined = texts.join(", ");
+    if joined.len() <= usize::from(width) {
+        texts = vec![joined];
+    }
+    texts.into_iter().map(|it| Line::styled(it, faint())).collect()
 }
 
 fn attributes(value: &Value, kind: Kind, setting: &Setting<'_>) -> Line<'static> {
