@@ -60,7 +60,12 @@ int main(void) {
     mosquitto_property_add_int32(&session, MQTT_PROP_SESSION_EXPIRY_INTERVAL, 3600);
     mosquitto_int_option(client, MOSQ_OPT_PROTOCOL_VERSION, MQTT_PROTOCOL_V5);
     mosquitto_username_pw_set(client, setting("MQTT_USER", "thermometer"), setting("MQTT_PASSWORD", ""));
-    mosquitto_tls_set(client, setting("MQTT_CA", "ca.pem"), NULL, NULL, NULL, NULL);
+    // Without this the password would travel for everybody to read.
+    int tls = mosquitto_tls_set(client, setting("MQTT_CA", "ca.pem"), NULL, NULL, NULL, NULL);
+    if (tls != MOSQ_ERR_SUCCESS) {
+        fprintf(stderr, "%s: %s\n", setting("MQTT_CA", "ca.pem"), mosquitto_strerror(tls));
+        return 1;
+    }
     mosquitto_will_set(client, STATUS, 7, "offline", 1, true);
     mosquitto_connect_callback_set(client, on_connect);
     mosquitto_disconnect_callback_set(client, on_disconnect);

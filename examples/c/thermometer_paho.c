@@ -1,6 +1,7 @@
 // A thermometer with Paho's client for C: publishes a temperature every second, and takes a target. See
 // examples/README.md.
 #include <MQTTClient.h>
+#include <pthread.h>
 #include <signal.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -9,6 +10,8 @@
 
 #define STATUS "home/thermometer/status"
 
+// Messages come on a thread of the library's.
+static pthread_mutex_t target_lock = PTHREAD_MUTEX_INITIALIZER;
 static char target[32] = "21.5";
 static volatile sig_atomic_t is_interrupted;
 
@@ -24,8 +27,10 @@ static void on_lost(void *data, char *cause) {
 
 static int on_message(void *data, char *topic, int length, MQTTClient_message *message) {
     (void)data, (void)length;
+    pthread_mutex_lock(&target_lock);
     snprintf(target, sizeof target, "%.*s", message->payloadlen, (const char *)message->payload);
     printf("set %s\n", target);
+    pthread_mutex_unlock(&target_lock);
     MQTTClient_freeMessage(&message);
     MQTTClient_free(topic);
     return 1;
@@ -93,7 +98,9 @@ int main(void) {
     while (!is_interrupted) {
         if (MQTTClient_isConnected(client) || start(client)) {
             char reading[sizeof target];
-            strcpy(reading, target);
+            pthread_mutex_lock(&target_lock);
+            memcpy(reading, target, sizeof reading);
+            pthread_mutex_unlock(&target_lock);
             if (publish(client, "home/thermometer/temperature", reading, 0)) printf("published %s\n", reading);
         }
         sleep(1);

@@ -20,7 +20,9 @@ func main() {
 		log.Fatal(err)
 	}
 	authorities := x509.NewCertPool()
-	authorities.AppendCertsFromPEM(pem)
+	if !authorities.AppendCertsFromPEM(pem) {
+		log.Fatal("there is no certificate in the file of MQTT_CA")
+	}
 	targets := make(chan string, 1)
 
 	options := mqtt.NewClientOptions()
@@ -30,12 +32,14 @@ func main() {
 	// What is sent to us while we are away waits for us.
 	options.SetClientID("thermometer").SetCleanSession(false)
 	options.SetWill("home/thermometer/status", "offline", 1, true)
+	// What waited for us comes at once, before we could subscribe with a function of its own.
+	options.SetDefaultPublishHandler(func(_ mqtt.Client, message mqtt.Message) {
+		targets <- string(message.Payload())
+	})
 	options.SetMaxReconnectInterval(30 * time.Second)
 	options.SetOnConnectHandler(func(client mqtt.Client) {
 		fmt.Println("connected")
-		client.Subscribe("home/thermometer/set", 1, func(_ mqtt.Client, message mqtt.Message) {
-			targets <- string(message.Payload())
-		})
+		client.Subscribe("home/thermometer/set", 1, nil)
 		client.Publish("home/thermometer/status", 1, true, "online")
 	})
 	options.SetConnectionLostHandler(func(_ mqtt.Client, err error) {

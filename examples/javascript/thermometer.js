@@ -38,7 +38,10 @@ const ticks = setInterval(() => {
     });
 }, 1000);
 
-process.on("SIGINT", () => {
+// A second Ctrl-C ends it at once.
+process.once("SIGINT", () => {
     clearInterval(ticks);
+    // Without a connection nothing is published: then the broker has published the will.
+    setTimeout(() => client.end(true), 5000).unref();
     client.publish("home/thermometer/status", "offline", { qos: 1, retain: true }, () => client.end());
 });

@@ -48,16 +48,19 @@ async def main():
                 try:
                     await client.subscribe("home/thermometer/set", qos=1)
                     await client.publish("home/thermometer/status", "online", qos=1, retain=True)
-                    await asyncio.gather(measure(client), listen(client))
-                except asyncio.CancelledError:  # Ctrl-C.
+                    # Where one ends by an error, so does the other.
+                    async with asyncio.TaskGroup() as tasks:
+                        tasks.create_task(measure(client))
+                        tasks.create_task(listen(client))
+                except asyncio.CancelledError:
                     await client.publish("home/thermometer/status", "offline", qos=1, retain=True)
                     raise
-        except aiomqtt.MqttError as error:
-            print(f"disconnected: {error}", flush=True)
+        except* aiomqtt.MqttError as group:
+            print(f"disconnected: {group.exceptions[0]}", flush=True)
             await asyncio.sleep(1)
 
 
 try:
     asyncio.run(main())
-except KeyboardInterrupt:
+except (KeyboardInterrupt, asyncio.CancelledError):  # Ctrl-C.
     pass

@@ -1,6 +1,7 @@
 """A thermometer with paho-mqtt: publishes a temperature every second, and takes a target. See examples/README.md."""
 
 import os
+import queue
 import time
 
 import paho.mqtt.client as mqtt
@@ -9,6 +10,7 @@ from paho.mqtt.properties import Properties
 
 target = "21.5"
 readings = {}  # Those that the broker has not acknowledged yet, by message id.
+acknowledged = queue.SimpleQueue()  # The functions below are called on another thread.
 
 
 def on_connect(client, _data, _flags, reason, _properties):
@@ -31,8 +33,7 @@ def on_message(_client, _data, message):
 
 
 def on_publish(_client, _data, mid, _reason, _properties):
-    if mid in readings:
-        print(f"published {readings.pop(mid)}", flush=True)
+    acknowledged.put(mid)
 
 
 client = mqtt.Client(mqtt.CallbackAPIVersion.VERSION2, client_id="thermometer", protocol=mqtt.MQTTv5)
@@ -56,7 +57,13 @@ try:
         sent = client.publish("home/thermometer/temperature", target, qos=1)
         readings[sent.mid] = target
         time.sleep(1)
+        while not acknowledged.empty():
+            mid = acknowledged.get()
+            if mid in readings:
+                print(f"published {readings.pop(mid)}", flush=True)
 except KeyboardInterrupt:
-    client.publish("home/thermometer/status", "offline", qos=1, retain=True).wait_for_publish(5)
+    offline = client.publish("home/thermometer/status", "offline", qos=1, retain=True)
+    if offline.rc == mqtt.MQTT_ERR_SUCCESS:  # Else there is no connection, and the broker has published the will.
+        offline.wait_for_publish(5)
     client.disconnect()
     client.loop_stop()

@@ -13,7 +13,6 @@ async fn main() -> Result<(), Box<dyn Error>> {
     let host = setting("MQTT_HOST", "localhost");
     let port = setting("MQTT_PORT", "8883");
     let offline = Publish::new("home/thermometer/status", "offline").retain();
-    let online = Publish::new("home/thermometer/status", "online").retain();
     let options = Options::new()
         .client_id("thermometer")
         .credentials(setting("MQTT_USER", "thermometer"), setting("MQTT_PASSWORD", ""))
@@ -24,11 +23,10 @@ async fn main() -> Result<(), Box<dyn Error>> {
 
     // It connects by itself, and again after each loss.
     let client = Client::start(&format!("mqtts://{host}:{port}"), options)?;
-    tokio::spawn(report(client.events()));
+    tokio::spawn(report(client.clone(), client.events()));
     let mut targets = client.subscribe_later("home/thermometer/set")?;
     let mut ticks = interval(Duration::from_secs(1));
     let mut target = "21.5".to_owned();
-    drop(client.publish(&online).await?);
     loop {
         tokio::select! {
             _ = ticks.tick() => {
@@ -54,10 +52,17 @@ async fn acknowledged(handle: PublishHandle, reading: String) {
     }
 }
 
-async fn report(mut events: Events) {
+async fn report(client: Client, mut events: Events) {
     while let Some(event) = events.next().await {
         match event {
-            Event::Connected { .. } => println!("connected"),
+            Event::Connected { .. } => {
+                println!("connected");
+                // Each time: after a loss the broker has published the will.
+                let online = Publish::new("home/thermometer/status", "online").retain();
+                if let Err(why) = client.publish(&online).await {
+                    eprintln!("the status is not published: {why}");
+                }
+            }
             Event::Disconnected { error, .. } => println!("disconnected: {error}"),
             _ => {}
         }

@@ -17,6 +17,8 @@ import paho.mqtt.client as mqtt
 
 ROOT = pathlib.Path(__file__).resolve().parents[3]
 PAGE = "JavaScript: a page"
+# It does not learn that its listener has connected again.
+SHELL = "Shell"
 # What the watcher notes when its subscription stands.
 SUBSCRIBED = ("", "subscribed", 1)
 # Installing what an example needs.
@@ -77,8 +79,8 @@ class Watcher:
             if arrived == (topic, text, qos):
                 return
 
-    def set(self, text):
-        self.client.publish("home/thermometer/set", text, 1).wait_for_publish(PATIENCE_SECS)
+    def publish(self, topic, text, retain=False):
+        self.client.publish(f"home/thermometer/{topic}", text, 1, retain).wait_for_publish(PATIENCE_SECS)
 
     def end(self):
         self.client.disconnect()
@@ -109,12 +111,17 @@ def run(name, commands, broker):
     try:
         watcher.expect("status", "online")
         watcher.expect("temperature", "21.5")
-        watcher.set("23")
+        watcher.publish("set", "23")
         example.wait_for(lambda line: line == "set 23")
         watcher.expect("temperature", "23")
+        if name != SHELL:
+            # As the will does when the network fails.
+            watcher.publish("status", "offline", retain=True)
         broker.kill()
         watcher.expect(*SUBSCRIBED)
-        watcher.set("24")
+        if name != SHELL:
+            watcher.expect("status", "online")
+        watcher.publish("set", "24")
         watcher.expect("temperature", "24")
         if name != PAGE:
             signal_all(example, signal.SIGINT)
