@@ -139,7 +139,7 @@ fn subscribers_print_the_same() {
     });
     assert_eq!(retained[0], retained[1]);
     // All retained messages are removed, but the one that is filtered out.
-    let flags = ["-t", "s/#", "-T", "s/e", "--remove-retained", "-C", "3"];
+    let flags = ["-t", "s/#", "-T", "s/e", "--remove-retained", "-V", "5", "--no-local", "-C", "3"];
     assert_success(&broker.client("sub", &flags));
     let left = broker.client("sub", &["-t", "s/#", "-W", "1", "-v"]);
     assert_eq!(text(&left.stdout), "s/e five\n");
