@@ -21,14 +21,13 @@ fn qos_0_beyond_the_buffer_is_dropped_and_counted() {
     let payload = [b'x'; 10_000];
     let mut sent = 0;
     while house.totals().dropped_slow_reader < 1_000 {
-        for _ in 0..20 {
+        // As many as a buffer takes: even one who is quick may be kept from reading by a busy machine.
+        for _ in 0..5 {
             publisher.send_publish("flood", 0, &payload);
         }
-        sent += 20;
-        let mut count = 0;
-        while count < 20 {
+        sent += 5;
+        for _ in 0..5 {
             assert!(matches!(quick.next(), Got::Message(_)));
-            count += 1;
         }
         assert!(sent < 20_000, "nothing is ever dropped");
     }
