@@ -40,7 +40,13 @@ async def main():
     client.on_message = on_message
     trust = ssl.create_default_context(cafile=os.environ.get("MQTT_CA", "ca.pem"))
     host, port = os.environ.get("MQTT_HOST", "localhost"), int(os.environ.get("MQTT_PORT", "8883"))
-    await client.connect(host, port, ssl=trust)
+    # It connects again by itself, but only after the first time.
+    while not client.is_connected:
+        try:
+            await client.connect(host, port, ssl=trust)
+        except OSError as error:
+            print(f"disconnected: {error}", flush=True)
+            await asyncio.sleep(1)
     while not stop.is_set():
         # gmqtt repeats what is not acknowledged, but does not say when it is.
         client.publish("home/thermometer/temperature", target, qos=1)

@@ -12,8 +12,8 @@ settings! {
     /// A service that is asked over HTTP about each client of the chain that nobody before has known: a POST with what
     /// the client says, in JSON, and an answer in JSON. What they hold is in docs/authentication.md.
     pub struct Http in [authentication.http] {
-        /// The URL of the service. It holds no password: what the service has to be told goes into `headers_file`.
-        /// Redirects are not followed.
+        /// The URL of the service. It holds no password, and no secret in its query, which `quelea config show` prints:
+        /// what the service has to be told goes into `headers_file`. Redirects are not followed.
         pub url: Option<String> = None, Text;
 
         /// Whether the service may be asked without TLS on another machine. Passwords then cross the network in the

@@ -260,7 +260,8 @@ impl Trouble {
     }
 
     /// Returns whether the service is not there, or has too much to do. One that answers, however wrongly, is there: it
-    /// must not be in the hands of a client, by what makes the service stumble, that nobody else is asked about.
+    /// must not be in the hands of a client, by what makes the service stumble, that nobody else is asked about. A client
+    /// that makes it fall silent keeps the others waiting in any case, for as long as it may be waited for.
     fn is_absence(&self) -> bool {
         match self {
             Self::None(Failure::NotHttp | Failure::TooLarge { .. }) | Self::Fault(_) => false,
